@@ -1,0 +1,100 @@
+/**
+ * The launcher's whole vocabulary: HTTP on a unix socket. The gateway can ask for a sandbox of a named profile and
+ * nothing else: no image, mount, runtime or capability can be expressed here.
+ *
+ *   POST   /sandboxes              CreateSandbox → 201 Sandbox | 400 409 429 503 LauncherError
+ *   GET    /sandboxes              → 200 { sandboxes: Sandbox[] }
+ *   GET    /sandboxes/{id}         → 200 Sandbox (ended ones for 60 s) | 404
+ *   GET    /sandboxes/{id}/stream  Upgrade: kernelyard-frames → 101, then frames both ways; a newer attach takes over
+ *   DELETE /sandboxes/{id}         → 204 once the container is gone (idempotent)
+ *   GET    /health                 → 200 LauncherHealth, also when the engine is away
+ */
+import { z } from "@hono/zod-openapi";
+
+export const UPGRADE_PROTOCOL = "kernelyard-frames";
+
+/** The specification's rule for `session_id`. */
+export const SessionName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/);
+/** Tenants are named by the operator; no `.` and `_`, so that volume names stay unambiguous. */
+export const TenantName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/);
+export const DEFAULT_TENANT = "default";
+
+/**
+ * Which session's volume and kernel a sandbox carries. `named` is the specification's `session_id`; `runtime` is a
+ * LibreChat runtime session, already reduced by the gateway to a digest of (tenant, principal, hint).
+ */
+export const SessionKey = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("named"), tenant: TenantName, name: SessionName }).strict(),
+  z.object({ kind: z.literal("runtime"), digest: z.string().regex(/^[A-Za-z0-9-]{21}$/) }).strict(),
+]);
+export type SessionKey = z.infer<typeof SessionKey>;
+
+export const CreateSandbox = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("session"), profile: z.string().max(64), session: SessionKey }).strict(),
+  z.object({ kind: z.literal("fresh"), profile: z.string().max(64) }).strict(),
+]);
+export type CreateSandbox = z.infer<typeof CreateSandbox>;
+
+/** Why a sandbox is no more. `out_of_memory`: the kernel of the host killed it at its memory limit. */
+export const SandboxEnd = z.object({
+  reason: z.enum(["out_of_memory", "exited", "killed", "protocol_error", "engine_lost", "expired"]),
+  exit_code: z.number().int().nullable(),
+  /** One sentence for logs. */
+  detail: z.string().optional(),
+});
+export type SandboxEnd = z.infer<typeof SandboxEnd>;
+
+export const Sandbox = z.object({
+  id: z.string().regex(/^[A-Za-z0-9_-]{21}$/),
+  container_id: z.string(),
+  kind: z.enum(["session", "fresh"]),
+  profile: z.string(),
+  session: SessionKey.nullable(),
+  /** The image that runs, by digest. */
+  image: z.string(),
+  created_at: z.string(),
+  /** True once an `execute_request` has passed: a fresh sandbox is then never given to anyone else. */
+  used: z.boolean(),
+  attached: z.boolean(),
+  ended: SandboxEnd.nullable(),
+});
+export type Sandbox = z.infer<typeof Sandbox>;
+
+export const SandboxList = z.object({ sandboxes: z.array(Sandbox) });
+
+export const LauncherError = z.object({
+  error: z.enum([
+    "bad_request",
+    "unknown_profile",
+    "session_exists",
+    "not_found",
+    "host_full",
+    "engine_unavailable",
+    "isolation_refused",
+    "sandbox_failed",
+  ]),
+  message: z.string(),
+  /** With `session_exists`: the sandbox that carries this session now. */
+  sandbox_id: z.string().optional(),
+});
+export type LauncherError = z.infer<typeof LauncherError>;
+
+export const LauncherHealth = z.object({
+  engine: z.discriminatedUnion("state", [
+    z.object({ state: z.literal("ok"), version: z.string() }),
+    z.object({ state: z.literal("away"), message: z.string() }),
+  ]),
+  isolation: z.enum(["runsc", "runc-unsafe"]),
+  runtime_version: z.string(),
+  /** sha256 of the seccomp profile in force. */
+  seccomp_sha256: z.string(),
+  /** `loop`: session volumes have a hard size; `none`: they do not (weaker). */
+  session_disk_quota: z.enum(["loop", "none"]),
+  profiles: z.array(z.object({ name: z.string(), image: z.string(), digest: z.string() })),
+  /** Bytes of memory that sandboxes may take together, and what one takes (limit and gVisor's own share). */
+  memory_budget_bytes: z.number(),
+  sandbox_memory_bytes: z.number(),
+  sandboxes: z.number().int(),
+  capacity: z.number().int(),
+});
+export type LauncherHealth = z.infer<typeof LauncherHealth>;

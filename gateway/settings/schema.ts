@@ -1,0 +1,155 @@
+/**
+ * Every setting of gateway and launcher, in one place. `docs/settings.md` is this table; a test holds them together.
+ * `read.ts` turns the environment into `Settings`.
+ */
+import { z } from "@hono/zod-openapi";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+/** `512m`, `1.5g`, `65536`: bytes. */
+const bytes = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+(\.\d+)?[kmg]?$/i, "must be a size such as 512m or 2g")
+    .transform((text) => {
+      const unit = { k: KIB, m: MIB, g: GIB }[text.slice(-1).toLowerCase()] ?? 1;
+      return Math.round(Number.parseFloat(text) * unit);
+    })
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max} bytes`);
+
+const integer = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
+
+const decimal = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+(\.\d+)?$/, "must be a number")
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
+
+const path = z.string().startsWith("/", "must be an absolute path");
+
+/** One setting: how it is read, its default as an operator would write it, and one line for the table. */
+export interface SettingSpec<T extends z.ZodType> {
+  readonly schema: T;
+  /** `null`: no fixed default, the description says what happens. */
+  readonly fallback: string | null;
+  readonly about: string;
+}
+
+const setting = <T extends z.ZodType>(schema: T, fallback: string | null, about: string): SettingSpec<T> => ({
+  schema,
+  fallback,
+  about,
+});
+
+export const SETTINGS = {
+  KERNELYARD_HOST: setting(z.string().min(1), "127.0.0.1", "Address the gateway listens on."),
+  KERNELYARD_PORT: setting(integer(0, 65535), "3112", "Port the gateway listens on; 0 takes a free one."),
+  KERNELYARD_DATA_DIR: setting(
+    path,
+    null,
+    "Everything that lasts: keys, files, session volumes. Default `/var/lib/kernelyard`.",
+  ),
+  KERNELYARD_LAUNCHER_SOCKET: setting(
+    path,
+    null,
+    "Unix socket between gateway and launcher. Default `run/launcher.sock` in the data directory.",
+  ),
+  KERNELYARD_DOCKER_SOCKET: setting(path, "/var/run/docker.sock", "The engine's socket; only the launcher opens it."),
+  KERNELYARD_LOG_LEVEL: setting(z.enum(["debug", "info", "warn", "error"]), "info", "Least level that is logged."),
+
+  KERNELYARD_AUTH: setting(
+    z
+      .string()
+      .transform((text) => text.split(",").map((mode) => mode.trim()))
+      .pipe(z.array(z.enum(["api-key", "jwt", "none"])).min(1))
+      .refine((modes) => !modes.includes("none") || modes.length === 1, "`none` cannot be combined"),
+    "api-key,jwt",
+    "How callers prove who they are: `api-key`, `jwt`, both with a comma, or `none` for a private network.",
+  ),
+  KERNELYARD_API_KEYS: setting(
+    z.string().min(1),
+    null,
+    "Accepted keys, separated by commas: `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`. Default: one is generated into the data directory.",
+  ),
+  KERNELYARD_JWT_PUBLIC_KEY: setting(
+    z.string().min(1),
+    null,
+    "Public key (PEM, or base64 of it) that verifies LibreChat's tokens. Default: a pair is generated into the data directory.",
+  ),
+  KERNELYARD_JWT_JWKS_URL: setting(z.url(), null, "Key set that verifies tokens, instead of one public key."),
+  KERNELYARD_JWT_ISSUER: setting(z.string().min(1), "librechat", "Required `iss` of tokens."),
+  KERNELYARD_JWT_AUDIENCE: setting(z.string().min(1), "codeapi", "Required `aud` of tokens."),
+  KERNELYARD_JWT_MAX_LIFETIME_S: setting(integer(30, 3600), "300", "Longest accepted lifetime of a token, in seconds."),
+
+  KERNELYARD_ISOLATION: setting(
+    z.enum(["runsc", "runc-unsafe"]),
+    "runsc",
+    "`runsc` is gVisor. `runc-unsafe` shares the host's kernel with the code: for trusted code only.",
+  ),
+  KERNELYARD_IMAGE: setting(
+    z.string().min(1),
+    "custom-rce-kernel:latest",
+    "Sandbox image; it runs by the digest that this name has when the launcher starts.",
+  ),
+  KERNELYARD_MEMORY: setting(bytes(128 * MIB, 256 * GIB), "512m", "Memory of one sandbox, without swap."),
+  KERNELYARD_CPUS: setting(decimal(0.1, 256), "0.5", "CPU share of one sandbox while user code runs."),
+  KERNELYARD_PIDS: setting(
+    integer(512, 32768),
+    "1024",
+    "Threads and processes of one sandbox; gVisor's own count, hence at least 512.",
+  ),
+  KERNELYARD_SESSION_DISK: setting(bytes(16 * MIB, 1024 * GIB), "1g", "Hard size of a session's volume."),
+  KERNELYARD_FRESH_DISK: setting(
+    bytes(16 * MIB, 1024 * GIB),
+    "256m",
+    "Size of the data directory of a fresh sandbox; it counts against its memory.",
+  ),
+  KERNELYARD_MEMORY_BUDGET: setting(
+    bytes(256 * MIB, 64 * 1024 * GIB),
+    null,
+    "Memory that all sandboxes may take together. Default: the host's memory less 2 GiB (at least half of it).",
+  ),
+  KERNELYARD_POOL_SIZE: setting(integer(0, 64), "2", "Warm sandboxes kept ready for calls without a session."),
+
+  KERNELYARD_TIMEOUT_MS: setting(integer(100, 3_600_000), "30000", "Wall clock of one call unless the call says less or more."),
+  KERNELYARD_TIMEOUT_MAX_MS: setting(integer(100, 3_600_000), "300000", "Longest wall clock that a call may ask for."),
+  KERNELYARD_STDOUT_LIMIT: setting(
+    integer(1024, 64 * MIB),
+    "65536",
+    "Standard output of one call, in UTF-16 units; more ends the call with status `OL`.",
+  ),
+  KERNELYARD_STDERR_LIMIT: setting(integer(1024, 64 * MIB), "65536", "Standard error of one call; more is cut."),
+  KERNELYARD_BUSY_WAIT_MS: setting(
+    integer(0, 600_000),
+    "15000",
+    "How long a call waits for its session before `runtime_session_busy`.",
+  ),
+  KERNELYARD_QUEUE_LENGTH: setting(integer(1, 10_000), "64", "Calls that may wait for one session."),
+  KERNELYARD_IDLE_MS: setting(integer(1000, 7 * 86_400_000), "1800000", "Idle time after which a session's kernel ends; its files stay."),
+  KERNELYARD_SESSION_VOLUME_TTL_MS: setting(
+    integer(60_000, 3650 * 86_400_000),
+    "2592000000",
+    "Time after its last use when a session's volume is removed (30 days).",
+  ),
+
+  KERNELYARD_FILE_MAX_BYTES: setting(bytes(1, 64 * GIB), "150m", "Largest uploaded or collected file."),
+  KERNELYARD_FILES_MAX: setting(integer(1, 2000), "200", "Files in one batch upload."),
+  KERNELYARD_OUTPUT_FILES_MAX: setting(integer(0, 2000), "50", "Files collected from one call."),
+  KERNELYARD_OUTPUT_TOTAL_BYTES: setting(bytes(0, 64 * GIB), "512m", "Bytes collected from one call."),
+  KERNELYARD_FILE_TTL_MS: setting(
+    integer(60_000, 3650 * 86_400_000),
+    "172800000",
+    "Time after its last write when a file is removed (48 hours; LibreChat needs 24).",
+  ),
+} as const;
+
+export type SettingName = keyof typeof SETTINGS;
+export type RawSettings = { readonly [K in SettingName]: z.output<(typeof SETTINGS)[K]["schema"]> | null };
