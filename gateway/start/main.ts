@@ -11,6 +11,7 @@ import { readSettings, type Settings, SettingsError } from "../settings/read.ts"
 import { announcement } from "./announce.ts";
 import { ensureApiKey, hashedKeySetting, type StoredKey } from "./api-key.ts";
 import { type DataDirectory, type Owner, prepareDataDirectory } from "./data-directory.ts";
+import { LogFile } from "./log-file.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "./readiness.ts";
 import { ServiceProcess } from "./service-process.ts";
 
@@ -117,7 +118,7 @@ async function main(): Promise<void> {
       command,
       cwd: ROOT,
       env,
-      logFile: logFile(name),
+      log: new LogFile(logFile(name)),
       stopWithinMs,
       onRestart: (who, how, delayMs) => {
         if (ready) say(`The ${who} ended (${how}); starting it again in ${delayMs} ms. See ${logFile(who)}.`);

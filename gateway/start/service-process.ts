@@ -1,6 +1,7 @@
 /** One service as a child process: started again when it dies, stopped in order. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { openSync } from "node:fs";
+import { closeSync } from "node:fs";
+import type { LogFile } from "./log-file.ts";
 
 export interface ServiceOptions {
   readonly name: string;
@@ -8,7 +9,7 @@ export interface ServiceOptions {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
   /** Standard output and error are appended here. */
-  readonly logFile: string;
+  readonly log: LogFile;
   /** Time between SIGTERM and SIGKILL, in milliseconds. */
   readonly stopWithinMs: number;
   readonly onRestart: (name: string, how: string, delayMs: number) => void;
@@ -36,7 +37,7 @@ export class ServiceProcess {
 
   start(): void {
     const [program, ...args] = this.#options.command;
-    const log = openSync(this.#options.logFile, "a", 0o640);
+    const log = this.#options.log.open();
     // Its own process group: Ctrl-C reaches only the starter, which stops the services in order. The IPC channel
     // closes when the starter dies, however it dies; the services end themselves then.
     const child = spawn(program, args, {
@@ -45,6 +46,7 @@ export class ServiceProcess {
       detached: true,
       stdio: ["ignore", log, log, "ipc"],
     });
+    closeSync(log);
     const startedAt = Date.now();
     this.#child = child;
     child.on("error", () => {});
