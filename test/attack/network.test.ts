@@ -1,0 +1,142 @@
+/**
+ * No way out: each probe fails inside the sandbox within five seconds, and the same probe text succeeds where the
+ * control is off (a network namespace of this test's own, holding what the probe looks for).
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Stack, startStack } from "../integration/stack.ts";
+
+const NAMESPACE = `ky-attack-${process.pid}`;
+const METADATA = "169.254.169.254";
+
+/** Each prints REACHED when the outside is there. */
+const PROBES = {
+  "a socket to the metadata address": `
+import socket
+socket.create_connection(("${METADATA}", 80), timeout=3).close()
+print("REACHED")`,
+  "an HTTP request to the metadata address": `
+import urllib.request
+print(urllib.request.urlopen("http://${METADATA}/latest/meta-data/", timeout=3).read().decode(), "REACHED")`,
+  "a UDP query to a resolver": `
+import socket
+query = bytes.fromhex("abcd01000001000000000000076578616d706c6503636f6d0000010001")
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(3)
+    s.sendto(query, ("${METADATA}", 53))
+    s.recv(512)
+print("REACHED")`,
+  "an IPv6 connection": `
+import socket
+socket.create_connection(("fd00:ec2::254", 80), timeout=3).close()
+print("REACHED")`,
+} as const;
+
+/** What the outside looks like when there is one: HTTP and DNS on the metadata addresses. */
+const OUTSIDE = `
+import http.server, socket, socketserver, threading
+class V6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        data, s = self.request
+        s.sendto(data, self.client_address)
+class Metadata(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"ami-id")
+    def log_message(self, *a): pass
+servers = [http.server.ThreadingHTTPServer(("${METADATA}", 80), Metadata), V6(("fd00:ec2::254", 80), Metadata),
+           socketserver.ThreadingUDPServer(("${METADATA}", 53), Echo)]
+for s in servers: threading.Thread(target=s.serve_forever, daemon=True).start()
+print("listening", flush=True)
+import sys; sys.stdin.read()
+`;
+
+let stack: Stack;
+let outside: ChildProcess;
+
+const inNamespace = (...command: string[]) => ["netns", "exec", NAMESPACE, ...command];
+
+beforeAll(async () => {
+  stack = await startStack({});
+  const ip = (...args: string[]) => execFileSync("ip", args);
+  ip("netns", "add", NAMESPACE);
+  ip(...inNamespace("ip", "link", "add", "outside", "type", "dummy"));
+  ip(...inNamespace("ip", "link", "set", "lo", "up"));
+  ip(...inNamespace("ip", "link", "set", "outside", "up"));
+  ip(...inNamespace("ip", "addr", "add", `${METADATA}/32`, "dev", "outside"));
+  ip(...inNamespace("ip", "-6", "addr", "add", "fd00:ec2::254/128", "dev", "outside", "nodad"));
+  outside = spawn("ip", inNamespace("python3", "-c", OUTSIDE), { stdio: ["pipe", "pipe", "inherit"] });
+  if (outside.stdout === null) throw new Error("no output to wait for");
+  await once(outside.stdout, "data");
+});
+
+afterAll(async () => {
+  outside?.stdin?.end();
+  if (outside?.exitCode === null) await once(outside, "exit");
+  execFileSync("ip", ["netns", "delete", NAMESPACE]);
+  await stack?.stop();
+});
+
+async function run(session_id: string, code: string) {
+  const started = Date.now();
+  const response = await fetch(`${stack.baseUrl}/run`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-api-key": stack.apiKey },
+    body: JSON.stringify({ session_id, code }),
+  });
+  expect(response.status).toBe(200);
+  const result = (await response.json()) as { stdout: string; stderr: string; exit_code: number };
+  return { ...result, seconds: (Date.now() - started) / 1000 };
+}
+
+describe("the network", () => {
+  for (const [what, code] of Object.entries(PROBES)) {
+    it(`${what} fails inside within 5 s`, async () => {
+      const result = await run("attack-network", code);
+      expect(result.exit_code).toBe(1);
+      expect(result.stdout).not.toContain("REACHED");
+      expect(result.stderr).toMatch(/unreachable|refused|Errno|timed out|URLError/);
+      expect(result.seconds).toBeLessThan(5);
+    });
+
+    it(`${what} works where there is a network (negative control)`, () => {
+      const output = execFileSync("ip", inNamespace("python3", "-c", code), { encoding: "utf8" });
+      expect(output).toContain("REACHED");
+    });
+  }
+
+  it("names do not resolve, and at once", async () => {
+    const result = await run("attack-network", `import socket\nsocket.getaddrinfo("example.com", 80)`);
+    expect(result.exit_code).toBe(1);
+    expect(result.stderr).toContain("gaierror");
+    expect(result.seconds).toBeLessThan(5);
+  });
+
+  it("pip install fails within 5 s and says so", async () => {
+    const result = await run(
+      "attack-network",
+      `import subprocess, sys\nr = subprocess.run([sys.executable, "-m", "pip", "install", "requests"], capture_output=True, text=True)\nprint(r.returncode, r.stderr)`,
+    );
+    expect(result.exit_code).toBe(0);
+    expect(result.stdout).toMatch(/^[1-9]/);
+    expect(result.seconds).toBeLessThan(5);
+  });
+
+  it("there is no interface but loopback", async () => {
+    const result = await run(
+      "attack-network",
+      `import socket\nprint([name for _, name in socket.if_nameindex()])`,
+    );
+    expect(result.stdout.trim()).toMatch(/^\[('lo')?\]$/);
+  });
+
+  it("no socket of the host is inside", async () => {
+    const result = await run(
+      "attack-network",
+      `import os\nprint([p for p in ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd") if os.path.exists(p)])`,
+    );
+    expect(result.stdout.trim()).toBe("[]");
+  });
+});

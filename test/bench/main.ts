@@ -1,0 +1,119 @@
+/**
+ * `npm run bench`: how fast it is, side by side in one run on this machine, as ratios. Every result is checked, so
+ * that a call which fails fast is not a fast call. Raw samples go to `test/results/bench.json`.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:http";
+import { join } from "node:path";
+import { type Stack, startStack } from "../integration/stack.ts";
+import { RawKernel } from "./raw-kernel.ts";
+import { type Summary, summarise, timed } from "./statistics.ts";
+
+const ROUNDS = 20;
+const CALLS_PER_ROUND = 50;
+const FRESH_CALLS = 20;
+const NEW_SESSIONS = 5;
+const DOCKER_EXECS = 20;
+
+const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+
+function post(stack: Stack, path: string, body: object): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const payload = JSON.stringify(body);
+    const call = request(
+      `${stack.baseUrl}${path}`,
+      {
+        method: "POST",
+        agent,
+        headers: {
+          "content-type": "application/json",
+          "content-length": Buffer.byteLength(payload),
+          "x-api-key": stack.apiKey,
+        },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () =>
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+        );
+        response.on("error", reject);
+      },
+    );
+    call.setNoDelay(true);
+    call.on("error", reject);
+    call.end(payload);
+  });
+}
+
+async function expectOutput(stack: Stack, path: string, body: object, stdout: string): Promise<void> {
+  const answer = await post(stack, path, body);
+  if (answer.status !== 200 || !answer.text.includes(JSON.stringify(stdout).slice(1, -1))) {
+    throw new Error(`${path} answered ${answer.status} ${answer.text}`);
+  }
+}
+
+const samples: Record<string, number[]> = {};
+
+async function measure(name: string, count: number, call: (i: number) => Promise<void>): Promise<void> {
+  const list = samples[name] ?? [];
+  samples[name] = list;
+  for (let i = 0; i < count; i += 1) list.push(await timed(() => call(i)));
+}
+
+function row(name: string, summary: Summary, reference: Summary): string {
+  const ms = (value: number) => value.toFixed(2).padStart(10);
+  return `${name.padEnd(44)}${String(summary.count).padStart(6)}${ms(summary.p50)}${ms(summary.p99)}${(summary.p50 / reference.p50).toFixed(2).padStart(9)}×`;
+}
+
+async function main(): Promise<void> {
+  const stack = await startStack({ env: { KERNELYARD_RATE_LIMITS: "off" } });
+  const raw = await RawKernel.start();
+  try {
+    const warm = { session_id: "bench", code: "print(1+1)" };
+    const names = {
+      raw: "raw attach stream + IPython",
+      warm: "warm call in a session over HTTP",
+      exec: "docker exec python3 per call",
+      fresh: "fresh call from the pool, pandas imported",
+      first: "first call of a named session",
+    };
+    for (let i = 0; i < 20; i += 1) {
+      await expectOutput(stack, "/run", warm, "2\n");
+      await raw.run("print(1+1)", "2\n");
+    }
+    // Alternating rounds: what the machine does besides hits both alike.
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await measure(names.raw, CALLS_PER_ROUND, () => raw.run("print(1+1)", "2\n"));
+      await measure(names.warm, CALLS_PER_ROUND, () => expectOutput(stack, "/run", warm, "2\n"));
+    }
+    await measure(names.exec, DOCKER_EXECS, async () => {
+      const output = execFileSync("docker", ["exec", raw.containerId, "python3", "-c", "print(1+1)"]);
+      if (output.toString() !== "2\n") throw new Error(`docker exec gave ${output.toString()}`);
+    });
+    const fresh = { lang: "py", code: "import pandas as pd; print(pd.DataFrame({'a': [1, 2]}).a.sum())" };
+    await measure(names.fresh, FRESH_CALLS, async () => {
+      await expectOutput(stack, "/v1/exec", fresh, "3\n");
+    });
+    await measure(names.first, NEW_SESSIONS, (i) =>
+      expectOutput(stack, "/run", { session_id: `bench-new-${i}`, code: "print(1+1)" }, "2\n"),
+    );
+
+    const reference = summarise(samples[names.raw] ?? []);
+    const lines = [
+      `${"".padEnd(44)}${"calls".padStart(6)}${"p50 ms".padStart(10)}${"p99 ms".padStart(10)}${"p50/raw".padStart(10)}`,
+    ];
+    for (const [name, list] of Object.entries(samples)) lines.push(row(name, summarise(list), reference));
+    process.stdout.write(`${lines.join("\n")}\n`);
+    const results = join(import.meta.dirname, "../results");
+    mkdirSync(results, { recursive: true });
+    writeFileSync(join(results, "bench.json"), JSON.stringify(samples));
+  } finally {
+    await raw.stop();
+    await stack.stop();
+    agent.destroy();
+  }
+}
+
+await main();
