@@ -1,0 +1,21 @@
+/** Who is calling. Everything a call may reach is derived from this and from nothing else in the request. */
+
+export type AuthMode = "api-key" | "jwt" | "none";
+
+export interface Principal {
+  readonly mode: AuthMode;
+  /** Isolation boundary between customers. API keys name it in the settings, tokens carry it. */
+  readonly tenant: string;
+  /** The user within the tenant. API keys have none of their own: one subject for all keys of a tenant. */
+  readonly subject: string;
+  /** Set for tokens only: the `role`, `org_id` … that the issuer vouched for. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Subject of callers that a key or the network vouches for, without naming a user. */
+export const SHARED_SUBJECT = "-";
+
+/** The caller as one string, the same for the same principal only: for limits, logs and lookups. */
+export function principalKey(principal: Principal): string {
+  return JSON.stringify([principal.mode, principal.tenant, principal.subject]);
+}
