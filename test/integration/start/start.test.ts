@@ -1,0 +1,199 @@
+/** `npm start` as its user meets it: the printed key works, Ctrl-C leaves no container, the next start keeps the state. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const READY = "Ctrl-C stops it";
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly output: () => string;
+}
+
+let dataDir: string;
+let port: number;
+let running: Started[] = [];
+
+beforeEach(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), "ky-start-"));
+  port = await freePort();
+  running = [];
+});
+
+afterEach(async () => {
+  for (const { child } of running) await interrupt(child);
+  const instance = instanceId();
+  if (instance !== null) {
+    const volumes = docker("volume", "ls", "-q", "--filter", `label=kernelyard.instance=${instance}`);
+    if (volumes !== "") docker("volume", "rm", ...volumes.split("\n"));
+  }
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+const docker = (...args: string[]) => execFileSync("docker", args, { encoding: "utf8" }).trim();
+
+function instanceId(): string | null {
+  try {
+    return readFileSync(join(dataDir, "launcher/instance"), "utf8").trim();
+  } catch {
+    return null;
+  }
+}
+
+function launch(env: NodeJS.ProcessEnv = {}): Started {
+  const child = spawn("npm", ["start"], {
+    cwd: ROOT,
+    env: { ...process.env, KERNELYARD_DATA_DIR: dataDir, KERNELYARD_PORT: String(port), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  let text = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const started = { child, output: () => text };
+  running.push(started);
+  return started;
+}
+
+/** Ctrl-C: the terminal sends SIGINT to the whole foreground group. */
+async function interrupt(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const gone = once(child, "exit");
+  process.kill(-child.pid, "SIGINT");
+  await gone;
+}
+
+async function ready(started: Started): Promise<string> {
+  const { child } = started;
+  while (!started.output().includes(READY)) {
+    if (child.exitCode !== null) throw new Error(`npm start ended:\n${started.output()}`);
+    if (child.stdout === null) throw new Error("no output");
+    await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+  }
+  return started.output();
+}
+
+async function run(key: string, code: string): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(`http://127.0.0.1:${port}/run`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-api-key": key },
+    body: JSON.stringify({ session_id: "start-test", code }),
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+describe("npm start", () => {
+  it("prints a working key once, and Ctrl-C keeps the files and leaves no container", async () => {
+    const first = launch();
+    const output = await ready(first);
+    expect(output).toContain(`http://127.0.0.1:${port}`);
+    expect(output).toMatch(/isolation\s+gVisor/);
+    expect(output).toContain("LIBRECHAT_CODE_BASEURL");
+    const key = /API key\s+(\S+)/.exec(output)?.[1] ?? "";
+    expect(key.length).toBeGreaterThan(32);
+    const keyFile = join(dataDir, "keys/api-key");
+    expect(statSync(keyFile).mode & 0o777).toBe(0o600);
+    expect(readFileSync(keyFile, "utf8").trim()).toBe(key);
+
+    expect(await run(key, "open('kept.txt', 'w').write('here'); print(6 * 7)")).toEqual({
+      status: 200,
+      body: { stdout: "42\n", stderr: "", exit_code: 0 },
+    });
+    expect((await run("not-the-key-that-was-printed", "print(1)")).status).toBe(401);
+
+    const instance = instanceId();
+    expect(docker("ps", "-q", "--filter", `label=kernelyard.instance=${instance}`)).not.toBe("");
+    await interrupt(first.child);
+    expect(docker("ps", "-aq", "--filter", `label=kernelyard.instance=${instance}`)).toBe("");
+
+    const second = launch();
+    const again = await ready(second);
+    expect(again).not.toContain(key);
+    expect(again).toContain(keyFile);
+    expect(await run(key, "print(open('kept.txt').read())")).toEqual({
+      status: 200,
+      body: { stdout: "here\n", stderr: "", exit_code: 0 },
+    });
+  });
+
+  it("runs the gateway as a user that cannot open the Docker socket or the key", async () => {
+    await ready(launch());
+    const socket = spawnSync("ss", ["-Hltnp", `sport = :${port}`], { encoding: "utf8" }).stdout;
+    const pid = /pid=(\d+)/.exec(socket)?.[1] ?? "";
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const uid = /^Uid:\s+(\d+)\s+(\d+)\s+(\d+)/m.exec(status)?.slice(1) ?? [];
+    expect(new Set(uid).size).toBe(1);
+    expect(uid[0]).not.toBe("0");
+    expect(status).toMatch(/^CapEff:\s+0+$/m);
+    expect(status).toMatch(/^NoNewPrivs:\s+1$/m);
+    const groups = /^Groups:\s*(.*)$/m.exec(status)?.[1]?.trim().split(/\s+/).filter(Boolean) ?? [];
+    const gid = /^Gid:\s+(\d+)/m.exec(status)?.[1] ?? "";
+    const asGateway = (file: string) =>
+      spawnSync("setpriv", [
+        `--reuid=${uid[0]}`,
+        `--regid=${gid}`,
+        ...(groups.length > 0 ? [`--groups=${groups.join(",")}`] : ["--clear-groups"]),
+        "test",
+        "-r",
+        file,
+      ]).status;
+    expect(asGateway("/var/run/docker.sock")).toBe(1);
+    expect(asGateway(join(dataDir, "keys/api-key"))).toBe(1);
+    // The same check as root, to see that it can succeed.
+    expect(spawnSync("test", ["-r", "/var/run/docker.sock"]).status).toBe(0);
+  });
+
+  it("starts a killed gateway and a killed launcher again", async () => {
+    const started = launch();
+    const key = /API key\s+(\S+)/.exec(await ready(started))?.[1] ?? "";
+    await run(key, "x = 1");
+    for (const [name, program] of [
+      ["gateway", "gateway/http/main.ts"],
+      ["launcher", "gateway/launcher/main.ts"],
+    ] as const) {
+      const group = execFileSync("pgrep", ["-f", program], { encoding: "utf8" }).trim().split("\n");
+      const ours = group.filter((pid) => readFileSync(`/proc/${pid}/environ`, "utf8").includes(dataDir));
+      expect(ours.length, `processes of the ${name}`).toBeGreaterThan(0);
+      for (const pid of ours) process.kill(Number(pid), "SIGKILL");
+      await expect
+        .poll(
+          () =>
+            run(key, "print('back')").then(
+              (answer) => answer.body,
+              () => null,
+            ),
+          { timeout: 60_000, interval: 200 },
+        )
+        .toEqual({ stdout: "back\n", stderr: "", exit_code: 0 });
+    }
+  });
+
+  it.each([
+    [{ KERNELYARD_PROT: "1" }, "KERNELYARD_PROT"],
+    [{ KERNELYARD_MEMORY: "lots" }, "KERNELYARD_MEMORY"],
+  ])("stops with a message that names the setting: %o", async (env, named) => {
+    const started = launch(env);
+    const [code] = await once(started.child, "exit");
+    expect(code).not.toBe(0);
+    expect(started.output()).toContain(named);
+    expect(started.output()).not.toContain("    at ");
+  });
+});
