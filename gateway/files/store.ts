@@ -1,0 +1,117 @@
+/**
+ * Where files live between calls. A file is staged (its bytes become durable), then committed (its record makes it
+ * exist). Whatever was only staged when a process dies is removed by the next sweep.
+ */
+import type { Readable } from "node:stream";
+import type { Kind } from "./ownership.ts";
+
+export interface FileRecord {
+  readonly id: string;
+  /** The storage session: an upload's or an execution's bucket. */
+  readonly storageSessionId: string;
+  /** Full relative name, as `normaliseName` returns it. */
+  readonly name: string;
+  readonly size: number;
+  /** sha256 of the content, hexadecimal. */
+  readonly etag: string;
+  readonly contentType: string;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly modifiedAt: string;
+  /** `ownerKey` of `ownership.ts`. */
+  readonly owner: string;
+  readonly kind: Kind;
+  readonly resourceId: string | null;
+  readonly version: number | null;
+  /** Code may read it; a changed copy is not collected. */
+  readonly readOnly: boolean;
+}
+
+/** What a caller of `commit` decides; the store adds the rest. */
+export type NewFile = Pick<
+  FileRecord,
+  "storageSessionId" | "name" | "contentType" | "owner" | "kind" | "resourceId" | "version" | "readOnly"
+>;
+
+/** Durable bytes without a record yet. */
+export interface StagedFile {
+  readonly id: string;
+  readonly size: number;
+  readonly etag: string;
+}
+
+/** An input of an execution, listed in that execution's session beside its outputs. */
+export interface FileLink {
+  readonly sessionId: string;
+  readonly fileId: string;
+  /** Owner key of the session that lists it. */
+  readonly owner: string;
+  /** Where the execution saw it. */
+  readonly name: string;
+}
+
+/** A file as seen through one session: its own, or one linked into it. */
+export interface SessionFile {
+  readonly record: FileRecord;
+  /** The session it was found in. */
+  readonly sessionId: string;
+  /** Who may use it there. */
+  readonly owner: string;
+  /** Its name there. */
+  readonly name: string;
+  readonly linked: boolean;
+}
+
+export type FileStoreFailure = "too_large" | "storage_full" | "closed" | "in_use";
+
+/** The store could not do it. `too_large`: the file exceeds its limit; `storage_full`: there is no space left. */
+export class FileStoreError extends Error {
+  override readonly name = "FileStoreError";
+  readonly code: FileStoreFailure;
+
+  constructor(code: FileStoreFailure, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A part of a file; both ends inclusive, as HTTP counts. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface SweepResult {
+  readonly expired: number;
+  readonly orphanedContent: number;
+  readonly orphanedRecords: number;
+}
+
+/** Most entries that one session lists. */
+export const MAX_LISTED_FILES = 5000;
+
+export interface FileStore {
+  /**
+   * Reads `bytes` to its end, durably, in bounded memory. Throws `FileStoreError` (`too_large` as soon as `maxBytes`
+   * is exceeded, `storage_full`) or the source's own error; then nothing is left. The source is left unread at that point.
+   */
+  stage(bytes: AsyncIterable<Uint8Array>, limits: { readonly maxBytes: number }): Promise<StagedFile>;
+  /** Makes staged files exist, all or none. Durable when it resolves; on failure nothing is left. */
+  commit(
+    files: readonly { readonly staged: StagedFile; readonly file: NewFile }[],
+  ): Promise<readonly FileRecord[]>;
+  /** Forgets staged bytes. */
+  discard(staged: StagedFile): Promise<void>;
+  /** Null when there is no such file in that session, or its time is over. */
+  find(sessionId: string, fileId: string): Promise<SessionFile | null>;
+  /** Newest first; at most `MAX_LISTED_FILES`. */
+  list(sessionId: string): Promise<readonly SessionFile[]>;
+  /** Opens the content; null when it has gone meanwhile. The caller reads it to its end or destroys it. */
+  open(record: FileRecord, range?: ByteRange): Promise<Readable | null>;
+  /** Records which inputs an execution saw. Links to files that have gone are ignored. */
+  link(links: readonly FileLink[]): Promise<void>;
+  /** Removes the file, or only the link where it was linked. False when there was none. */
+  remove(sessionId: string, fileId: string): Promise<boolean>;
+  sweep(): Promise<SweepResult>;
+  close(): Promise<void>;
+}
