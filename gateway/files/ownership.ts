@@ -7,6 +7,7 @@
  * unguessable ids are the capability there, since their requests name no user reliably.
  */
 import { z } from "@hono/zod-openapi";
+import type { Principal } from "../auth/principal.ts";
 
 export const KINDS = ["skill", "agent", "user"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -17,6 +18,10 @@ export const ResourceId = z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/);
 export interface FileCaller {
   readonly tenant: string;
   readonly user: string | null;
+}
+
+export function fileCaller(principal: Principal): FileCaller {
+  return { tenant: principal.tenant, user: principal.mode === "jwt" ? principal.subject : null };
 }
 
 /** What a request says a file belongs to. */
