@@ -10,6 +10,8 @@ export interface CommandOptions {
   /** Replaces the environment; default: this process's own. */
   readonly env?: NodeJS.ProcessEnv;
   readonly timeoutMs: number;
+  /** Ends the program early; the result then has `code: null`. */
+  readonly signal?: AbortSignal;
   /** Called for every line of either stream as it comes. */
   readonly onLine?: (line: string) => void;
 }
@@ -37,6 +39,7 @@ export const runCommand: RunCommand = (program, args, options) =>
       cwd: options.cwd,
       env: options.env ?? process.env,
       stdio: ["ignore", "pipe", "pipe"],
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     let stdout = "";
     let stderr = "";

@@ -1,0 +1,212 @@
+"""Proves inside a sandbox that the image's libraries work: imports, arithmetic, figures, threads, processes.
+
+Usage: smoke.py DISTRIBUTION... Prints one JSON line per check: {"check", "ok", "seconds", "detail"}.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+# Folders that some distributions put beside their package by mistake.
+NOT_LIBRARIES = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks"}
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def import_names(distribution: str) -> list[str]:
+    """What a distribution lets one import, from its own metadata."""
+    wanted = normalized(distribution)
+    found = [
+        name
+        for name, owners in importlib.metadata.packages_distributions().items()
+        if wanted in {normalized(owner) for owner in owners}
+        and name.isidentifier()
+        and not name.startswith("_")
+        and name not in NOT_LIBRARIES
+    ]
+    if not found:
+        # Present but without modules (a collection of others, for instance) is fine; absent raises.
+        importlib.metadata.distribution(distribution)
+    return sorted(found)
+
+
+def import_distribution(distribution: str) -> str:
+    names = import_names(distribution)
+    for name in names:
+        importlib.import_module(name)
+    return ", ".join(names)
+
+
+def numpy_works() -> str:
+    import numpy as np
+
+    matrix = np.random.default_rng(1).random((300, 300)) + 300 * np.eye(300)
+    inverse = np.linalg.inv(matrix)
+    assert np.allclose(matrix @ inverse, np.eye(300))
+    # Many threads in one numeric library: what fails when thread creation is denied.
+    code = (
+        "import numpy as np; a = np.ones((600, 600)); assert (a @ a)[0, 0] == 600; "
+        "assert np.linalg.svd(a, compute_uv=False)[0] > 599"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=60,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "4"},
+    )
+    return np.__version__
+
+
+def scipy_works() -> str:
+    import scipy
+    from scipy import integrate, linalg, optimize, sparse, stats
+
+    area, _ = integrate.quad(lambda x: x * x, 0, 3)
+    assert abs(area - 9) < 1e-9
+    assert abs(optimize.brentq(lambda x: x * x - 2, 0, 2) - 2**0.5) < 1e-9
+    assert abs(linalg.det([[2, 0], [0, 3]]) - 6) < 1e-9
+    assert sparse.eye(5).nnz == 5
+    assert abs(stats.norm.cdf(0) - 0.5) < 1e-12
+    return scipy.__version__
+
+
+def pandas_works() -> str:
+    import io
+
+    import pandas as pd
+
+    frame = pd.DataFrame({"key": ["a", "b", "a"], "value": [1, 2, 3]})
+    assert frame.groupby("key").value.sum().to_dict() == {"a": 4, "b": 2}
+    assert pd.read_csv(io.StringIO(frame.to_csv(index=False))).equals(frame)
+    assert len(pd.date_range("2026-01-01", periods=3, tz="Asia/Tokyo")) == 3
+    return pd.__version__
+
+
+def matplotlib_works() -> str:
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    with warnings.catch_warnings():
+        # A missing glyph or font is only a warning there, and a box in the user's figure.
+        warnings.simplefilter("error")
+        figure, axes = plt.subplots()
+        axes.plot([-1, 0, 1], label="日本語のラベル")
+        axes.set_title("東京 北京 서울 한국어 简体中文 繁體中文 −1.5 ×")
+        axes.legend()
+        figure.savefig("/tmp/smoke.png")
+        plt.close(figure)
+    assert os.path.getsize("/tmp/smoke.png") > 1000
+    return f"{matplotlib.__version__} {matplotlib.get_backend()}"
+
+
+def threads_work() -> str:
+    seen: set[int] = set()
+    barrier = threading.Barrier(8, timeout=30)
+
+    def meet() -> None:
+        barrier.wait()
+        seen.add(threading.get_ident())
+
+    workers = [threading.Thread(target=meet) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert len(seen) == 8
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(abs, range(100))) == 4950
+    return "8"
+
+
+def put_square(queue: "multiprocessing.Queue[int]", number: int) -> None:
+    queue.put(number * number)
+
+
+def processes_work(method: str) -> str:
+    context = multiprocessing.get_context(method)
+    with context.Pool(2) as pool:
+        assert pool.map_async(abs, [-1, -2, -3]).get(60) == [1, 2, 3]
+    queue: multiprocessing.Queue[int] = context.Queue()
+    process = context.Process(target=put_square, args=(queue, 7))
+    process.start()
+    assert queue.get(timeout=60) == 49
+    process.join(60)
+    assert process.exitcode == 0
+    with context.Manager() as manager:
+        shared = manager.dict()
+        shared["a"] = 1
+        assert shared["a"] == 1
+    return method
+
+
+def programs_work() -> str:
+    bash = subprocess.run(
+        ["bash", "-c", "set -e; echo '{\"a\": [1, 2]}' | jq -c .a; python3 -c 'print(6 * 7)'"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert bash.stdout == "[1,2]\n42\n", bash.stdout
+    return "bash, jq, python3"
+
+
+def data_directory_works() -> str:
+    assert os.path.samefile("/mnt/data", "/mnt/session_data")
+    with open("/mnt/data/smoke.txt", "w", encoding="utf-8") as file:
+        file.write("ok")
+    os.unlink("/mnt/session_data/smoke.txt")
+    return f"user {os.getuid()}"
+
+
+SMOKES: dict[str, Callable[[], str]] = {
+    "numpy": numpy_works,
+    "scipy": scipy_works,
+    "pandas": pandas_works,
+    "matplotlib": matplotlib_works,
+}
+
+
+def check(name: str, proof: Callable[[], str]) -> bool:
+    started = time.monotonic()
+    try:
+        ok, detail = True, proof()
+    except BaseException:
+        ok, detail = False, traceback.format_exc(limit=-3)[-2000:]
+    seconds = round(time.monotonic() - started, 3)
+    print(json.dumps({"check": name, "ok": ok, "seconds": seconds, "detail": detail}), flush=True)
+    return ok
+
+
+def main() -> int:
+    distributions = sys.argv[1:]
+    listed = {normalized(name) for name in distributions}
+    proofs: list[tuple[str, Callable[[], str]]] = [
+        ("data directory", data_directory_works),
+        ("bash and jq", programs_work),
+        ("threads", threads_work),
+        ("processes by fork", lambda: processes_work("fork")),
+        ("processes by spawn", lambda: processes_work("spawn")),
+    ]
+    for name in distributions:
+        proofs.append((f"import {name}", lambda name=name: import_distribution(name)))  # type: ignore[misc]
+    proofs += [(f"{name} works", smoke) for name, smoke in SMOKES.items() if name in listed]
+    results = [check(name, proof) for name, proof in proofs]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+/**
+ * Runs an image the way sandboxes run, and lets it prove what it promises. An import that works under runc can fail
+ * under gVisor with our seccomp profile, so nothing else counts.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "@hono/zod-openapi";
+import { lastWords } from "../command.ts";
+import { docker } from "../engine.ts";
+import { distributionNames, ROOM } from "../plan.ts";
+
+const SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
+const VERIFY_TIMEOUT_MS = 300_000;
+/** The same as the smallest sandbox that the specification has. */
+const MEMORY = "512m";
+
+const Check = z.object({ check: z.string(), ok: z.boolean(), seconds: z.number(), detail: z.string() });
+export type Check = z.output<typeof Check>;
+
+export interface VerifyOptions {
+  readonly runtime: "runsc" | "runc";
+  readonly seccompProfile: string;
+}
+
+/** From the environment, as the launcher has it. */
+export const verifyOptions = (env: NodeJS.ProcessEnv = process.env): VerifyOptions => ({
+  runtime: env.KERNELYARD_ISOLATION === "runc-unsafe" ? "runc" : "runsc",
+  seccompProfile: SECCOMP_PROFILE,
+});
+
+/** `docker run` with a sandbox's limits; `entrypoint` takes the place of the supervisor. */
+export const sandboxRunArgs = (
+  image: string,
+  options: VerifyOptions,
+  entrypoint: string,
+  args: readonly string[],
+): readonly string[] => [
+  ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
+  ...["--tmpfs=/tmp:rw,size=128m,mode=1777", "--tmpfs=/mnt/session_data:rw,size=64m,uid=10001,gid=10001"],
+  ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
+  ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
+  ...["--label=kernelyard.kind=verify", "--log-driver=none", `--entrypoint=${entrypoint}`, image, ...args],
+];
+
+/** The script travels as an argument: a bind mount would need the engine to see this machine's files. */
+const START = 'printf %s "$0" > /tmp/smoke.py && exec python3 /tmp/smoke.py "$@"';
+
+/** Throws, naming what failed, unless every check passed. */
+export async function verifyImage(image: string, options: VerifyOptions): Promise<readonly Check[]> {
+  if (!existsSync(options.seccompProfile)) {
+    throw new Error(`\`${options.seccompProfile}\` is missing: run \`infra/host/install.sh\`.`);
+  }
+  const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
+  const smoke = readFileSync(join(ROOM, "verify", "smoke.py"), "utf8");
+  const result = await docker(sandboxRunArgs(image, options, "/bin/bash", ["-c", START, smoke, ...names]), {
+    timeoutMs: VERIFY_TIMEOUT_MS,
+  });
+  const checks = result.stdout.split("\n").flatMap((line) => {
+    if (!line.startsWith('{"check"')) return [];
+    return [Check.parse(JSON.parse(line))];
+  });
+  const failed = checks.filter((check) => !check.ok);
+  if (result.code === 0 && failed.length === 0 && checks.length > names.length) return checks;
+  const reasons = failed.map((check) => `- ${check.check}: ${check.detail.trim()}`);
+  if (reasons.length === 0) {
+    reasons.push(
+      result.timedOut
+        ? `- no result within ${VERIFY_TIMEOUT_MS / 1000} s`
+        : `- ended with ${result.code ?? "a signal"} after ${checks.at(-1)?.check ?? "no check"}: ${lastWords(result)}`,
+    );
+    if (/unknown or invalid runtime|unknown runtime/i.test(result.stderr)) {
+      reasons.push(`- the engine has no runtime \`${options.runtime}\`: run \`infra/host/install.sh\``);
+    }
+  }
+  throw new Error(
+    `The image does not work as a sandbox under ${options.runtime} and is refused:\n${reasons.join("\n")}`,
+  );
+}
