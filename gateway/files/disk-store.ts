@@ -340,13 +340,16 @@ async function writeAll(
   let gatheredBytes = 0;
   const flush = async () => {
     if (gatheredBytes === 0) return;
-    const block = gathered.length === 1 && gathered[0] ? gathered[0] : Buffer.concat(gathered, gatheredBytes);
+    const blocks = gathered;
+    const total = gatheredBytes;
     gathered = [];
     gatheredBytes = 0;
-    for (let offset = 0; offset < block.length; ) {
-      // A write can be short, on a nearly full disk for one.
-      const { bytesWritten } = await handle.write(block, offset, block.length - offset);
-      offset += bytesWritten;
+    const { bytesWritten } = await handle.writev(blocks);
+    if (bytesWritten === total) return;
+    // A write can be short, on a nearly full disk for one.
+    const block = Buffer.concat(blocks, total);
+    for (let offset = bytesWritten; offset < total; ) {
+      offset += (await handle.write(block, offset, total - offset)).bytesWritten;
     }
   };
   for await (const chunk of bytes) {

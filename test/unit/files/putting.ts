@@ -1,0 +1,41 @@
+/** A process to kill: puts, links and deletes files as fast as it can and prints what the store has acknowledged. */
+import { createHash, randomBytes } from "node:crypto";
+import { writeSync } from "node:fs";
+import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
+import { newId } from "../../../gateway/files/ids.ts";
+
+const directory = process.argv[2];
+if (directory === undefined) throw new Error("usage: putting.ts DIRECTORY");
+const store = await DiskFileStore.open({ directory, ttlMs: 86_400_000, sweepEveryMs: 50 });
+const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
+
+async function putForever(): Promise<never> {
+  for (;;) {
+    const content = randomBytes(Math.floor(Math.random() * 700_000));
+    const storageSessionId = newId();
+    async function* bytes(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
+    }
+    const staged = await store.stage(bytes(), { maxBytes: 1_000_000 });
+    const file = {
+      storageSessionId,
+      name: "x",
+      contentType: "text/plain",
+      owner: "o",
+      kind: "user",
+      resourceId: null,
+      version: null,
+      readOnly: false,
+    } as const;
+    await store.commit([{ staged, file }]);
+    const etag = createHash("sha256").update(content).digest("hex");
+    say({ put: staged.id, session: storageSessionId, etag });
+    if (Math.random() < 0.3) {
+      say({ removing: staged.id });
+      await store.remove(storageSessionId, staged.id);
+      say({ removed: staged.id });
+    }
+  }
+}
+
+await Promise.all([putForever(), putForever(), putForever(), putForever()]);
