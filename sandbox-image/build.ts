@@ -12,7 +12,7 @@ import { chooseBase, engineSources } from "./base/choose.ts";
 import { builderEnvironment, docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
 import { ensureLock, IMAGE_LOCK } from "./lock.ts";
 import { BASE_LABEL, CONTENT_LABEL, contentHash, IMAGE_TAG, machineFiles, stageContext } from "./plan.ts";
-import { verifyImage, verifyOptions } from "./verify/verify.ts";
+import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
 
 const BUILD_TIMEOUT_MS = 1_800_000;
 
@@ -95,10 +95,11 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
     return { id: present.id, built: false };
   }
 
+  const verify = verifyOptions();
+  await requireIsolation(verify);
   const base = await chooseBase(engineSources(say), options.base, say);
   say(`Building ${tag} on ${base} (a first build takes some minutes)`);
   const id = await buildImage(hash, base, options);
-  const verify = verifyOptions();
   say(`Verifying the image under ${verify.runtime}`);
   const checks = await verifyImage(id, verify);
   await mustDocker(`Tagging ${tag}`, ["tag", id, tag]);

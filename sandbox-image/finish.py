@@ -54,9 +54,7 @@ def main() -> None:
     (target / "languages.json").write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     shutil.copyfile(profile / "preload.txt", target / "preload.txt")
     # By content: the root file system is read-only at run time, so nothing needs to look at modification times.
-    compiled = compileall.compile_dir(
-        target, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-    )
+    compiled = compileall.compile_dir(target, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     if not compiled:
         raise SystemExit("the supervisor or the kernel does not compile")
 

@@ -80,6 +80,8 @@ export function machineFiles(
 
 /** Copies the hashed files, and nothing else, to where the engine's client reads them. */
 export function stageContext(profile: string, target: string, room = ROOM): void {
+  // The build names these folders even while one has nothing in it.
+  for (const folder of ["site", "supervisor", "kernel"]) mkdirSync(join(target, folder), { recursive: true });
   for (const file of contextFiles(profile, room)) {
     const path = join(target, file);
     mkdirSync(dirname(path), { recursive: true });

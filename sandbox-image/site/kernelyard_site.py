@@ -11,7 +11,7 @@ _PREBUILT = "/opt/kernelyard/matplotlib"
 
 def _provide_font_list() -> None:
     target = os.environ.get("MPLCONFIGDIR")
-    if not target or os.path.isdir(target):
+    if not target or os.path.isdir(target) or not os.path.isdir(_PREBUILT):
         return
     making = f"{target}.{os.getpid()}"
     try:

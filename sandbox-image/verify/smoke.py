@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkContext, SpawnContext
 
 # Folders that some distributions put beside their package by mistake.
 NOT_LIBRARIES = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks"}
@@ -71,7 +72,7 @@ def numpy_works() -> str:
 
 
 def scipy_works() -> str:
-    import scipy
+    import scipy  # type: ignore[import-untyped]
     from scipy import integrate, linalg, optimize, sparse, stats
 
     area, _ = integrate.quad(lambda x: x * x, 0, 3)
@@ -80,19 +81,19 @@ def scipy_works() -> str:
     assert abs(linalg.det([[2, 0], [0, 3]]) - 6) < 1e-9
     assert sparse.eye(5).nnz == 5
     assert abs(stats.norm.cdf(0) - 0.5) < 1e-12
-    return scipy.__version__
+    return str(scipy.__version__)
 
 
 def pandas_works() -> str:
     import io
 
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
     frame = pd.DataFrame({"key": ["a", "b", "a"], "value": [1, 2, 3]})
     assert frame.groupby("key").value.sum().to_dict() == {"a": 4, "b": 2}
     assert pd.read_csv(io.StringIO(frame.to_csv(index=False))).equals(frame)
     assert len(pd.date_range("2026-01-01", periods=3, tz="Asia/Tokyo")) == 3
-    return pd.__version__
+    return str(pd.__version__)
 
 
 def matplotlib_works() -> str:
@@ -135,8 +136,7 @@ def put_square(queue: "multiprocessing.Queue[int]", number: int) -> None:
     queue.put(number * number)
 
 
-def processes_work(method: str) -> str:
-    context = multiprocessing.get_context(method)
+def processes_work(context: ForkContext | SpawnContext) -> str:
     with context.Pool(2) as pool:
         assert pool.map_async(abs, [-1, -2, -3]).get(60) == [1, 2, 3]
     queue: multiprocessing.Queue[int] = context.Queue()
@@ -149,7 +149,7 @@ def processes_work(method: str) -> str:
         shared = manager.dict()
         shared["a"] = 1
         assert shared["a"] == 1
-    return method
+    return context.get_start_method()
 
 
 def programs_work() -> str:
@@ -198,8 +198,8 @@ def main() -> int:
         ("data directory", data_directory_works),
         ("bash and jq", programs_work),
         ("threads", threads_work),
-        ("processes by fork", lambda: processes_work("fork")),
-        ("processes by spawn", lambda: processes_work("spawn")),
+        ("processes by fork", lambda: processes_work(multiprocessing.get_context("fork"))),
+        ("processes by spawn", lambda: processes_work(multiprocessing.get_context("spawn"))),
     ]
     for name in distributions:
         proofs.append((f"import {name}", lambda name=name: import_distribution(name)))  # type: ignore[misc]

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { lastWords } from "../command.ts";
-import { docker } from "../engine.ts";
+import { docker, mustDocker } from "../engine.ts";
 import { distributionNames, ROOM } from "../plan.ts";
 
 const SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
@@ -45,11 +45,23 @@ export const sandboxRunArgs = (
 /** The script travels as an argument: a bind mount would need the engine to see this machine's files. */
 const START = 'printf %s "$0" > /tmp/smoke.py && exec python3 /tmp/smoke.py "$@"';
 
-/** Throws, naming what failed, unless every check passed. */
-export async function verifyImage(image: string, options: VerifyOptions): Promise<readonly Check[]> {
+/** Before minutes go into a build whose result could not be verified. */
+export async function requireIsolation(options: VerifyOptions): Promise<void> {
   if (!existsSync(options.seccompProfile)) {
     throw new Error(`\`${options.seccompProfile}\` is missing: run \`infra/host/install.sh\`.`);
   }
+  const runtimes = await mustDocker("Asking the engine for its runtimes", [
+    "info",
+    "--format",
+    "{{range $name, $_ := .Runtimes}}{{$name}}\n{{end}}",
+  ]);
+  if (!runtimes.split("\n").includes(options.runtime)) {
+    throw new Error(`The engine has no runtime \`${options.runtime}\`: run \`infra/host/install.sh\`.`);
+  }
+}
+
+/** Throws, naming what failed, unless every check passed. */
+export async function verifyImage(image: string, options: VerifyOptions): Promise<readonly Check[]> {
   const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
   const smoke = readFileSync(join(ROOM, "verify", "smoke.py"), "utf8");
   const result = await docker(sandboxRunArgs(image, options, "/bin/bash", ["-c", START, smoke, ...names]), {
@@ -68,9 +80,6 @@ export async function verifyImage(image: string, options: VerifyOptions): Promis
         ? `- no result within ${VERIFY_TIMEOUT_MS / 1000} s`
         : `- ended with ${result.code ?? "a signal"} after ${checks.at(-1)?.check ?? "no check"}: ${lastWords(result)}`,
     );
-    if (/unknown or invalid runtime|unknown runtime/i.test(result.stderr)) {
-      reasons.push(`- the engine has no runtime \`${options.runtime}\`: run \`infra/host/install.sh\``);
-    }
   }
   throw new Error(
     `The image does not work as a sandbox under ${options.runtime} and is refused:\n${reasons.join("\n")}`,
