@@ -1,0 +1,65 @@
+/** One call at a time, first come first served, bounded in length and in waiting time. */
+
+export type Turn = "granted" | "busy" | "cancelled";
+
+interface Waiter {
+  readonly grant: (turn: Turn) => void;
+}
+
+export class Queue {
+  readonly #maxWaiting: number;
+  readonly #waiting = new Set<Waiter>();
+  #taken = false;
+
+  constructor(maxWaiting: number) {
+    this.#maxWaiting = maxWaiting;
+  }
+
+  get idle(): boolean {
+    return !this.#taken;
+  }
+
+  get length(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * `granted`: the caller has the turn and must `release` it. `busy`: the queue is full, or `waitMs` went by.
+   * `cancelled`: the signal was aborted.
+   */
+  async acquire(waitMs: number, signal: AbortSignal): Promise<Turn> {
+    if (signal.aborted) return "cancelled";
+    if (!this.#taken) {
+      this.#taken = true;
+      return "granted";
+    }
+    if (this.#waiting.size >= this.#maxWaiting) return "busy";
+    return new Promise<Turn>((resolve) => {
+      const settle = (turn: Turn) => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", cancel);
+        this.#waiting.delete(waiter);
+        resolve(turn);
+      };
+      const waiter: Waiter = { grant: settle };
+      const timer = setTimeout(() => settle("busy"), waitMs);
+      const cancel = () => settle("cancelled");
+      signal.addEventListener("abort", cancel, { once: true });
+      this.#waiting.add(waiter);
+    });
+  }
+
+  /** Takes the turn only when nobody has it. */
+  tryAcquire(): boolean {
+    if (this.#taken) return false;
+    this.#taken = true;
+    return true;
+  }
+
+  /** Passes the turn to who waits longest. */
+  release(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) this.#taken = false;
+    else next.grant("granted");
+  }
+}
