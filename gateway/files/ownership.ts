@@ -54,6 +54,15 @@ export function mayUse(caller: FileCaller, claim: ResourceClaim, owner: string):
   return ownerKey(caller, claim) === owner;
 }
 
+/** The rule for a file as found through a session: a link into an execution's session belongs to that session's user. */
+export function mayUseFound(
+  caller: FileCaller,
+  claim: ResourceClaim,
+  found: { readonly owner: string; readonly linked: boolean },
+): boolean {
+  return mayUse(caller, found.linked ? USER_CLAIM : claim, found.owner);
+}
+
 export type ClaimResult =
   | { readonly ok: true; readonly claim: ResourceClaim }
   | { readonly ok: false; readonly error: string };
