@@ -39,16 +39,21 @@ export function progressLine(line: string): string | null {
   return `  ${step[1] ?? step[2]} ${text.length > 90 ? `${text.slice(0, 89)}…` : text}`;
 }
 
+/** The whole build context, with what the build takes from this machine; whoever else builds the image uses it too. */
+export function writeContext(profile: string, context: string, env: NodeJS.ProcessEnv = process.env): void {
+  stageContext(profile, context);
+  const machine = machineFiles(env, existsSync);
+  if (machine.certificates !== null) {
+    copyFileSync(machine.certificates, join(context, "build-machine", "ca-certificates.crt"));
+  }
+  if (machine.pipConf !== null) writeFileSync(join(context, "build-machine", "pip.conf"), machine.pipConf);
+}
+
 async function buildImage(hash: string, base: string, options: BuildOptions): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "kernelyard-build-"));
   try {
     const context = join(directory, "context");
-    stageContext(options.profile, context);
-    const machine = machineFiles(process.env, existsSync);
-    if (machine.certificates !== null) {
-      copyFileSync(machine.certificates, join(context, "build-machine", "ca-certificates.crt"));
-    }
-    if (machine.pipConf !== null) writeFileSync(join(context, "build-machine", "pip.conf"), machine.pipConf);
+    writeContext(options.profile, context);
     const idFile = join(directory, "image-id");
     await mustDocker(
       "Building the sandbox image",

@@ -1,14 +1,14 @@
-"""Last step of the image build: fills the language table's versions and compiles what the image runs.
+"""Last step of the image build: fills the language table's versions, trims the preload list, compiles the code.
 
 Usage: finish.py PROFILE_DIRECTORY TARGET_DIRECTORY
 """
 
 import compileall
+import importlib.util
 import json
 import pathlib
 import py_compile
 import re
-import shutil
 import subprocess
 import sys
 from typing import TypedDict
@@ -39,6 +39,18 @@ def version_of(language: Language) -> str:
     return found.group()
 
 
+def installed_only(preload: str) -> str:
+    """The preload list without what the operator's list of libraries does not have."""
+    kept = []
+    for line in preload.splitlines():
+        module = line.partition("#")[0].strip()
+        if not module or importlib.util.find_spec(module.partition(".")[0]) is not None:
+            kept.append(line)
+        else:
+            print(f"preload.txt: {module} is not installed, left out")
+    return "\n".join(kept) + "\n"
+
+
 def main() -> None:
     profile, target = (pathlib.Path(argument) for argument in sys.argv[1:])
     declared: list[Language] = json.loads((profile / "languages.json").read_text("utf-8"))
@@ -52,7 +64,8 @@ def main() -> None:
         for language in declared
     ]
     (target / "languages.json").write_text(json.dumps(table, indent=2) + "\n", "utf-8")
-    shutil.copyfile(profile / "preload.txt", target / "preload.txt")
+    preload = (profile / "preload.txt").read_text("utf-8")
+    (target / "preload.txt").write_text(installed_only(preload), "utf-8")
     # By content: the root file system is read-only at run time, so nothing needs to look at modification times.
     compiled = compileall.compile_dir(target, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     if not compiled:

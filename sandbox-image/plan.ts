@@ -20,6 +20,7 @@ const CONTEXT = [
   "debian_packages.txt",
   "matplotlibrc",
   "finish.py",
+  "fonts.py",
   "site",
   "supervisor",
   "kernel",

@@ -103,12 +103,15 @@ def matplotlib_works() -> str:
     with warnings.catch_warnings():
         # A missing glyph or font is only a warning there, and a box in the user's figure.
         warnings.simplefilter("error")
-        figure, axes = plt.subplots()
-        axes.plot([-1, 0, 1], label="日本語のラベル")
-        axes.set_title("東京 北京 서울 한국어 简体中文 繁體中文 −1.5 ×")
-        axes.legend()
-        figure.savefig("/tmp/smoke.png")
-        plt.close(figure)
+        # The default, and families as code written on other systems names them.
+        for families in (plt.rcParams["font.family"], ["Hiragino Sans"], ["SimHei"], ["Malgun Gothic"]):
+            with plt.rc_context({"font.family": families}):
+                figure, axes = plt.subplots()
+                axes.plot([-1, 0, 1], label="日本語のラベル")
+                axes.set_title("東京 北京 서울 한국어 简体中文 繁體中文 −1.5 ×", fontweight="bold")
+                axes.legend()
+                figure.savefig("/tmp/smoke.png")
+                plt.close(figure)
     assert os.path.getsize("/tmp/smoke.png") > 1000
     return f"{matplotlib.__version__} {matplotlib.get_backend()}"
 
