@@ -4,6 +4,7 @@ import { DEFAULT_TENANT, TenantName } from "../protocol/launcher-api.ts";
 import { SettingsError } from "../settings/read.ts";
 import { ABSENT, type AuthDecision, type Authenticator, type HeaderReader, refused } from "./authenticate.ts";
 import { SHARED_SUBJECT } from "./principal.ts";
+import { TOKEN_TENANT_PREFIX } from "./token-tenant.ts";
 
 /** Shorter keys can be guessed. */
 const SHORTEST_KEY = 16;
@@ -25,6 +26,9 @@ function parseApiKey(entry: string, position: number): ApiKey | string {
   const key = named ? entry.slice(separator + 1) : entry;
   if (!TenantName.safeParse(tenant).success) {
     return `${where} names a tenant that is not lower case letters, digits and \`-\` (at most 32). Rename it.`;
+  }
+  if (tenant.startsWith(TOKEN_TENANT_PREFIX)) {
+    return `${where} names a tenant that begins with \`${TOKEN_TENANT_PREFIX}\`, which is kept for tenants of tokens. Rename it.`;
   }
   if (key.startsWith("sha256:")) {
     const hex = key.slice("sha256:".length);

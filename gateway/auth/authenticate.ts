@@ -1,13 +1,16 @@
 /** A chain of ways to prove who is calling; the first that finds its credentials decides. */
 import type { Settings } from "../settings/read.ts";
+import { AmbiguityGuard } from "./ambiguity.ts";
 import { ApiKeyAuthenticator, parseApiKeys } from "./api-keys.ts";
+import { createJwtAuthenticator } from "./jwt.ts";
 import { type AuthMode, type Principal, SHARED_SUBJECT } from "./principal.ts";
 
 /** Header lookup, case-insensitive. */
 export type HeaderReader = (name: string) => string | undefined;
 
 export interface AuthRefusal {
-  readonly status: 400 | 401 | 403;
+  /** 503: what verifies credentials is away. */
+  readonly status: 400 | 401 | 403 | 503;
   readonly message: string;
 }
 
@@ -69,8 +72,10 @@ export class Authentication {
 export function createAuthentication(settings: Settings): Authentication {
   if (settings.auth.includes("none")) return new Authentication(settings.auth, [new OpenAuthenticator()]);
   const chain: Authenticator[] = [];
+  if (settings.auth.includes("jwt")) chain.push(new AmbiguityGuard());
   if (settings.auth.includes("api-key")) {
     chain.push(new ApiKeyAuthenticator(parseApiKeys(settings.apiKeys)));
   }
+  if (settings.auth.includes("jwt")) chain.push(createJwtAuthenticator(settings));
   return new Authentication(settings.auth, chain);
 }

@@ -1,0 +1,213 @@
+import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createServer } from "node:http";
+import { afterEach, describe, expect, it } from "vitest";
+import { type AuthDecision, createAuthentication } from "../../../gateway/auth/authenticate.ts";
+import { JwtAuthenticator, parsePublicKey, remoteKeySet } from "../../../gateway/auth/jwt.ts";
+import { readSettings } from "../../../gateway/settings/read.ts";
+import { TokenSigner } from "../../contract/support/tokens.ts";
+
+const pem = (key: KeyObject, type: "pkcs8" | "spki") => key.export({ type, format: "pem" }).toString();
+const pair = generateKeyPairSync("ed25519");
+const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const stranger = generateKeyPairSync("ed25519");
+const signer = new TokenSigner(pem(pair.privateKey, "pkcs8"), "k1");
+const alice = { id: "64f000000000000000000001" };
+
+const rules = { issuer: "librechat", audience: "codeapi", maxLifetimeS: 300 };
+const authenticator = () => new JwtAuthenticator(parsePublicKey(pem(pair.publicKey, "spki")), rules);
+const ask = async (token: string, by = authenticator()): Promise<AuthDecision> =>
+  by.authenticate((name) => (name === "authorization" ? `Bearer ${token}` : undefined));
+
+const KEY = "a-key-that-is-long-enough";
+const authentication = (auth: string) =>
+  createAuthentication(
+    readSettings({
+      KERNELYARD_AUTH: auth,
+      KERNELYARD_API_KEYS: KEY,
+      KERNELYARD_JWT_PUBLIC_KEY: pem(pair.publicKey, "spki"),
+    }),
+  );
+const decide = async (auth: string, headers: Readonly<Record<string, string>>) => {
+  const decision = await authentication(auth).decide((name) => headers[name]);
+  return decision.kind === "accepted"
+    ? decision.principal.mode
+    : [decision.refusal.status, decision.refusal.message];
+};
+
+describe("tokens as LibreChat signs them", () => {
+  it("are accepted, with EdDSA and with RS256", async () => {
+    expect(await ask(signer.sign(alice))).toMatchObject({
+      kind: "accepted",
+      principal: { mode: "jwt", tenant: "jwt-legacy", subject: alice.id, claims: { role: "USER" } },
+    });
+    const byRsa = new JwtAuthenticator(parsePublicKey(pem(rsa.publicKey, "spki")), rules);
+    const token = new TokenSigner(pem(rsa.privateKey, "pkcs8"), "k1").sign(alice);
+    expect(await ask(token, byRsa)).toMatchObject({ kind: "accepted" });
+  });
+
+  it("may be used again: `jti` is no one-time value", async () => {
+    const one = authenticator();
+    const token = signer.sign(alice);
+    const first = await ask(token, one);
+    expect(await ask(token, one)).toBe(first);
+  });
+
+  it("name their tenant; without one it is `legacy`", async () => {
+    expect(await ask(signer.sign({ ...alice, tenant: "acme" }))).toMatchObject({
+      principal: { tenant: "jwt-acme" },
+    });
+    expect(await ask(signer.sign(alice, { claims: { tenant_id: undefined } }))).toMatchObject({
+      principal: { tenant: "jwt-legacy" },
+    });
+  });
+
+  const now = Math.floor(Date.now() / 1000);
+  it.each([
+    ["without kid", signer.sign(alice, { header: { kid: undefined } })],
+    ["with an empty kid", signer.sign(alice, { header: { kid: "" } })],
+    ["of another issuer", signer.sign(alice, { claims: { iss: "someone" } })],
+    ["for another audience", signer.sign(alice, { claims: { aud: "someone" } })],
+    ["that live too long", signer.sign(alice, { claims: { exp: now + 3600 } })],
+    ["that live backwards", signer.sign(alice, { claims: { exp: now - 1 } })],
+    ["that have expired", signer.sign(alice, { claims: { iat: now - 400, nbf: now - 400, exp: now - 100 } })],
+    ["from the future", signer.sign(alice, { claims: { iat: now + 100, nbf: now + 100, exp: now + 200 } })],
+    ["without sub", signer.sign(alice, { claims: { sub: undefined } })],
+    ["with an empty sub", signer.sign(alice, { claims: { sub: "" } })],
+    ["without jti", signer.sign(alice, { claims: { jti: undefined } })],
+    ["without iat", signer.sign(alice, { claims: { iat: undefined } })],
+    ["without nbf", signer.sign(alice, { claims: { nbf: undefined } })],
+    ["without exp", signer.sign(alice, { claims: { exp: undefined } })],
+    ["without principal_source", signer.sign(alice, { claims: { principal_source: undefined } })],
+    ["of an unknown principal_source", signer.sign(alice, { claims: { principal_source: "me" } })],
+    ["without auth_context_hash", signer.sign(alice, { claims: { auth_context_hash: undefined } })],
+    ["with a tenant that is no text", signer.sign(alice, { claims: { tenant_id: 7 } })],
+    ["by another key", new TokenSigner(pem(stranger.privateKey, "pkcs8"), "k1").sign(alice)],
+    ["by another kind of key", new TokenSigner(pem(rsa.privateKey, "pkcs8"), "k1").sign(alice)],
+    ["that are no tokens", "abc"],
+    ["that are far too long", "a".repeat(9000)],
+  ])("are refused %s", async (_, token) => {
+    expect(await ask(token)).toEqual({
+      kind: "refused",
+      refusal: { status: 401, message: "Invalid bearer token" },
+    });
+  });
+
+  it("are refused without a signature, and signed with the public key as a shared secret", async () => {
+    const [, claims] = signer.sign(alice).split(".");
+    const head = (alg: string) => Buffer.from(JSON.stringify({ alg, kid: "k1" })).toString("base64url");
+    const unsigned = `${head("none")}.${claims}.`;
+    const input = `${head("HS256")}.${claims}`;
+    const hmac = createHmac("sha256", pem(pair.publicKey, "spki")).update(input).digest("base64url");
+    for (const token of [unsigned, `${input}.${hmac}`]) {
+      expect(await ask(token)).toMatchObject({ kind: "refused", refusal: { status: 401 } });
+    }
+  });
+
+  it("tolerate clocks that differ by seconds", async () => {
+    const at = Math.floor(Date.now() / 1000) + 20;
+    expect(await ask(signer.sign(alice, { claims: { iat: at, nbf: at, exp: at + 300 } }))).toMatchObject({
+      kind: "accepted",
+    });
+  });
+});
+
+describe("the key", () => {
+  it("may be PEM, PEM with written-out line ends, or base64 of it", () => {
+    const text = pem(pair.publicKey, "spki");
+    for (const setting of [text, text.replaceAll("\n", "\\n"), Buffer.from(text).toString("base64")]) {
+      expect(parsePublicKey(setting).algorithms).toContain("EdDSA");
+    }
+  });
+
+  it.each([
+    ["a private key", pem(pair.privateKey, "pkcs8"), /private key, which belongs to LibreChat alone/],
+    ["noise", "noise", /no public key in PEM form/],
+    [
+      "a short RSA key",
+      pem(generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey, "spki"),
+      /at least 2048 bits/,
+    ],
+    [
+      "another kind",
+      pem(generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey, "spki"),
+      /keys of type ec are not accepted/,
+    ],
+  ])("is refused with its remedy: %s", (_, setting, message) => {
+    expect(() => parsePublicKey(setting)).toThrow(message);
+  });
+});
+
+describe("a key set by address", () => {
+  const servers: { close(): void }[] = [];
+  afterEach(() => {
+    for (const server of servers.splice(0)) server.close();
+  });
+  const serve = (status: number, body: string) =>
+    new Promise<string>((resolve) => {
+      const server = createServer((_, response) => {
+        response.writeHead(status, { "Content-Type": "application/json" }).end(body);
+      }).listen(0, "127.0.0.1", () => {
+        servers.push(server);
+        const address = server.address();
+        if (address === null || typeof address === "string") throw new Error("no port");
+        resolve(`http://127.0.0.1:${address.port}/keys`);
+      });
+    });
+  const jwk = { ...pair.publicKey.export({ format: "jwk" }), kid: "k1", alg: "EdDSA" };
+
+  it("is searched by kid", async () => {
+    const by = new JwtAuthenticator(remoteKeySet(await serve(200, JSON.stringify({ keys: [jwk] }))), rules);
+    expect(await ask(signer.sign(alice), by)).toMatchObject({ kind: "accepted" });
+    expect(await ask(signer.sign(alice, { header: { kid: "k2" } }), by)).toMatchObject({
+      refusal: { status: 401 },
+    });
+  });
+
+  it.each([
+    ["an error", 500, "{}"],
+    ["no JSON", 200, "<html>"],
+    ["no key set", 200, "{}"],
+  ])("that answers with %s is the service's fault, not the caller's", async (_, status, body) => {
+    const by = new JwtAuthenticator(remoteKeySet(await serve(status, body)), rules);
+    expect(await ask(signer.sign(alice), by)).toMatchObject({ kind: "refused", refusal: { status: 503 } });
+  });
+
+  it("that nobody serves is the service's fault as well", async () => {
+    const url = await serve(200, "{}");
+    for (const server of servers.splice(0)) server.close();
+    const by = new JwtAuthenticator(remoteKeySet(url), rules);
+    expect(await ask(signer.sign(alice), by)).toMatchObject({ refusal: { status: 503 } });
+  });
+});
+
+describe("modes together", () => {
+  const bearer = () => `Bearer ${signer.sign(alice)}`;
+  it.each([
+    ["api-key,jwt", { "x-api-key": KEY }, "api-key"],
+    ["api-key,jwt", { authorization: bearer() }, "jwt"],
+    ["api-key,jwt", { authorization: bearer(), "x-api-key": KEY }, [400, "Ambiguous authentication headers"]],
+    ["jwt", { authorization: bearer(), "x-api-key": KEY }, [400, "Ambiguous authentication headers"]],
+    ["api-key,jwt", {}, [401, "Bearer token is required"]],
+    ["jwt", {}, [401, "Bearer token is required"]],
+    ["jwt", { authorization: "Basic eDp5" }, [401, "Bearer token is required"]],
+    ["jwt", { "x-api-key": KEY }, [401, "Bearer token is required"]],
+    ["jwt", { authorization: "Bearer x" }, [401, "Invalid bearer token"]],
+    ["api-key", {}, [401, "An API key is required in the X-API-Key header"]],
+    ["api-key", { "x-api-key": "another-key-of-length" }, [401, "Invalid API key"]],
+    ["none", {}, "none"],
+    ["none", { authorization: "Bearer x", "x-api-key": "y" }, "none"],
+  ] as const)("%s with %o", async (auth, headers, expected) => {
+    expect(await decide(auth, headers)).toEqual(expected);
+  });
+
+  it("tokens without any key refuse to start and say what to set", () => {
+    expect(() => createAuthentication(readSettings({ KERNELYARD_AUTH: "jwt" }))).toThrow(
+      /KERNELYARD_JWT_PUBLIC_KEY: .*KERNELYARD_JWT_JWKS_URL/,
+    );
+  });
+
+  it("no API key can name a tenant of tokens", () => {
+    const settings = readSettings({ KERNELYARD_AUTH: "api-key", KERNELYARD_API_KEYS: `jwt-legacy=${KEY}` });
+    expect(() => createAuthentication(settings)).toThrow(/kept for tenants of tokens/);
+  });
+});
