@@ -1,0 +1,301 @@
+/**
+ * The Docker engine as the launcher needs it, and no wider. This module alone talks to the engine's socket; whatever
+ * comes back is parsed here. Every call has a deadline.
+ */
+import { request } from "node:http";
+import type { Duplex, Readable } from "node:stream";
+import { z } from "@hono/zod-openapi";
+import Docker, { type ContainerCreateOptions } from "dockerode";
+
+export interface EngineContainer {
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** `created`, `running`, `exited` … */
+  readonly state: string;
+  readonly imageId: string;
+}
+
+export interface EngineVolume {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  readonly mountpoint: string;
+}
+
+export interface EngineVersion {
+  readonly version: string;
+  /** Path of the named runtime's program; null when the engine has no such runtime. */
+  readonly runtimes: Readonly<Record<string, string | null>>;
+}
+
+export type EngineEvent =
+  | { readonly type: "oom"; readonly containerId: string }
+  | { readonly type: "die"; readonly containerId: string; readonly exitCode: number | null }
+  | { readonly type: "destroy"; readonly containerId: string };
+
+export interface Engine {
+  version(): Promise<EngineVersion>;
+  /** The digest that a name has now; null when there is no such image. */
+  imageId(name: string): Promise<string | null>;
+  createContainer(name: string, body: ContainerCreateOptions): Promise<string>;
+  /** A stream of the container's stdin, and of stdout and stderr in the engine's framing. */
+  attach(containerId: string): Promise<Duplex>;
+  startContainer(containerId: string): Promise<void>;
+  /** The main process as the host numbers it; null when the container is not running or unknown. */
+  pid(containerId: string): Promise<number | null>;
+  /** Kills and removes; resolves when the container is gone, also when there was none. */
+  removeContainer(containerId: string): Promise<void>;
+  setCpus(containerId: string, cpus: number): Promise<void>;
+  listContainers(label: string): Promise<EngineContainer[]>;
+  createVolume(name: string, labels: Record<string, string>, options: Record<string, string>): Promise<void>;
+  volume(name: string): Promise<EngineVolume | null>;
+  listVolumes(label: string): Promise<EngineVolume[]>;
+  removeVolume(name: string): Promise<void>;
+  /** One value per line that the engine sends; ends with the connection. */
+  events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
+}
+
+/** The engine cannot be reached, or does not answer in time. */
+export class EngineAwayError extends Error {
+  override readonly name = "EngineAwayError";
+}
+
+/** The engine answered, with a refusal. */
+export class EngineRefusedError extends Error {
+  override readonly name = "EngineRefusedError";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const CALL_DEADLINE_MS = 20_000;
+const MAX_EVENT_LINE = 256 * 1024;
+const AWAY_CODES = new Set(["ECONNREFUSED", "ENOENT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EACCES"]);
+
+const Failure = z.object({
+  statusCode: z.number().optional(),
+  code: z.string().optional(),
+  message: z.string().optional(),
+  json: z.object({ message: z.string() }).optional().catch(undefined),
+});
+const Labels = z.record(z.string(), z.string()).nullish();
+const Inspection = z.object({ State: z.object({ Running: z.boolean(), Pid: z.number() }) });
+const Containers = z.array(z.object({ Id: z.string(), Labels, State: z.string(), ImageID: z.string() }));
+const Volume = z.object({
+  Name: z.string(),
+  Labels,
+  Options: z.record(z.string(), z.string()).nullish(),
+  Mountpoint: z.string(),
+});
+const Volumes = z.object({ Volumes: z.array(Volume).nullish() });
+const Info = z.object({
+  ServerVersion: z.string(),
+  Runtimes: z.record(z.string(), z.object({ path: z.string().optional() })).nullish(),
+});
+const Image = z.object({ Id: z.string().regex(/^sha256:[0-9a-f]{64}$/) });
+const Event = z.object({
+  Action: z.string(),
+  Actor: z.object({ ID: z.string(), Attributes: z.record(z.string(), z.string()) }),
+});
+
+function volumeOf(raw: z.infer<typeof Volume>): EngineVolume {
+  return { name: raw.Name, labels: raw.Labels ?? {}, options: raw.Options ?? {}, mountpoint: raw.Mountpoint };
+}
+
+export class DockerEngine implements Engine {
+  readonly #socketPath: string;
+  readonly #docker: Docker;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+    this.#docker = new Docker({ socketPath });
+  }
+
+  async version(): Promise<EngineVersion> {
+    const info = Info.parse(await this.#call("info", this.#docker.info()));
+    const runtimes = Object.entries(info.Runtimes ?? {}).map(([name, r]) => [name, r.path ?? null]);
+    return { version: info.ServerVersion, runtimes: Object.fromEntries(runtimes) };
+  }
+
+  async imageId(name: string): Promise<string | null> {
+    const raw = await this.#unless404(this.#call("inspect image", this.#docker.getImage(name).inspect()));
+    return raw === null ? null : Image.parse(raw).Id;
+  }
+
+  async createContainer(name: string, body: ContainerCreateOptions): Promise<string> {
+    // Without `_query` and `_body` the whole body, seccomp profile and all, would be sent in the URL as well.
+    const split: ContainerCreateOptions & { _query: object; _body: object } = { _query: { name }, _body: body };
+    const container = await this.#call("create container", this.#docker.createContainer(split));
+    return container.id;
+  }
+
+  attach(containerId: string): Promise<Duplex> {
+    const path = `/containers/${containerId}/attach?stream=1&stdin=1&stdout=1&stderr=1`;
+    const attached = new Promise<Duplex>((resolve, reject) => {
+      const call = request({
+        socketPath: this.#socketPath,
+        method: "POST",
+        path,
+        headers: { Connection: "Upgrade", Upgrade: "tcp" },
+        agent: false,
+        timeout: CALL_DEADLINE_MS,
+      });
+      call.once("upgrade", (_response, socket, head) => {
+        socket.setTimeout(0);
+        if (head.length > 0) socket.unshift(head);
+        resolve(socket);
+      });
+      call.once("response", (response) => {
+        response.resume();
+        const status = response.statusCode ?? 0;
+        reject(new EngineRefusedError(status, `the engine refused to attach (HTTP ${status})`));
+      });
+      call.once("timeout", () => call.destroy(new EngineAwayError("attach: no answer in time")));
+      call.once("error", reject);
+      call.end();
+    });
+    return this.#call("attach", attached);
+  }
+
+  async startContainer(containerId: string): Promise<void> {
+    await this.#call("start container", this.#docker.getContainer(containerId).start());
+  }
+
+  async pid(containerId: string): Promise<number | null> {
+    const inspection = this.#call("inspect container", this.#docker.getContainer(containerId).inspect());
+    const raw = await this.#unless404(inspection);
+    if (raw === null) return null;
+    const { State } = Inspection.parse(raw);
+    return State.Running ? State.Pid : null;
+  }
+
+  async removeContainer(containerId: string): Promise<void> {
+    const container = this.#docker.getContainer(containerId);
+    // Asked for before the removal: afterwards there is nothing left to wait for.
+    const gone = this.#unless404(this.#call("wait for removal", container.wait({ condition: "removed" })));
+    const removed = this.#call("remove container", container.remove({ force: true })).catch((error: unknown) => {
+      // 409: the engine's own auto-removal is under way.
+      if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
+      throw error;
+    });
+    await Promise.all([gone, removed]);
+  }
+
+  async setCpus(containerId: string, cpus: number): Promise<void> {
+    const container = this.#docker.getContainer(containerId);
+    await this.#call("update container", container.update({ NanoCpus: Math.round(cpus * 1e9) }));
+  }
+
+  async listContainers(label: string): Promise<EngineContainer[]> {
+    const listed = this.#docker.listContainers({ all: true, filters: { label: [label] } });
+    return Containers.parse(await this.#call("list containers", listed)).map((c) => ({
+      id: c.Id,
+      labels: c.Labels ?? {},
+      state: c.State,
+      imageId: c.ImageID,
+    }));
+  }
+
+  async createVolume(
+    name: string,
+    labels: Record<string, string>,
+    options: Record<string, string>,
+  ): Promise<void> {
+    const body = { Name: name, Driver: "local", DriverOpts: options, Labels: labels };
+    await this.#call("create volume", this.#docker.createVolume(body));
+  }
+
+  async volume(name: string): Promise<EngineVolume | null> {
+    const inspection = this.#call("inspect volume", this.#docker.getVolume(name).inspect());
+    const raw = await this.#unless404(inspection);
+    return raw === null ? null : volumeOf(Volume.parse(raw));
+  }
+
+  async listVolumes(label: string): Promise<EngineVolume[]> {
+    const listed = this.#docker.listVolumes({ filters: { label: [label] } });
+    return (Volumes.parse(await this.#call("list volumes", listed)).Volumes ?? []).map(volumeOf);
+  }
+
+  async removeVolume(name: string): Promise<void> {
+    await this.#unless404(this.#call("remove volume", this.#docker.getVolume(name).remove()));
+  }
+
+  async events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+    const filters = { type: ["container"], event: ["oom", "die", "destroy"], label: [label] };
+    const stream = this.#docker.getEvents({ filters: JSON.stringify(filters), abortSignal: signal });
+    const readable = await this.#call("follow events", stream);
+    return parseEvents(readable);
+  }
+
+  async #unless404<T>(call: Promise<T>): Promise<T | null> {
+    try {
+      return await call;
+    } catch (error) {
+      if (error instanceof EngineRefusedError && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  async #call<T>(what: string, work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new EngineAwayError(`${what}: no answer in ${CALL_DEADLINE_MS} ms`)),
+        CALL_DEADLINE_MS,
+      );
+    });
+    try {
+      return await Promise.race([work, deadline]);
+    } catch (error) {
+      if (error instanceof EngineAwayError || error instanceof EngineRefusedError) throw error;
+      const failure = Failure.safeParse(error);
+      const { statusCode, code, message, json } = failure.success ? failure.data : {};
+      if (statusCode !== undefined) {
+        throw new EngineRefusedError(statusCode, `${what}: ${json?.message ?? message ?? `HTTP ${statusCode}`}`);
+      }
+      if (code !== undefined && AWAY_CODES.has(code)) {
+        throw new EngineAwayError(
+          `${what}: the Docker engine does not answer on ${this.#socketPath} (${code}); start it, or set KERNELYARD_DOCKER_SOCKET`,
+        );
+      }
+      throw new EngineAwayError(`${what}: ${message ?? String(error)}`, { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+async function* parseEvents(stream: NodeJS.ReadableStream | Readable): AsyncIterable<EngineEvent> {
+  let rest = "";
+  for await (const chunk of stream) {
+    rest += chunk.toString();
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > MAX_EVENT_LINE) throw new EngineAwayError("the engine's event stream has no line ends");
+    for (const line of lines) {
+      const event = parseEvent(line);
+      if (event !== null) yield event;
+    }
+  }
+}
+
+function parseEvent(line: string): EngineEvent | null {
+  if (line.trim() === "") return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return null;
+  }
+  const parsed = Event.safeParse(value);
+  if (!parsed.success) return null;
+  const { Action, Actor } = parsed.data;
+  const containerId = Actor.ID;
+  if (Action === "oom" || Action === "destroy") return { type: Action, containerId };
+  if (Action !== "die") return null;
+  const exitCode = Number.parseInt(Actor.Attributes.exitCode ?? "", 10);
+  return { type: "die", containerId, exitCode: Number.isNaN(exitCode) ? null : exitCode };
+}
