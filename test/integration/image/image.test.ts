@@ -1,0 +1,174 @@
+/** What the built image promises to the code that runs in it, proven in containers with a sandbox's limits. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { z } from "@hono/zod-openapi";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { builderEnvironment, docker, inspectImage, mustDocker } from "../../../sandbox-image/engine.ts";
+import { CONTENT_LABEL, contentHash, IMAGE_TAG, listEntries, ROOM } from "../../../sandbox-image/plan.ts";
+import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/verify/verify.ts";
+
+const run = (program: string, ...args: readonly string[]) =>
+  docker(sandboxRunArgs(IMAGE_TAG, verifyOptions(), program, args), { timeoutMs: 60_000 });
+const shell = (script: string) => run("/bin/bash", "-c", script);
+const python = (code: string) => run("/opt/python/bin/python3", "-c", code);
+
+describe("the sandbox image", () => {
+  it("is the one of the present files", async () => {
+    const image = await inspectImage(IMAGE_TAG);
+    expect(image?.labels[CONTENT_LABEL]).toBe(contentHash("default"));
+  });
+
+  it("starts the supervisor as an unprivileged user in the data directory", async () => {
+    const config = await mustDocker("inspect", [
+      "image",
+      "inspect",
+      "--format",
+      "{{json .Config}}",
+      IMAGE_TAG,
+    ]);
+    expect(JSON.parse(config)).toMatchObject({
+      User: "10001:10001",
+      WorkingDir: "/mnt/data",
+      Entrypoint: ["/opt/python/bin/python3", "-I", "-B", "/opt/kernelyard/supervisor"],
+    });
+    const result = await shell(
+      'id -u; id -g; pwd; readlink /mnt/data; stat -c %U:%G /mnt/session_data; echo "$LANG"',
+    );
+    expect(result.stdout.split("\n")).toEqual([
+      ...["10001", "10001", "/mnt/data", "session_data", "sandbox:sandbox", "C.UTF-8"],
+      "",
+    ]);
+  });
+
+  it("has the same Python under every name, version 3.11, with its tools", async () => {
+    const result = await shell(
+      'for name in python python3 pip; do command -v $name; done; python -c "import sys; print(sys.version_info[:2])"; jq --version > /dev/null',
+    );
+    expect(result.stdout).toBe(
+      "/opt/python/bin/python\n/opt/python/bin/python3\n/opt/python/bin/pip\n(3, 11)\n",
+    );
+    expect(result.code).toBe(0);
+  });
+
+  it("declares its languages with the versions that are in it", async () => {
+    const result = await shell("cat /opt/kernelyard/languages.json; bash --version | head -n 1 >&2");
+    const table = z
+      .array(
+        z.strictObject({
+          id: z.string(),
+          command: z.array(z.string()),
+          extension: z.string(),
+          version: z.string(),
+        }),
+      )
+      .parse(JSON.parse(result.stdout));
+    expect(table.map((language) => language.id)).toEqual(["py", "bash"]);
+    expect(table[0]).toMatchObject({ command: [], version: expect.stringMatching(/^3\.11\.\d+$/) });
+    expect(result.stderr).toContain(table[1]?.version);
+  });
+
+  it("lets nobody become somebody else: no setuid or setgid file", async () => {
+    // As root, who sees every file; the image's own code does not run.
+    const listed = await docker([
+      ...["run", "--rm", "--network=none", "--user=0:0", "--entrypoint=find", IMAGE_TAG],
+      ...["/", "-xdev", "-perm", "/6000", "-type", "f"],
+    ]);
+    expect(listed).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("can write to /tmp and the data directory only", async () => {
+    const result = await shell(
+      "touch /tmp/a /mnt/data/a && for d in / /opt/kernelyard /opt/python /etc /var/tmp /home; do touch $d/a 2>/dev/null && echo $d; done; true",
+    );
+    expect(result).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("gives up on pip within 5 seconds", async () => {
+    const started = performance.now();
+    const result = await shell("pip install requests");
+    expect(result.code).not.toBe(0);
+    expect(result.stderr).toContain("No matching distribution found for requests");
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  it("does not search fonts again in a sandbox", async () => {
+    const result = await python(
+      "import logging; logging.basicConfig(level='DEBUG'); import matplotlib.font_manager, matplotlib; print(matplotlib.get_cachedir())",
+    );
+    expect(result.stdout).toBe("/tmp/.matplotlib\n");
+    expect(result.stderr).toContain("Using fontManager instance from /tmp/.matplotlib/");
+    expect(result.stderr).not.toMatch(/generated new fontManager|temporary cache directory/);
+  });
+
+  it("draws Japanese, Chinese and Korean, by default and by the names that other systems have", async () => {
+    const result = await python(`
+import warnings; warnings.simplefilter("error")
+import matplotlib.pyplot as plt
+for family in [None, "Yu Gothic", "IPAexGothic", "Microsoft YaHei", "PingFang TC", "NanumGothic", "serif"]:
+    if family: plt.rcParams["font.family"] = family if family != "serif" else ["serif", "Noto Serif CJK JP"]
+    plt.figure(); plt.title("日本語 简体中文 繁體 한국어"); plt.xlabel("Ω é −1"); plt.savefig("/tmp/f.png"); plt.close()
+print("drawn")
+`);
+    expect(result).toMatchObject({ code: 0, stdout: "drawn\n", stderr: "" });
+  });
+
+  it("keeps numeric libraries to one thread unless code asks for more", async () => {
+    const result = await shell('echo "$OMP_NUM_THREADS $OPENBLAS_NUM_THREADS $MPLBACKEND $HOME"');
+    expect(result.stdout).toBe("1 1 Agg /tmp\n");
+  });
+
+  it("preloads only what is installed", async () => {
+    const result = await shell("cat /opt/kernelyard/preload.txt");
+    const wanted = readFileSync(join(ROOM, "profiles", "default", "preload.txt"), "utf8");
+    expect(listEntries(result.stdout)).toEqual(listEntries(wanted));
+  });
+});
+
+describe("verification", () => {
+  const broken = "kernelyard-test-broken:latest";
+  let directory: string;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), "kernelyard-image-test-"));
+    writeFileSync(
+      join(directory, "Dockerfile"),
+      `FROM ${IMAGE_TAG}\nUSER 0\nRUN rm -r /opt/python/lib/python3.11/site-packages/scipy/optimize\nUSER 10001:10001\n`,
+    );
+    await mustDocker("build", ["build", "--network=none", "--tag", broken, directory], {
+      timeoutMs: 60_000,
+      env: await builderEnvironment(),
+    });
+  });
+  afterAll(async () => {
+    await docker(["image", "rm", broken]);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it("accepts the image", async () => {
+    const checks = await verifyImage(IMAGE_TAG, verifyOptions());
+    expect(checks.map((check) => check.check)).toEqual(
+      expect.arrayContaining([
+        "threads",
+        "processes by spawn",
+        "import ipykernel",
+        "scipy works",
+        "matplotlib works",
+      ]),
+    );
+  });
+
+  it("refuses an image with a broken library, and says which", async () => {
+    await expect(verifyImage(broken, verifyOptions())).rejects.toThrow(/is refused:\n(.*\n)*- scipy works: /);
+  });
+
+  it("refuses what cannot start threads under the profile in force", async () => {
+    // What the engine's own profile comes to under gVisor: libc does not fall back, because the refusal is EPERM.
+    const seccompProfile = join(directory, "seccomp.json");
+    const deny = { names: ["clone3"], action: "SCMP_ACT_ERRNO" };
+    writeFileSync(seccompProfile, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [deny] }));
+    await expect(verifyImage(IMAGE_TAG, { ...verifyOptions(), seccompProfile })).rejects.toThrow(
+      /- threads: (.*\n)*.*can't start new thread/,
+    );
+  });
+});

@@ -1,0 +1,132 @@
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  contentHash,
+  contextFiles,
+  distributionNames,
+  listEntries,
+  machineFiles,
+  ROOM,
+  stageContext,
+} from "../../../sandbox-image/plan.ts";
+
+describe("the content hash", () => {
+  let room: string;
+
+  beforeEach(() => {
+    room = mkdtempSync(join(tmpdir(), "kernelyard-room-"));
+    cpSync(ROOM, room, { recursive: true });
+  });
+  afterEach(() => rmSync(room, { recursive: true, force: true }));
+
+  it("is the same for the same files, wherever they are", () => {
+    expect(contentHash("default", room)).toBe(contentHash("default"));
+  });
+
+  it.each([
+    "Dockerfile.rce",
+    "rce_requirements.lock",
+    "debian_packages.txt",
+    "matplotlibrc",
+    "supervisor/__main__.py",
+    "kernel/__init__.py",
+    "profiles/default/languages.json",
+    "verify/smoke.py",
+    "base/debian.ts",
+  ])("changes with %s", (file) => {
+    const before = contentHash("default", room);
+    appendFileSync(join(room, file), "\n# changed\n");
+    expect(contentHash("default", room)).not.toBe(before);
+  });
+
+  it("changes when a file is added to the code, and when content moves between files", () => {
+    const before = contentHash("default", room);
+    writeFileSync(join(room, "supervisor", "added.py"), "a");
+    const added = contentHash("default", room);
+    rmSync(join(room, "supervisor", "added.py"));
+    writeFileSync(join(room, "kernel", "added.py"), "a");
+    const moved = contentHash("default", room);
+    expect(new Set([before, added, moved]).size).toBe(3);
+  });
+
+  it("does not change with caches or with another profile's files", () => {
+    const before = contentHash("default", room);
+    mkdirSync(join(room, "kernel", "__pycache__"), { recursive: true });
+    writeFileSync(join(room, "kernel", "__pycache__", "x.cpython-311.pyc"), "x");
+    mkdirSync(join(room, "supervisor", ".mypy_cache"));
+    writeFileSync(join(room, "supervisor", ".mypy_cache", "x.json"), "{}");
+    writeFileSync(join(room, "profiles", "polyglot", "added"), "x");
+    expect(contentHash("default", room)).toBe(before);
+  });
+
+  it("differs between profiles", () => {
+    expect(contentHash("default")).not.toBe(contentHash("polyglot"));
+  });
+
+  it("names the file that is missing", () => {
+    expect(() => contentHash("nowhere", room)).toThrow("`sandbox-image/profiles/nowhere`");
+    rmSync(join(room, "matplotlibrc"));
+    expect(() => contentHash("default", room)).toThrow("`sandbox-image/matplotlibrc`");
+  });
+
+  it("covers exactly what the build is given", () => {
+    const target = join(room, "staged");
+    stageContext("default", target, room);
+    const staged = readdirSync(target, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(target.length + 1));
+    expect(staged.filter((name) => name !== "build-machine/README.md").sort()).toEqual([
+      ...contextFiles("default"),
+    ]);
+  });
+});
+
+describe("the lists", () => {
+  it("have one entry a line, with comments", () => {
+    expect(listEntries("# all\n\npandas  # frames\n numpy\n#scipy\n")).toEqual(["pandas", "numpy"]);
+  });
+
+  it("give the distributions' names without versions, extras and markers", () => {
+    const list =
+      'pandas[excel,html]>=3\nscikit-learn ~= 1.5 ; python_version > "3"\nzope.interface==7 # why\n';
+    expect(distributionNames(list)).toEqual(["pandas", "scikit-learn", "zope.interface"]);
+  });
+
+  it("refuse a line that names no package", () => {
+    expect(() => distributionNames("numpy\n--pre\n")).toThrow("`--pre` does not name a package");
+  });
+
+  it("have the specification's libraries", () => {
+    const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
+    expect(names).toEqual(expect.arrayContaining(["pandas", "numpy", "scipy", "matplotlib", "ipykernel"]));
+  });
+});
+
+describe("what the build takes from its machine", () => {
+  it("is the certificate bundle that pip is told to use, or the system's", () => {
+    const there = (paths: readonly string[]) => (path: string) => paths.includes(path);
+    const system = "/etc/ssl/certs/ca-certificates.crt";
+    expect(machineFiles({ PIP_CERT: "/own.crt" }, there(["/own.crt", system])).certificates).toBe("/own.crt");
+    expect(machineFiles({ PIP_CERT: "/gone.crt" }, there([system])).certificates).toBe(system);
+    expect(machineFiles({}, there([])).certificates).toBeNull();
+  });
+
+  it("is the package index that pip is told to use", () => {
+    const index = "https://mirror.example/simple";
+    expect(machineFiles({ PIP_INDEX_URL: index }, () => false).pipConf).toBe(
+      `[global]\nindex-url = ${index}\n`,
+    );
+    expect(machineFiles({}, () => false).pipConf).toBeNull();
+  });
+});
