@@ -20,6 +20,7 @@ export interface Settings {
   readonly jwtIssuer: string;
   readonly jwtAudience: string;
   readonly jwtMaxLifetimeS: number;
+  readonly rateLimits: Value<"KERNELYARD_RATE_LIMITS">;
   readonly isolation: Value<"KERNELYARD_ISOLATION">;
   readonly image: string;
   readonly memoryBytes: number;
@@ -173,6 +174,7 @@ export function readSettings(env: Environment): Settings {
     jwtIssuer: value("KERNELYARD_JWT_ISSUER"),
     jwtAudience: value("KERNELYARD_JWT_AUDIENCE"),
     jwtMaxLifetimeS: value("KERNELYARD_JWT_MAX_LIFETIME_S"),
+    rateLimits: value("KERNELYARD_RATE_LIMITS"),
     isolation: value("KERNELYARD_ISOLATION"),
     image: value("KERNELYARD_IMAGE"),
     memoryBytes: value("KERNELYARD_MEMORY"),

@@ -62,8 +62,16 @@ export const SETTINGS = {
     null,
     "Unix socket between gateway and launcher. Default `run/launcher.sock` in the data directory.",
   ),
-  KERNELYARD_DOCKER_SOCKET: setting(path, "/var/run/docker.sock", "The engine's socket; only the launcher opens it."),
-  KERNELYARD_LOG_LEVEL: setting(z.enum(["debug", "info", "warn", "error"]), "info", "Least level that is logged."),
+  KERNELYARD_DOCKER_SOCKET: setting(
+    path,
+    "/var/run/docker.sock",
+    "The engine's socket; only the launcher opens it.",
+  ),
+  KERNELYARD_LOG_LEVEL: setting(
+    z.enum(["debug", "info", "warn", "error"]),
+    "info",
+    "Least level that is logged.",
+  ),
 
   KERNELYARD_AUTH: setting(
     z
@@ -87,7 +95,17 @@ export const SETTINGS = {
   KERNELYARD_JWT_JWKS_URL: setting(z.url(), null, "Key set that verifies tokens, instead of one public key."),
   KERNELYARD_JWT_ISSUER: setting(z.string().min(1), "librechat", "Required `iss` of tokens."),
   KERNELYARD_JWT_AUDIENCE: setting(z.string().min(1), "codeapi", "Required `aud` of tokens."),
-  KERNELYARD_JWT_MAX_LIFETIME_S: setting(integer(30, 3600), "300", "Longest accepted lifetime of a token, in seconds."),
+  KERNELYARD_JWT_MAX_LIFETIME_S: setting(
+    integer(30, 3600),
+    "300",
+    "Longest accepted lifetime of a token, in seconds.",
+  ),
+
+  KERNELYARD_RATE_LIMITS: setting(
+    z.enum(["on", "off"]),
+    "on",
+    "Requests per caller: a user's token has 20 executions in 30 s, 30 uploads in 5 min, 60 downloads and 120 listings a minute; an API key ten times as many. `POST /run` is not counted.",
+  ),
 
   KERNELYARD_ISOLATION: setting(
     z.enum(["runsc", "runc-unsafe"]),
@@ -117,23 +135,43 @@ export const SETTINGS = {
     null,
     "Memory that all sandboxes may take together. Default: the host's memory less 2 GiB (at least half of it).",
   ),
-  KERNELYARD_POOL_SIZE: setting(integer(0, 64), "2", "Warm sandboxes kept ready for calls without a session."),
+  KERNELYARD_POOL_SIZE: setting(
+    integer(0, 64),
+    "2",
+    "Warm sandboxes kept ready for calls without a session.",
+  ),
 
-  KERNELYARD_TIMEOUT_MS: setting(integer(100, 3_600_000), "30000", "Wall clock of one call unless the call says less or more."),
-  KERNELYARD_TIMEOUT_MAX_MS: setting(integer(100, 3_600_000), "300000", "Longest wall clock that a call may ask for."),
+  KERNELYARD_TIMEOUT_MS: setting(
+    integer(100, 3_600_000),
+    "30000",
+    "Wall clock of one call unless the call says less or more.",
+  ),
+  KERNELYARD_TIMEOUT_MAX_MS: setting(
+    integer(100, 3_600_000),
+    "300000",
+    "Longest wall clock that a call may ask for.",
+  ),
   KERNELYARD_STDOUT_LIMIT: setting(
     integer(1024, 64 * MIB),
     "65536",
     "Standard output of one call, in UTF-16 units; more ends the call with status `OL`.",
   ),
-  KERNELYARD_STDERR_LIMIT: setting(integer(1024, 64 * MIB), "65536", "Standard error of one call; more is cut."),
+  KERNELYARD_STDERR_LIMIT: setting(
+    integer(1024, 64 * MIB),
+    "65536",
+    "Standard error of one call; more is cut.",
+  ),
   KERNELYARD_BUSY_WAIT_MS: setting(
     integer(0, 600_000),
     "15000",
     "How long a call waits for its session before `runtime_session_busy`.",
   ),
   KERNELYARD_QUEUE_LENGTH: setting(integer(1, 10_000), "64", "Calls that may wait for one session."),
-  KERNELYARD_IDLE_MS: setting(integer(1000, 7 * 86_400_000), "1800000", "Idle time after which a session's kernel ends; its files stay."),
+  KERNELYARD_IDLE_MS: setting(
+    integer(1000, 7 * 86_400_000),
+    "1800000",
+    "Idle time after which a session's kernel ends; its files stay.",
+  ),
   KERNELYARD_SESSION_VOLUME_TTL_MS: setting(
     integer(60_000, 3650 * 86_400_000),
     "2592000000",
