@@ -92,6 +92,7 @@ export class Execution implements Executor {
     const connection = await pool.take(call.signal);
     try {
       this.#languages = connection.languages;
+      if (call.signal.aborted) return { kind: "cancelled" };
       const unknown = this.#unsupported(call.language);
       if (unknown !== null) return unknown;
       // Nobody else gets this sandbox: a caller who hangs up needs no ladder.
@@ -112,6 +113,7 @@ export class Execution implements Executor {
     try {
       const { connection, status } = await this.#options.registry.kernel(session, call.signal);
       this.#languages = connection.languages;
+      if (call.signal.aborted) return { kind: "cancelled" };
       const unknown = this.#unsupported(call.language);
       if (unknown !== null) return unknown;
       const result = await connection.run(this.#request(call));

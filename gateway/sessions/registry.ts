@@ -12,6 +12,8 @@ const REMEMBERED = 10_000;
 const LONGEST_SWEEP_MS = 15_000;
 const SHORTEST_SWEEP_MS = 250;
 
+export type RuntimeSessionKey = Extract<SessionKey, { kind: "runtime" }>;
+
 export interface Session {
   readonly key: SessionKey;
   readonly queue: Queue;
@@ -39,7 +41,7 @@ function shortDigest(parts: readonly string[]): string {
 }
 
 /** LibreChat's runtime session: this caller's hint, and nobody else's. */
-export function runtimeSessionKey(principal: Principal, hint: string): SessionKey {
+export function runtimeSessionKey(principal: Principal, hint: string): RuntimeSessionKey {
   return { kind: "runtime", digest: shortDigest(["hint", principalKey(principal), hint]) };
 }
 

@@ -1,0 +1,126 @@
+/** The application: routes under `/v1` and `/`, authentication, limits, one error envelope, one log line per request. */
+import { randomBytes } from "node:crypto";
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Next } from "hono";
+import { BodyBudget, bodyBytes } from "./body.ts";
+import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
+import { ServiceError } from "./errors.ts";
+import { openApiDocument } from "./openapi.ts";
+import { routes } from "./routes.ts";
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** `https://host//v1//exec?x` → `/exec`: older clients join with two slashes, newer ones leave `/v1` to the base. */
+export function routePath(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  if (start < 0) return "/";
+  const query = url.indexOf("?", start);
+  const path = url.slice(start, query < 0 ? undefined : query).replaceAll(/\/{2,}/g, "/");
+  if (path === "/v1") return "/";
+  return path.startsWith("/v1/") ? path.slice(3) : path;
+}
+
+function authenticated(deps: AppDeps, bucket: Bucket) {
+  return async (c: AppContext, next: Next) => {
+    const decision = await deps.authentication.decide((name) => c.req.header(name));
+    if (decision.kind === "refused") {
+      const { status, message } = decision.refusal;
+      const code =
+        status === 400 ? "ambiguous_authentication" : status === 401 ? "unauthorized" : "forbidden";
+      throw new ServiceError(code, message, {
+        text: message,
+        headers: status === 401 ? { "WWW-Authenticate": "Bearer" } : {},
+      });
+    }
+    const { principal } = decision;
+    c.set("principal", principal);
+    const facts = c.get("facts");
+    facts.tenant = principal.tenant;
+    facts.auth = principal.mode;
+    if (deps.rateLimiter !== null) {
+      const rate = await deps.rateLimiter.admit(principal, bucket);
+      for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);
+      if (!rate.allowed) {
+        throw new ServiceError("rate_limited", "Too many requests; try again later", {
+          retryAfterSeconds: rate.retryAfterSeconds,
+          headers: rate.headers,
+        });
+      }
+    }
+    await next();
+  };
+}
+
+/** Bodies are held in memory only as far as the budget goes. Uploads stream and are not counted. */
+function budgeted(budget: BodyBudget) {
+  return async (c: AppContext, next: Next) => {
+    const release = budget.hold(bodyBytes(c));
+    try {
+      await next();
+    } finally {
+      release();
+    }
+  };
+}
+
+function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, budget: BodyBudget, route: Route): void {
+  app.openAPIRegistry.registerPath(route.spec);
+  const path = route.spec.path.replaceAll(/\{([^}]+)\}/g, ":$1");
+  const method = route.spec.method.toUpperCase();
+  if (route.access !== "open") app.on(method, path, authenticated(deps, route.access));
+  if (method === "POST" && route.access === "exec") app.on(method, path, budgeted(budget));
+  app.on(method, path, (c) => route.handle(c));
+}
+
+export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
+  const app = new OpenAPIHono<AppEnv>({ getPath: (request) => routePath(request.url) });
+
+  app.use(async (c, next) => {
+    const given = c.req.header("x-request-id");
+    const requestId =
+      given !== undefined && REQUEST_ID.test(given) ? given : randomBytes(12).toString("base64url");
+    const started = performance.now();
+    c.set("requestId", requestId);
+    c.set("facts", {});
+    c.header("X-Request-Id", requestId);
+    c.header("X-Content-Type-Options", "nosniff");
+    await next();
+    deps.log.info(
+      {
+        req: requestId,
+        method: c.req.method,
+        path: c.req.path,
+        status: c.res.status,
+        ms: Math.round((performance.now() - started) * 100) / 100,
+        ...c.get("facts"),
+      },
+      "request",
+    );
+  });
+
+  app.onError((error, c) => {
+    if (error instanceof ServiceError) {
+      const facts = c.get("facts");
+      facts.error = error.code;
+      return c.json(error.body(), error.status, error.headers());
+    }
+    // Names and stacks are ours; a message may quote a body.
+    deps.log.error(
+      { req: c.get("requestId"), err: { name: error.name, stack: error.stack } },
+      "unexpected error",
+    );
+    const unexpected = new ServiceError("internal_error", "Unexpected error; the log has it by request id", {
+      text: "Internal server error",
+    });
+    return c.json(unexpected.body(), unexpected.status);
+  });
+
+  app.notFound((c) =>
+    c.json(new ServiceError("not_found", `There is no ${c.req.method} ${c.req.path}`).body(), 404),
+  );
+
+  const budget = new BodyBudget();
+  for (const route of routes(deps)) register(app, deps, budget, route);
+  app.get("/openapi.json", (c) => c.json(openApiDocument(app)));
+  return app;
+}

@@ -1,0 +1,51 @@
+/** What every route shares: the application's parts, the request's variables, the shape of a route. */
+import type { RouteConfig } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { Logger } from "pino";
+import type { Authentication } from "../auth/authenticate.ts";
+import type { Principal } from "../auth/principal.ts";
+import type { Executor } from "../execution/call.ts";
+import type { HealthMonitor } from "../execution/canary.ts";
+import type { Settings } from "../settings/read.ts";
+
+/** Requests are limited per principal and kind of work. */
+export type Bucket = "exec" | "upload" | "download" | "files";
+
+export interface RateDecision {
+  readonly allowed: boolean;
+  readonly retryAfterSeconds: number;
+  /** `RateLimit-*`, for refused and allowed requests alike. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface RateLimiter {
+  admit(principal: Principal, bucket: Bucket): Promise<RateDecision>;
+}
+
+export interface AppDeps {
+  readonly settings: Settings;
+  readonly authentication: Authentication;
+  /** `null`: no limits. */
+  readonly rateLimiter: RateLimiter | null;
+  readonly executor: Executor;
+  readonly health: HealthMonitor;
+  readonly log: Logger;
+}
+
+export interface AppEnv {
+  Variables: {
+    requestId: string;
+    principal: Principal;
+    /** Facts for the request's log line: identifiers, sizes, outcomes. Never content. */
+    facts: Record<string, string | number | boolean | null>;
+  };
+}
+
+export type AppContext = Context<AppEnv>;
+
+export interface Route {
+  readonly spec: RouteConfig;
+  /** `open`: answered without authentication. Otherwise: authenticated, and counted in this bucket. */
+  readonly access: "open" | Bucket;
+  handle(c: AppContext): Response | Promise<Response>;
+}

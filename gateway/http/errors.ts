@@ -1,0 +1,114 @@
+/** The closed set of errors: what the service says when it did not run the code, in one envelope. */
+import { z } from "@hono/zod-openapi";
+
+/** Code → HTTP status. Whatever the code of a caller did is no error: it is in the result. */
+export const ERROR_STATUS = {
+  bad_request: 400,
+  unsupported_language: 400,
+  invalid_execution_profile: 400,
+  ambiguous_authentication: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  runtime_session_busy: 409,
+  execution_profile_mismatch: 409,
+  unsupported_capability: 409,
+  conflict: 409,
+  payload_too_large: 413,
+  session_input_too_large: 413,
+  session_input_unavailable: 422,
+  rate_limited: 429,
+  internal_error: 500,
+  sandbox_failed: 503,
+  engine_unavailable: 503,
+  launcher_unavailable: 503,
+  shutting_down: 503,
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_STATUS;
+export type ErrorStatus = (typeof ERROR_STATUS)[ErrorCode];
+
+export const ErrorEnvelope = z
+  .object({
+    error: z.string().openapi({
+      description:
+        "The error's code; a sentence where LibreChat's clients know one, then `code` is beside it.",
+      example: "bad_request",
+    }),
+    message: z.string().openapi({ description: "What happened, which field, what to do." }),
+    code: z.string().optional(),
+    retry_after_seconds: z.number().int().optional(),
+    expected_profile: z.string().optional(),
+    actual_profile: z.string().optional(),
+  })
+  .openapi("Error");
+
+export interface ErrorDetails {
+  /** The reference's words in `error`, where clients or people compare them. */
+  readonly text?: string;
+  readonly retryAfterSeconds?: number;
+  readonly extra?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export class ServiceError extends Error {
+  override readonly name = "ServiceError";
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+
+  get status(): ErrorStatus {
+    return ERROR_STATUS[this.code];
+  }
+
+  body(): z.infer<typeof ErrorEnvelope> {
+    const { text, retryAfterSeconds, extra } = this.details;
+    return {
+      error: text ?? this.code,
+      message: this.message,
+      ...(text === undefined ? {} : { code: this.code }),
+      ...(retryAfterSeconds === undefined ? {} : { retry_after_seconds: retryAfterSeconds }),
+      ...extra,
+    };
+  }
+
+  headers(): Record<string, string> {
+    const { retryAfterSeconds, headers } = this.details;
+    return {
+      ...(retryAfterSeconds === undefined ? {} : { "Retry-After": String(retryAfterSeconds) }),
+      ...headers,
+    };
+  }
+}
+
+/** `field` is the caller's name for it: `code`, `files[0].id`. */
+export function badField(field: string, problem: string): ServiceError {
+  return new ServiceError("bad_request", `\`${field}\` ${problem}`);
+}
+
+function fieldName(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`))
+    .join("");
+}
+
+/** Parses a body; the error names the first field that is wrong. */
+export function parseBody<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  if (issue === undefined || issue.path.length === 0) {
+    throw new ServiceError("bad_request", "The body must be a JSON object");
+  }
+  const field = fieldName(issue.path);
+  if (issue.code === "invalid_type") {
+    const missing = issue.input === undefined && !issue.message.includes("received");
+    throw badField(field, missing ? `is required (${issue.expected})` : `must be of type ${issue.expected}`);
+  }
+  throw badField(field, issue.message);
+}

@@ -1,0 +1,118 @@
+/** The gateway's process: settings, parts, privileges, listening, and an orderly end. */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { createAdaptorServer } from "@hono/node-server";
+import { pino } from "pino";
+import { createAuthentication } from "../auth/authenticate.ts";
+import { Canary } from "../execution/canary.ts";
+import { Execution } from "../execution/execute.ts";
+import { Admission } from "../sessions/admission.ts";
+import { LauncherClient } from "../sessions/launcher-client.ts";
+import { Pool } from "../sessions/pool.ts";
+import { Recovery } from "../sessions/recovery.ts";
+import { Registry } from "../sessions/registry.ts";
+import { Sandboxes } from "../sessions/sandboxes.ts";
+import { readSettings, SettingsError } from "../settings/read.ts";
+import { createApp } from "./app.ts";
+import { dropPrivileges, PrivilegesError } from "./privileges.ts";
+
+/** Calls that run when the end is asked for may take this long to finish. */
+const DRAIN_MS = 15_000;
+/** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
+const REQUEST_TIMEOUT_MS = 600_000;
+const HEADERS_TIMEOUT_MS = 60_000;
+/** Longer than load balancers keep theirs, so that they never send into a closing connection. */
+const KEEP_ALIVE_MS = 75_000;
+
+function start(): void {
+  const { values } = parseArgs({ options: { user: { type: "string" } } });
+  const settings = readSettings(process.env);
+  process.umask(0o077);
+  dropPrivileges(values.user ?? null);
+
+  const destination = pino.destination({ dest: 1, sync: false });
+  const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
+
+  const launcher = new LauncherClient(settings.launcherSocket);
+  const admission = new Admission({
+    launcher,
+    concurrency: Math.max(2, availableParallelism()),
+    waitMs: settings.busyWaitMs,
+  });
+  const sandboxes = new Sandboxes(launcher, admission, log);
+  const pool = new Pool(sandboxes, settings.poolSize, log);
+  const registry = new Registry({
+    sandboxes,
+    idleMs: settings.idleMs,
+    queueLength: settings.queueLength,
+    log,
+  });
+  const executor = new Execution({ settings, sandboxes, pool, registry });
+  const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const app = createApp({
+    settings,
+    authentication: createAuthentication(settings),
+    rateLimiter: null,
+    executor,
+    health: new Canary({ executor, launcher }),
+    log,
+  });
+
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      noDelay: true,
+    },
+  });
+
+  const finish = (code: number) => destination.flush(() => process.exit(code));
+  let stopping = false;
+  const stop = async (why: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ why, running: executor.running }, "stopping");
+    recovery.stop();
+    server.close();
+    await Promise.race([
+      executor.drain(),
+      new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref()),
+    ]);
+    // The sandboxes are the launcher's: the next gateway finds them there.
+    pool.stop();
+    registry.stop();
+    launcher.close();
+    log.info({ unfinished: executor.running }, "stopped");
+    finish(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+  // The starter is gone, however it went.
+  process.on("disconnect", () => void stop("the starter is gone"));
+
+  server.on("error", (error) => {
+    log.fatal(
+      { err: error },
+      `cannot listen on ${settings.host}:${settings.port}: change KERNELYARD_HOST or KERNELYARD_PORT`,
+    );
+    finish(1);
+  });
+  server.listen(settings.port, settings.host, () => {
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : settings.port;
+    log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
+    void recovery.start();
+  });
+}
+
+try {
+  start();
+} catch (error) {
+  const known = error instanceof SettingsError || error instanceof PrivilegesError;
+  const text =
+    error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,42 @@
+/** Calls that did not run, as the errors that clients know. */
+import type { NotRun } from "../execution/call.ts";
+import { ServiceError } from "./errors.ts";
+
+export function notRunError(outcome: NotRun): ServiceError {
+  switch (outcome.kind) {
+    case "busy":
+      return new ServiceError(
+        "runtime_session_busy",
+        "The session runs another call; try again when it is done",
+      );
+    case "host_full":
+      return new ServiceError(
+        "rate_limited",
+        "The host's memory for sandboxes is taken; try again later or raise KERNELYARD_MEMORY_BUDGET",
+        { retryAfterSeconds: outcome.retryAfterSeconds },
+      );
+    case "unavailable":
+      return new ServiceError(
+        outcome.error,
+        outcome.message,
+        outcome.error === "shutting_down" ? { text: "Service is shutting down" } : {},
+      );
+    case "unsupported_language":
+      return unsupportedLanguage(outcome.language, outcome.supported);
+    case "input_failed":
+      return new ServiceError(
+        "session_input_unavailable",
+        `File \`${outcome.path}\` could not be put into the sandbox: ${outcome.message}`,
+      );
+    case "cancelled":
+      // Nobody reads it: the caller hung up.
+      return new ServiceError("shutting_down", "The call was cancelled");
+  }
+}
+
+export function unsupportedLanguage(language: string, supported: readonly string[]): ServiceError {
+  const list = supported.length > 0 ? ` Supported here: ${supported.join(", ")}` : "";
+  return new ServiceError("unsupported_language", `\`lang\` is not a language of this image.${list}`, {
+    text: `Unsupported language: ${language}`,
+  });
+}
