@@ -11,14 +11,23 @@ import { parseArgs } from "node:util";
 import { chooseBase, engineSources } from "./base/choose.ts";
 import { builderEnvironment, docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
 import { ensureLock, IMAGE_LOCK } from "./lock.ts";
-import { BASE_LABEL, CONTENT_LABEL, contentHash, IMAGE_TAG, machineFiles, stageContext } from "./plan.ts";
+import {
+  BASE_LABEL,
+  CONTENT_LABEL,
+  contentHash,
+  IMAGE_TAG,
+  machineFiles,
+  ROOM,
+  stageContext,
+} from "./plan.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
 
 const BUILD_TIMEOUT_MS = 1_800_000;
 
 export interface BuildOptions {
-  readonly tag: string;
   readonly profile: string;
+  /** Default: `custom-rce-kernel:latest`, and for another profile its name in place of `latest`. */
+  readonly tag?: string | undefined;
   /** Default: the usual base, or one made from Debian packages where no registry can be reached. */
   readonly base?: string | undefined;
   /** Builds and verifies although nothing has changed. */
@@ -49,6 +58,12 @@ export function writeContext(profile: string, context: string, env: NodeJS.Proce
   if (machine.pipConf !== null) writeFileSync(join(context, "build-machine", "pip.conf"), machine.pipConf);
 }
 
+/** A profile with a Dockerfile of its own adds to the default image. */
+const ownDockerfile = (profile: string): string | null => {
+  const file = join("profiles", profile, "Dockerfile");
+  return existsSync(join(ROOM, file)) ? file : null;
+};
+
 async function buildImage(hash: string, base: string, options: BuildOptions): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "kernelyard-build-"));
   try {
@@ -59,7 +74,7 @@ async function buildImage(hash: string, base: string, options: BuildOptions): Pr
       "Building the sandbox image",
       [
         ...["build", "--network=host", "--force-rm", `--iidfile=${idFile}`],
-        ...["--file", join(context, "Dockerfile.rce")],
+        ...["--file", join(context, ownDockerfile(options.profile) ?? "Dockerfile.rce")],
         ...["--build-arg", `BASE_IMAGE=${base}`, "--build-arg", `PROFILE=${options.profile}`],
         ...["--label", `${CONTENT_LABEL}=${hash}`, "--label", `${BASE_LABEL}=${base}`, context],
       ],
@@ -89,20 +104,34 @@ async function removeOldImages(keep: readonly string[]): Promise<void> {
   for (const id of old) await docker(["image", "rm", id]);
 }
 
+export const defaultTag = (profile: string): string =>
+  profile === "default" ? IMAGE_TAG : IMAGE_TAG.replace(/:.*/, `:${profile}`);
+
+async function baseFor(options: BuildOptions): Promise<string> {
+  const { say } = options;
+  if (ownDockerfile(options.profile) === null) return chooseBase(engineSources(say), options.base, say);
+  await ensureImage({ profile: "default", base: options.base, say });
+  return IMAGE_TAG;
+}
+
 export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
-  const { say, tag } = options;
+  const { say } = options;
+  const tag = options.tag ?? defaultTag(options.profile);
   await requireEngine();
   await ensureLock(IMAGE_LOCK, say);
   const hash = contentHash(options.profile);
   const present = await inspectImage(tag);
-  const sameBase = options.base === undefined || present?.labels[BASE_LABEL] === options.base;
+  const sameBase =
+    options.base === undefined ||
+    ownDockerfile(options.profile) !== null ||
+    present?.labels[BASE_LABEL] === options.base;
   if (present !== null && present.labels[CONTENT_LABEL] === hash && sameBase && options.force !== true) {
     return { id: present.id, built: false };
   }
 
   const verify = verifyOptions();
   await requireIsolation(verify);
-  const base = await chooseBase(engineSources(say), options.base, say);
+  const base = await baseFor(options);
   say(`Building ${tag} on ${base} (a first build takes some minutes)`);
   const id = await buildImage(hash, base, options);
   say(`Verifying the image under ${verify.runtime}`);
@@ -121,12 +150,12 @@ if (import.meta.main) {
       options: {
         base: { type: "string" },
         profile: { type: "string", default: "default" },
-        tag: { type: "string", default: IMAGE_TAG },
+        tag: { type: "string" },
         force: { type: "boolean", default: false },
       },
     });
     const image = await ensureImage({ ...values, say });
-    if (!image.built) say(`${values.tag} is current.`);
+    if (!image.built) say(`${values.tag ?? defaultTag(values.profile)} is current.`);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

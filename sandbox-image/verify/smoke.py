@@ -3,6 +3,7 @@
 Usage: smoke.py DISTRIBUTION... Prints one JSON line per check: {"check", "ok", "seconds", "detail"}.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -18,7 +19,9 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkContext, SpawnContext
+from typing import Any
 
+PROFILE = "/opt/kernelyard/profile"
 # Folders that some distributions put beside their package by mistake.
 NOT_LIBRARIES = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks"}
 
@@ -167,6 +170,15 @@ def programs_work() -> str:
     return "bash, jq, python3"
 
 
+def language_works(language: dict[str, Any]) -> str:
+    """Runs the profile's own sample as the supervisor would run a call's code."""
+    sample = f"{PROFILE}/smoke/hello{language['extension']}"
+    command = [*language["command"], sample, "yard"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd="/mnt/data")
+    assert done.stdout == "hello yard 2\n", f"{done.returncode}: {done.stdout[-500:]}{done.stderr[-1000:]}"
+    return str(language["version"])
+
+
 def data_directory_works() -> str:
     assert os.path.samefile("/mnt/data", "/mnt/session_data")
     with open("/mnt/data/smoke.txt", "w", encoding="utf-8") as file:
@@ -197,6 +209,9 @@ def check(name: str, proof: Callable[[], str]) -> bool:
 def main() -> int:
     distributions = sys.argv[1:]
     listed = {normalized(name) for name in distributions}
+    with open("/opt/kernelyard/languages.json", encoding="utf-8") as file:
+        # Python is the live kernel: an empty command, proven by everything else here.
+        languages = [language for language in json.load(file) if language["command"]]
     proofs: list[tuple[str, Callable[[], str]]] = [
         ("data directory", data_directory_works),
         ("bash and jq", programs_work),
@@ -205,7 +220,9 @@ def main() -> int:
         ("processes by spawn", lambda: processes_work(multiprocessing.get_context("spawn"))),
     ]
     for name in distributions:
-        proofs.append((f"import {name}", lambda name=name: import_distribution(name)))  # type: ignore[misc]
+        proofs.append((f"import {name}", functools.partial(import_distribution, name)))
+    for language in languages:
+        proofs.append((f"language {language['id']}", functools.partial(language_works, language)))
     proofs += [(f"{name} works", smoke) for name, smoke in SMOKES.items() if name in listed]
     results = [check(name, proof) for name, proof in proofs]
     return 0 if all(results) else 1

@@ -5,11 +5,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
+import { INSTALLED_SECCOMP_PROFILE, isolationProblems } from "../../infra/host/isolation.ts";
 import { lastWords } from "../command.ts";
 import { docker, mustDocker } from "../engine.ts";
 import { distributionNames, ROOM } from "../plan.ts";
 
-const SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
 const VERIFY_TIMEOUT_MS = 300_000;
 /** The same as the smallest sandbox that the specification has. */
 const MEMORY = "512m";
@@ -25,7 +25,7 @@ export interface VerifyOptions {
 /** From the environment, as the launcher has it. */
 export const verifyOptions = (env: NodeJS.ProcessEnv = process.env): VerifyOptions => ({
   runtime: env.KERNELYARD_ISOLATION === "runc-unsafe" ? "runc" : "runsc",
-  seccompProfile: SECCOMP_PROFILE,
+  seccompProfile: INSTALLED_SECCOMP_PROFILE,
 });
 
 /** `docker run` with a sandbox's limits; `entrypoint` takes the place of the supervisor. */
@@ -45,19 +45,27 @@ export const sandboxRunArgs = (
 /** The script travels as an argument: a bind mount would need the engine to see this machine's files. */
 const START = 'printf %s "$0" > /tmp/smoke.py && exec python3 /tmp/smoke.py "$@"';
 
+const Runtimes = z.record(z.string(), z.object({ runtimeArgs: z.array(z.string()).nullish() }));
+
 /** Before minutes go into a build whose result could not be verified. */
 export async function requireIsolation(options: VerifyOptions): Promise<void> {
-  if (!existsSync(options.seccompProfile)) {
-    throw new Error(`\`${options.seccompProfile}\` is missing: run \`infra/host/install.sh\`.`);
-  }
-  const runtimes = await mustDocker("Asking the engine for its runtimes", [
-    "info",
-    "--format",
-    "{{range $name, $_ := .Runtimes}}{{$name}}\n{{end}}",
+  const installedProfile = existsSync(options.seccompProfile)
+    ? readFileSync(options.seccompProfile, "utf8")
+    : null;
+  const listed = await mustDocker("Asking the engine for its runtimes", [
+    ...["info", "--format", "{{json .Runtimes}}"],
   ]);
-  if (!runtimes.split("\n").includes(options.runtime)) {
-    throw new Error(`The engine has no runtime \`${options.runtime}\`: run \`infra/host/install.sh\`.`);
-  }
+  const problems = isolationProblems({
+    runtimes: Runtimes.parse(JSON.parse(listed)),
+    installedProfile,
+  }).filter(
+    // Where the operator has chosen to do without gVisor, its entry is not needed.
+    (problem) =>
+      options.runtime === "runsc" || problem.id === "no-profile" || problem.id === "changed-profile",
+  );
+  if (problems.length === 0) return;
+  const lines = problems.map((problem) => `- ${problem.message} Remedy: ${problem.remedy}`);
+  throw new Error(`The image could not be verified on this host, so it is not built:\n${lines.join("\n")}`);
 }
 
 /** Throws, naming what failed, unless every check passed. */

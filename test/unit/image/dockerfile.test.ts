@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
@@ -81,21 +81,22 @@ const Languages = z.array(
 const languages = (profile: string) =>
   Languages.parse(JSON.parse(readFileSync(join(ROOM, "profiles", profile, "languages.json"), "utf8")));
 
+const profiles = readdirSync(join(ROOM, "profiles"), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+
 describe("profiles", () => {
-  it.each(readdirSync(join(ROOM, "profiles")))(
-    "%s declares its languages once each, with Python as the live kernel",
-    (profile) => {
-      const table = languages(profile);
-      expect(new Set(table.map((language) => language.id)).size).toBe(table.length);
-      expect(table.find((language) => language.id === "py")?.command).toEqual([]);
-      for (const language of table) {
-        if (language.id === "py") continue;
-        expect(language.command[0]).toMatch(/^\//);
-      }
-      const preload = listEntries(readFileSync(join(ROOM, "profiles", profile, "preload.txt"), "utf8"));
-      for (const module of preload) expect(module).toMatch(/^[A-Za-z_][\w.]*$/);
-    },
-  );
+  it.each(profiles)("%s declares its languages once each, with Python as the live kernel", (profile) => {
+    const table = languages(profile);
+    expect(new Set(table.map((language) => language.id)).size).toBe(table.length);
+    expect(table.find((language) => language.id === "py")?.command).toEqual([]);
+    for (const language of table) {
+      if (language.id === "py") continue;
+      expect(language.command[0]).toMatch(/^\//);
+    }
+    const preload = listEntries(readFileSync(join(ROOM, "profiles", profile, "preload.txt"), "utf8"));
+    for (const module of preload) expect(module).toMatch(/^[A-Za-z_][\w.]*$/);
+  });
 
   it("default has Python and bash; polyglot has every language that LibreChat lists", () => {
     expect(languages("default").map((language) => language.id)).toEqual(["py", "bash"]);

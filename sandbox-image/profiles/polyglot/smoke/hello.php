@@ -1,0 +1,2 @@
+<?php
+echo "hello {$argv[1]} " . count([1, 2]) . "\n";
