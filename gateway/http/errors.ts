@@ -107,7 +107,7 @@ export function parseBody<T extends z.ZodType>(schema: T, value: unknown): z.out
   }
   const field = fieldName(issue.path);
   if (issue.code === "invalid_type") {
-    const missing = issue.input === undefined && !issue.message.includes("received");
+    const missing = issue.message.endsWith("received undefined");
     throw badField(field, missing ? `is required (${issue.expected})` : `must be of type ${issue.expected}`);
   }
   throw badField(field, issue.message);

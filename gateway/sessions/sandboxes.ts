@@ -37,6 +37,7 @@ export class Sandboxes {
   readonly #log: Logger;
   /** To be removed as soon as the launcher takes it. */
   readonly #doomed = new Set<string>();
+  readonly #removals = new Map<string, Promise<void>>();
 
   constructor(launcher: LauncherClient, admission: Admission, log: Logger) {
     this.launcher = launcher;
@@ -83,7 +84,15 @@ export class Sandboxes {
   }
 
   /** Removes for certain: now, or when the launcher is back. */
-  async remove(id: string): Promise<void> {
+  remove(id: string): Promise<void> {
+    const running = this.#removals.get(id);
+    if (running !== undefined) return running;
+    const removal = this.#remove(id).finally(() => this.#removals.delete(id));
+    this.#removals.set(id, removal);
+    return removal;
+  }
+
+  async #remove(id: string): Promise<void> {
     this.#doomed.add(id);
     try {
       await this.launcher.remove(id);

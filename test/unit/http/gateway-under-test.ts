@@ -1,0 +1,70 @@
+/** The whole gateway in this process, in front of a launcher stand-in. */
+import { pino } from "pino";
+import { createAuthentication } from "../../../gateway/auth/authenticate.ts";
+import { Canary } from "../../../gateway/execution/canary.ts";
+import { Execution } from "../../../gateway/execution/execute.ts";
+import { createApp } from "../../../gateway/http/app.ts";
+import { Admission } from "../../../gateway/sessions/admission.ts";
+import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
+import { Pool } from "../../../gateway/sessions/pool.ts";
+import { Recovery } from "../../../gateway/sessions/recovery.ts";
+import { Registry } from "../../../gateway/sessions/registry.ts";
+import { Sandboxes } from "../../../gateway/sessions/sandboxes.ts";
+import { readSettings } from "../../../gateway/settings/read.ts";
+import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+
+export const KEY = "test-key-0123456789";
+export const OTHER_KEY = "other-key-0123456789";
+
+export function startGateway(launcherSocket: string, env: Record<string, string> = {}) {
+  const settings = readSettings({
+    KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
+    KERNELYARD_AUTH: "api-key",
+    KERNELYARD_API_KEYS: `${KEY},acme=${OTHER_KEY}`,
+    KERNELYARD_POOL_SIZE: "0",
+    ...env,
+  });
+  const logLines: string[] = [];
+  const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
+  const launcher = new LauncherClient(settings.launcherSocket);
+  const admission = new Admission({ launcher, concurrency: 2, waitMs: settings.busyWaitMs });
+  const sandboxes = new Sandboxes(launcher, admission, log);
+  const pool = new Pool(sandboxes, settings.poolSize, log);
+  const registry = new Registry({
+    sandboxes,
+    idleMs: settings.idleMs,
+    queueLength: settings.queueLength,
+    log,
+  });
+  const executor = new Execution({ settings, sandboxes, pool, registry });
+  const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const app = createApp({
+    settings,
+    authentication: createAuthentication(settings),
+    rateLimiter: null,
+    executor,
+    health: new Canary({ executor, launcher }),
+    log,
+  });
+  const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
+    app.request(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": KEY, ...headers },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  const stop = () => {
+    recovery.stop();
+    pool.stop();
+    registry.stop();
+    launcher.close();
+  };
+  return { app, post, pool, registry, executor, recovery, logLines, stop };
+}
+
+/** Resolves when `condition` holds, checked as the event loop turns; the test's own time-out bounds it. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+export type { LauncherStandIn };

@@ -1,0 +1,296 @@
+/**
+ * A launcher at its unix socket, whose sandboxes follow a script. Strict: a request outside the API, a frame that the
+ * script did not expect, or a broken frame fails the test through `failures`.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encodeFrame, FrameDecoder } from "../../../gateway/protocol/frames.ts";
+import {
+  CreateSandbox,
+  type LauncherError,
+  type LauncherHealth,
+  type Sandbox,
+  type SandboxEnd,
+  UPGRADE_PROTOCOL,
+} from "../../../gateway/protocol/launcher-api.ts";
+import type { GatewayMessage, SandboxMessage } from "../../../gateway/protocol/messages.ts";
+
+export type Script = (message: GatewayMessage, body: Buffer, sandbox: SandboxStandIn) => void;
+
+export const OK_REPLY = {
+  status: "ok",
+  execution_count: 1,
+  exit_code: 0,
+  signal: null,
+  reason: null,
+  kernel: "kept",
+  wall_time_ms: 1,
+  stdout_truncated: false,
+  stderr_truncated: false,
+} as const;
+
+export class SandboxStandIn {
+  readonly info: Sandbox;
+  readonly received: GatewayMessage[] = [];
+  socket: Socket | null = null;
+  executing: string | null = null;
+  cells = 0;
+  ended: SandboxEnd | null = null;
+
+  constructor(info: Sandbox) {
+    this.info = info;
+  }
+
+  get id(): string {
+    return this.info.id;
+  }
+
+  send(message: SandboxMessage, body?: Buffer): void {
+    this.sendRaw(encodeFrame(message, body));
+  }
+
+  sendRaw(bytes: Buffer): void {
+    this.socket?.write(bytes);
+  }
+
+  print(parent: string, text: string, name: "stdout" | "stderr" = "stdout"): void {
+    this.send({ msg_type: "stream", parent_id: parent, content: { name } }, Buffer.from(text));
+  }
+
+  reply(
+    parent: string,
+    content: Partial<Extract<SandboxMessage, { msg_type: "execute_reply" }>["content"]> = {},
+  ): void {
+    this.cells += 1;
+    this.executing = null;
+    this.send({
+      msg_type: "execute_reply",
+      parent_id: parent,
+      content: { ...OK_REPLY, execution_count: this.cells, ...content },
+    });
+  }
+
+  /** The container is gone; the launcher knows why. */
+  die(end: SandboxEnd): void {
+    this.ended = end;
+    this.socket?.destroy();
+  }
+}
+
+/** Prints the code itself, and ends well. */
+export const ECHO: Script = (message, body, sandbox) => {
+  if (message.msg_type !== "execute_request") throw new Error(`unexpected ${message.msg_type}`);
+  sandbox.print(message.msg_id, body.toString());
+  sandbox.reply(message.msg_id);
+};
+
+export const HEALTH: LauncherHealth = {
+  engine: { state: "ok", version: "20.10" },
+  isolation: "runsc",
+  runtime_version: "runsc 1",
+  seccomp_sha256: "0".repeat(64),
+  session_disk_quota: "loop",
+  profiles: [{ name: "default", image: "custom-rce-kernel:latest", digest: `sha256:${"1".repeat(64)}` }],
+  memory_budget_bytes: 4e9,
+  sandbox_memory_bytes: 5e8,
+  sandboxes: 0,
+  capacity: 8,
+};
+
+export class LauncherStandIn {
+  readonly socketPath: string;
+  readonly sandboxes = new Map<string, SandboxStandIn>();
+  readonly removed: string[] = [];
+  readonly failures: Error[] = [];
+  script: Script = ECHO;
+  /** Sandboxes that fit. */
+  capacity = 8;
+  /** Answers every creation until it is set back to null. */
+  refusal: { readonly status: number; readonly body: LauncherError } | null = null;
+  greets = true;
+  created = 0;
+  readonly #directory: string;
+  #server: Server | null = null;
+  readonly #sockets = new Set<Socket>();
+
+  constructor() {
+    this.#directory = mkdtempSync(join(tmpdir(), "ky-launcher-"));
+    this.socketPath = join(this.#directory, "launcher.sock");
+  }
+
+  async start(): Promise<void> {
+    const server = createServer((request, response) => {
+      this.#route(request, response).catch((error) => this.#fail(error));
+    });
+    server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+    server.on("upgrade", (request, socket, head) => {
+      if (head.length > 0) this.#fail(new Error("frames before the upgrade was granted"));
+      // The raw side of an http server on a unix socket is a net.Socket.
+      this.#attach(request, socket as Socket);
+    });
+    this.#server = server;
+    await new Promise<void>((resolve) => server.listen(this.socketPath, resolve));
+  }
+
+  /** As a kill -9 does: every stream breaks, the sandboxes live on. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    if (server === null) return;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  async dispose(): Promise<void> {
+    await this.stop();
+    rmSync(this.#directory, { recursive: true, force: true });
+    const [first] = this.failures;
+    if (first !== undefined) throw first;
+  }
+
+  get live(): readonly SandboxStandIn[] {
+    return [...this.sandboxes.values()].filter((sandbox) => sandbox.ended === null);
+  }
+
+  add(spec: CreateSandbox, used = false): SandboxStandIn {
+    this.created += 1;
+    const sandbox = new SandboxStandIn({
+      id: `sandbox-${String(this.created).padStart(13, "0")}`,
+      container_id: `container-${this.created}`,
+      kind: spec.kind,
+      profile: spec.profile,
+      session: spec.kind === "session" ? spec.session : null,
+      image: `sha256:${"1".repeat(64)}`,
+      created_at: new Date().toISOString(),
+      used,
+      attached: false,
+      ended: null,
+    });
+    this.sandboxes.set(sandbox.id, sandbox);
+    return sandbox;
+  }
+
+  #fail(error: unknown): void {
+    this.failures.push(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answer = (status: number, body?: unknown) => {
+      response.writeHead(status, { "content-type": "application/json" });
+      response.end(body === undefined ? undefined : JSON.stringify(body));
+    };
+    const what = `${request.method} ${request.url}`;
+    const id = /^(?:GET|DELETE) \/sandboxes\/([A-Za-z0-9_-]{21})$/.exec(what)?.[1];
+    if (what === "GET /health") return answer(200, HEALTH);
+    if (what === "GET /sandboxes") {
+      return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
+    }
+    if (what === "POST /sandboxes") {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      const { status, body } = this.#create(CreateSandbox.parse(JSON.parse(text)));
+      return answer(status, body);
+    }
+    if (id !== undefined && request.method === "GET") {
+      const sandbox = this.sandboxes.get(id);
+      if (sandbox === undefined) return answer(404, { error: "not_found", message: "no such sandbox" });
+      return answer(200, this.#info(sandbox));
+    }
+    if (id !== undefined) {
+      const sandbox = this.sandboxes.get(id);
+      if (sandbox !== undefined) {
+        sandbox.ended ??= { reason: "killed", exit_code: null };
+        sandbox.socket?.destroy();
+        this.removed.push(id);
+      }
+      return answer(204);
+    }
+    answer(404, { error: "not_found", message: "no such route" });
+    throw new Error(`request outside the launcher's API: ${what}`);
+  }
+
+  #create(spec: CreateSandbox): { status: number; body: unknown } {
+    if (this.refusal !== null) return this.refusal;
+    if (spec.kind === "session") {
+      const same = this.live.find(
+        ({ info }) => JSON.stringify(info.session) === JSON.stringify(spec.session),
+      );
+      if (same !== undefined) {
+        const body = { error: "session_exists", message: "it exists", sandbox_id: same.id };
+        return { status: 409, body };
+      }
+    }
+    if (this.live.length >= this.capacity) {
+      return { status: 429, body: { error: "host_full", message: "no memory left" } };
+    }
+    return { status: 201, body: this.#info(this.add(spec)) };
+  }
+
+  #info(sandbox: SandboxStandIn): Sandbox {
+    return { ...sandbox.info, attached: sandbox.socket !== null, ended: sandbox.ended };
+  }
+
+  #attach(request: IncomingMessage, socket: Socket): void {
+    const id = /^\/sandboxes\/([A-Za-z0-9_-]{21})\/stream$/.exec(request.url ?? "")?.[1];
+    const sandbox = id === undefined ? undefined : this.sandboxes.get(id);
+    if (sandbox === undefined || sandbox.ended !== null || request.headers.upgrade !== UPGRADE_PROTOCOL) {
+      socket.end(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" +
+          JSON.stringify({ error: "not_found", message: "no such sandbox" }),
+      );
+      return;
+    }
+    sandbox.socket?.destroy();
+    sandbox.socket = socket;
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      if (sandbox.socket === socket) sandbox.socket = null;
+    });
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${UPGRADE_PROTOCOL}\r\n\r\n`,
+    );
+    const decoder = new FrameDecoder();
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        for (const frame of decoder.push(chunk)) {
+          this.#receive(sandbox, JSON.parse(frame.header.toString()), Buffer.from(frame.body));
+        }
+      } catch (error) {
+        this.#fail(error);
+        socket.destroy();
+      }
+    });
+  }
+
+  #receive(sandbox: SandboxStandIn, message: GatewayMessage, body: Buffer): void {
+    sandbox.received.push(message);
+    if (message.msg_type === "hello_request") {
+      if (!this.greets) return;
+      sandbox.send({
+        msg_type: "hello_reply",
+        parent_id: message.msg_id,
+        content: {
+          nonce: message.content.nonce,
+          protocol_version: 1,
+          languages: [
+            { id: "py", version: "3.11" },
+            { id: "bash", version: "5.2" },
+          ],
+          executing: sandbox.executing,
+          execution_count: sandbox.cells,
+        },
+      });
+      return;
+    }
+    if (message.msg_type === "execute_request") sandbox.executing = message.msg_id;
+    this.script(message, body, sandbox);
+  }
+}
