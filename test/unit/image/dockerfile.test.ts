@@ -93,6 +93,7 @@ describe("profiles", () => {
     for (const language of table) {
       if (language.id === "py") continue;
       expect(language.command[0]).toMatch(/^\//);
+      expect(existsSync(join(ROOM, "profiles", profile, "smoke", `hello${language.extension}`))).toBe(true);
     }
     const preload = listEntries(readFileSync(join(ROOM, "profiles", profile, "preload.txt"), "utf8"));
     for (const module of preload) expect(module).toMatch(/^[A-Za-z_][\w.]*$/);
