@@ -67,7 +67,7 @@ export interface AwsConfig {
   readonly diskGb: number;
   readonly logRetentionDays: number;
   readonly alarmTopicArn: string | null;
-  readonly accountId: string | null;
+  readonly accountId: string;
 }
 
 export type StackConfig = LocalConfig | HostsConfig | AwsConfig;
@@ -212,7 +212,7 @@ export function parseStackConfig(get: (key: string) => string | undefined): Stac
         diskGb: value(KEYS.diskGb, 60),
         logRetentionDays: value(KEYS.logRetentionDays, 30),
         alarmTopicArn: read(KEYS.alarmTopicArn),
-        accountId: read(KEYS.accountId),
+        accountId: required(KEYS.accountId, ""),
       });
     }
   }
@@ -229,6 +229,7 @@ function refuseSeveral(problem: Report, hosts: number): void {
 /** A key that another target owns would silently do nothing: say so. */
 function refuseForeignKeys(target: Target, get: (key: string) => string | undefined, problem: Report): void {
   for (const spec of Object.values<KeySpec<z.ZodType>>(KEYS)) {
+    if (spec.secret) continue;
     const given = get(spec.name);
     if (given === undefined || given === spec.fallback || spec.targets.includes(target)) continue;
     problem(spec, `belongs to target ${spec.targets.join(" or ")}, not ${target}; remove it`);

@@ -1,0 +1,3 @@
+import { kernelyard } from "./program.ts";
+
+export default () => kernelyard();

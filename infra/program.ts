@@ -1,0 +1,72 @@
+/** The whole stack as one function: `pulumi up` and the tests both call it. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { awsStack } from "./aws/stack.ts";
+import { localProblems, machineDrift } from "./checks/engine.ts";
+import type { HostConfig } from "./config/keys.ts";
+import { StackConfigError } from "./config/parse.ts";
+import { readStackConfig } from "./config/read.ts";
+import { hostsStack } from "./hosts/stack.ts";
+import { localStack } from "./local/stack.ts";
+import type { StackOutputs } from "./outputs.ts";
+import { sshMachine } from "./shell/machine.ts";
+
+/** How the program looks at machines before an update; nothing else leaves the process. */
+export interface Surroundings {
+  readonly localProblems: typeof localProblems;
+  readonly machineDrift: typeof machineDrift;
+  readonly home: string;
+}
+
+const SURROUNDINGS: Surroundings = { localProblems, machineDrift, home: homedir() };
+const PROJECT_ROOT = join(import.meta.dirname, "..");
+
+/** Printed by Pulumi without a stack. */
+const refusal = (text: string) => new pulumi.RunError(text);
+
+export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Promise<StackOutputs> {
+  const { config, apiKeys } = configuration();
+  const shared = { projectRoot: PROJECT_ROOT, stack: pulumi.getStack(), apiKeys };
+  // A preview needs neither engines nor machines.
+  const update = !pulumi.runtime.isDryRun();
+  switch (config.target) {
+    case "local": {
+      if (update) {
+        const { isolation } = config.common;
+        const problems = await surroundings.localProblems(config.dockerHost, isolation);
+        if (problems.length > 0) {
+          throw refusal(
+            `Nothing was changed. On this machine:\n${problems.map((p) => `  - ${p}`).join("\n")}`,
+          );
+        }
+      }
+      return localStack({ ...shared, config });
+    }
+    case "hosts": {
+      const drift = new Map<string, string>();
+      const look = async (host: HostConfig) => {
+        const machine = sshMachine(host, config.sshKeyFile, surroundings.home);
+        const found = await surroundings.machineDrift(host, machine);
+        if (found !== null) drift.set(host.name, found);
+      };
+      if (update) {
+        const looked = await Promise.allSettled(config.hosts.map(look));
+        const failures = looked.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
+        if (failures.length > 0) throw refusal(`Nothing was changed.\n${failures.join("\n")}`);
+      }
+      return hostsStack({ ...shared, config, home: surroundings.home, drift });
+    }
+    case "aws":
+      return awsStack({ ...shared, config });
+  }
+}
+
+function configuration() {
+  try {
+    return readStackConfig();
+  } catch (error) {
+    if (error instanceof StackConfigError) throw refusal(error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * The two service containers as data: `Services` gives it to the Docker provider, `runFlags` to `docker run` in a unit.
+ * Each starts from nothing and names what it needs.
+ */
+import { launcherSocket, type Paths } from "./environment.ts";
+
+export interface Bind {
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+export interface ServiceDescription {
+  readonly command: readonly string[];
+  /** Null: the image's own user, who is not root. */
+  readonly user: string | null;
+  readonly capabilities: readonly string[];
+  readonly network: "none" | "own";
+  readonly memoryMib: number;
+  readonly deviceRules: readonly string[];
+  /** Paths that are the same inside and on the host. */
+  readonly binds: readonly Bind[];
+  /** Time between SIGTERM and SIGKILL: running calls finish in it. */
+  readonly stopSeconds: number;
+  readonly health: "launcher" | "gateway";
+}
+
+export const HEALTH_COMMAND = ["node", "infra/services/healthy.ts"] as const;
+export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
+export const OPEN_FILES = 65536;
+export const LOG_OPTIONS = { "max-size": "10m", "max-file": "5" } as const;
+
+const bind = (path: string): Bind => ({ path, readOnly: false });
+
+export function launcherDescription(paths: Paths): ServiceDescription {
+  return {
+    command: ["infra/services/launcher-entry.ts"],
+    // Root, because the engine's socket is root's; without network, and with these capabilities alone: the owners of
+    // the data directory's parts, files of other users.
+    user: "0:0",
+    capabilities: ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"],
+    network: "none",
+    memoryMib: 512,
+    // Loop devices (block 7) and their control file alone, out of the host's /dev: session volumes of a hard size.
+    deviceRules: ["b 7:* rw", "c 10:237 rw"],
+    binds: [
+      bind(paths.data),
+      bind(paths.dockerSocket),
+      bind("/dev"),
+      // The CPU share of a sandbox is lifted while it starts.
+      bind("/sys/fs/cgroup"),
+    ],
+    stopSeconds: 30,
+    health: "launcher",
+  };
+}
+
+export function gatewayDescription(paths: Paths, longestCallMs: number): ServiceDescription {
+  return {
+    command: ["gateway/http/main.ts"],
+    user: null,
+    capabilities: [],
+    network: "own",
+    memoryMib: 1024,
+    deviceRules: [],
+    binds: [
+      bind(`${paths.data}/gateway`),
+      { path: launcherSocket(paths).replace(/\/[^/]+$/, ""), readOnly: false },
+    ],
+    stopSeconds: Math.ceil(longestCallMs / 1000) + 10,
+    health: "gateway",
+  };
+}
+
+/** For `docker run`, without name, environment, ports and image. */
+export function runFlags(service: ServiceDescription): string[] {
+  return [
+    "--init",
+    "--read-only",
+    "--cap-drop=ALL",
+    ...service.capabilities.map((capability) => `--cap-add=${capability}`),
+    "--security-opt=no-new-privileges:true",
+    ...Object.entries(TMPFS).map(([path, options]) => `--tmpfs=${path}:${options}`),
+    "--ulimit=core=0:0",
+    `--ulimit=nofile=${OPEN_FILES}:${OPEN_FILES}`,
+    `--memory=${service.memoryMib}m`,
+    `--memory-swap=${service.memoryMib}m`,
+    "--pids-limit=512",
+    ...(service.user === null ? [] : [`--user=${service.user}`]),
+    ...(service.network === "none" ? ["--network=none"] : []),
+    ...service.deviceRules.map((rule) => `--device-cgroup-rule=${rule}`),
+    ...service.binds.map((b) => `--volume=${b.path}:${b.path}${b.readOnly ? ":ro" : ""}`),
+    `--stop-timeout=${service.stopSeconds}`,
+  ];
+}

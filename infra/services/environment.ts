@@ -1,0 +1,78 @@
+/** The settings that launcher and gateway of a deployment run with. Pure text. */
+import { createHash } from "node:crypto";
+import { SETTINGS } from "../../gateway/settings/schema.ts";
+import type { CommonConfig } from "../config/parse.ts";
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Socket and data live at the same paths inside the service containers and on the host: the engine mounts by them. */
+export interface Paths {
+  readonly data: string;
+  readonly dockerSocket: string;
+}
+
+export const launcherSocket = (paths: Paths) => `${paths.data}/run/launcher.sock`;
+
+/** Settings that only one of the two services reads may be given to both. */
+export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxImage: string): Environment {
+  return {
+    ...config.settings,
+    KERNELYARD_DATA_DIR: paths.data,
+    KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
+    KERNELYARD_DOCKER_SOCKET: paths.dockerSocket,
+    KERNELYARD_ISOLATION: config.isolation,
+    KERNELYARD_IMAGE: sandboxImage,
+  };
+}
+
+export interface GatewayKeys {
+  readonly apiKey: string;
+  readonly jwtPublicKeyPem: string;
+  readonly furtherApiKeys: string | null;
+}
+
+export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: GatewayKeys): Environment {
+  const ownKeys = [
+    `default=sha256:${createHash("sha256").update(keys.apiKey).digest("hex")}`,
+    ...(keys.furtherApiKeys ?? "")
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== "")
+      .map(hashed),
+  ];
+  return {
+    ...config.settings,
+    // Inside the container's own network namespace; who can reach it is decided where the port is published.
+    KERNELYARD_HOST: "0.0.0.0",
+    KERNELYARD_PORT: String(config.port),
+    KERNELYARD_DATA_DIR: paths.data,
+    KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
+    KERNELYARD_ISOLATION: config.isolation,
+    KERNELYARD_AUTH: config.auth.join(","),
+    ...(config.auth.includes("api-key") ? { KERNELYARD_API_KEYS: ownKeys.join(",") } : {}),
+    ...(config.auth.includes("jwt") &&
+    config.settings.KERNELYARD_JWT_PUBLIC_KEY === undefined &&
+    config.settings.KERNELYARD_JWT_JWKS_URL === undefined
+      ? { KERNELYARD_JWT_PUBLIC_KEY: Buffer.from(keys.jwtPublicKeyPem).toString("base64") }
+      : {}),
+  };
+}
+
+/** The gateway never needs a key itself: `TENANT=KEY` becomes `TENANT=sha256:HEX`. */
+function hashed(entry: string): string {
+  const [, tenant, key] = /^(?:([a-z0-9][a-z0-9-]{0,31})=)?(.+)$/.exec(entry) ?? [];
+  if (key === undefined || key.startsWith("sha256:")) return entry;
+  return `${tenant ?? "default"}=sha256:${createHash("sha256").update(key).digest("hex")}`;
+}
+
+/** The longest wall clock that a call may ask for, in milliseconds. */
+export function longestCallMs(config: CommonConfig): number {
+  const spec = SETTINGS.KERNELYARD_TIMEOUT_MAX_MS;
+  return spec.schema.parse(config.settings.KERNELYARD_TIMEOUT_MAX_MS ?? spec.fallback);
+}
+
+/** As Docker and systemd take it. */
+export const assignments = (environment: Environment): string[] =>
+  Object.entries(environment)
+    .map(([name, value]) => `${name}=${value}`)
+    .sort();

@@ -1,0 +1,10 @@
+/** Health check of the service containers: `launcher` or `gateway`. Exits 0 when healthy. */
+import { readSettings } from "../../gateway/settings/read.ts";
+import { gatewayHealthy, launcherHealth } from "../../gateway/start/readiness.ts";
+
+const settings = readSettings(process.env);
+const healthy =
+  process.argv[2] === "launcher"
+    ? await launcherHealth(settings.launcherSocket)
+    : await gatewayHealthy(settings.host, settings.port);
+process.exit(healthy === null ? 1 : 0);
