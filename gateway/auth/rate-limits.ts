@@ -34,12 +34,10 @@ const MOST_CALLERS = 10_000;
 
 export interface RateDecision {
   readonly allowed: boolean;
-  /** Draft 6 of the RateLimit header fields; seconds, never a date. */
+  readonly retryAfterSeconds: number;
+  /** Draft 6 of the RateLimit header fields, for refused and allowed requests alike; seconds, never a date. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Of the 429; the client reads `retry_after_seconds` only beside `rate_limited`. */
-  readonly body:
-    | { readonly error: "rate_limited"; readonly message: string; readonly retry_after_seconds: number }
-    | { readonly error: string };
+  readonly message: string;
 }
 
 /** One window over many callers, in bounded memory. */
@@ -77,40 +75,28 @@ class BoundedLimiter {
   }
 }
 
-export interface RateLimits {
+export interface RateLimiter {
   /** Counts one request of this caller. */
-  consume(action: LimitedAction, principal: Principal): Promise<RateDecision>;
+  admit(principal: Principal, action: LimitedAction): Promise<RateDecision>;
 }
 
-const UNLIMITED: RateDecision = { allowed: true, headers: {}, body: { error: "" } };
-
-class NoRateLimits implements RateLimits {
-  async consume(): Promise<RateDecision> {
-    return UNLIMITED;
-  }
-}
-
-class MemoryRateLimits implements RateLimits {
+class MemoryRateLimiter implements RateLimiter {
   readonly #limiters = new Map<string, { limiter: BoundedLimiter; window: Window }>();
 
-  async consume(action: LimitedAction, principal: Principal): Promise<RateDecision> {
+  async admit(principal: Principal, action: LimitedAction): Promise<RateDecision> {
     const { limiter, window } = this.#limiter(action, principal.mode !== "jwt");
     const { allowed, result } = await limiter.consume(principalKey(principal));
     const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000));
-    const headers = {
-      "RateLimit-Policy": `${window.points};w=${window.seconds}`,
-      "RateLimit-Limit": String(window.points),
-      "RateLimit-Remaining": String(result.remainingPoints),
-      "RateLimit-Reset": String(seconds),
-    };
-    const message = MESSAGES[action];
     return {
       allowed,
-      headers: allowed ? headers : { ...headers, "Retry-After": String(seconds) },
-      body:
-        action === "exec"
-          ? { error: "rate_limited", message, retry_after_seconds: seconds }
-          : { error: message },
+      retryAfterSeconds: seconds,
+      headers: {
+        "RateLimit-Policy": `${window.points};w=${window.seconds}`,
+        "RateLimit-Limit": String(window.points),
+        "RateLimit-Remaining": String(result.remainingPoints),
+        "RateLimit-Reset": String(seconds),
+      },
+      message: MESSAGES[action],
     };
   }
 
@@ -126,6 +112,7 @@ class MemoryRateLimits implements RateLimits {
   }
 }
 
-export function createRateLimits(setting: "on" | "off"): RateLimits {
-  return setting === "on" ? new MemoryRateLimits() : new NoRateLimits();
+/** Null: no limits. */
+export function createRateLimiter(setting: "on" | "off"): RateLimiter | null {
+  return setting === "on" ? new MemoryRateLimiter() : null;
 }

@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
+import type { AuthRefusal } from "../auth/authenticate.ts";
+import type { RateDecision } from "../auth/rate-limits.ts";
 import { BodyBudget, bodyBytes } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
@@ -20,32 +22,43 @@ export function routePath(url: string): string {
   return path.startsWith("/v1/") ? path.slice(3) : path;
 }
 
-function authenticated(deps: AppDeps, bucket: Bucket) {
+/** The words for callers: the structured form where code runs, a sentence elsewhere, as the clients expect. */
+export function tooManyRequests(bucket: Bucket, rate: RateDecision): ServiceError {
+  return new ServiceError("rate_limited", rate.message, {
+    ...(bucket === "exec" ? {} : { text: rate.message }),
+    retryAfterSeconds: rate.retryAfterSeconds,
+    headers: rate.headers,
+  });
+}
+
+function refusal({ status, message }: AuthRefusal): ServiceError {
+  const code = (
+    {
+      400: "ambiguous_authentication",
+      401: "unauthorized",
+      403: "forbidden",
+      503: "authentication_unavailable",
+    } as const
+  )[status];
+  return new ServiceError(code, message, {
+    text: message,
+    headers: status === 401 ? { "WWW-Authenticate": "Bearer" } : {},
+  });
+}
+
+function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
   return async (c: AppContext, next: Next) => {
     const decision = await deps.authentication.decide((name) => c.req.header(name));
-    if (decision.kind === "refused") {
-      const { status, message } = decision.refusal;
-      const code =
-        status === 400 ? "ambiguous_authentication" : status === 401 ? "unauthorized" : "forbidden";
-      throw new ServiceError(code, message, {
-        text: message,
-        headers: status === 401 ? { "WWW-Authenticate": "Bearer" } : {},
-      });
-    }
+    if (decision.kind === "refused") throw refusal(decision.refusal);
     const { principal } = decision;
     c.set("principal", principal);
     const facts = c.get("facts");
     facts.tenant = principal.tenant;
     facts.auth = principal.mode;
-    if (deps.rateLimiter !== null) {
+    if (deps.rateLimiter !== null && counted) {
       const rate = await deps.rateLimiter.admit(principal, bucket);
       for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);
-      if (!rate.allowed) {
-        throw new ServiceError("rate_limited", "Too many requests; try again later", {
-          retryAfterSeconds: rate.retryAfterSeconds,
-          headers: rate.headers,
-        });
-      }
+      if (!rate.allowed) throw tooManyRequests(bucket, rate);
     }
     await next();
   };
@@ -67,7 +80,9 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, budget: BodyBudget, r
   app.openAPIRegistry.registerPath(route.spec);
   const path = route.spec.path.replaceAll(/\{([^}]+)\}/g, ":$1");
   const method = route.spec.method.toUpperCase();
-  if (route.access !== "open") app.on(method, path, authenticated(deps, route.access));
+  if (route.access !== "open") {
+    app.on(method, path, authenticated(deps, route.access, route.uncounted !== true));
+  }
   if (method === "POST" && route.access === "exec") app.on(method, path, budgeted(budget));
   app.on(method, path, (c) => route.handle(c));
 }

@@ -4,23 +4,14 @@ import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Authentication } from "../auth/authenticate.ts";
 import type { Principal } from "../auth/principal.ts";
+import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
 import type { Executor } from "../execution/call.ts";
 import type { HealthMonitor } from "../execution/canary.ts";
+import type { FileStore } from "../files/store.ts";
 import type { Settings } from "../settings/read.ts";
 
 /** Requests are limited per principal and kind of work. */
-export type Bucket = "exec" | "upload" | "download" | "files";
-
-export interface RateDecision {
-  readonly allowed: boolean;
-  readonly retryAfterSeconds: number;
-  /** `RateLimit-*`, for refused and allowed requests alike. */
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface RateLimiter {
-  admit(principal: Principal, bucket: Bucket): Promise<RateDecision>;
-}
+export type Bucket = LimitedAction;
 
 export interface AppDeps {
   readonly settings: Settings;
@@ -29,6 +20,7 @@ export interface AppDeps {
   readonly rateLimiter: RateLimiter | null;
   readonly executor: Executor;
   readonly health: HealthMonitor;
+  readonly files: FileStore;
   readonly log: Logger;
 }
 
@@ -47,5 +39,7 @@ export interface Route {
   readonly spec: RouteConfig;
   /** `open`: answered without authentication. Otherwise: authenticated, and counted in this bucket. */
   readonly access: "open" | Bucket;
+  /** Authenticated, and not counted: the route bounds itself. */
+  readonly uncounted?: true;
   handle(c: AppContext): Response | Promise<Response>;
 }

@@ -22,7 +22,9 @@ export const ERROR_STATUS = {
   sandbox_failed: 503,
   engine_unavailable: 503,
   launcher_unavailable: 503,
+  authentication_unavailable: 503,
   shutting_down: 503,
+  storage_full: 507,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_STATUS;

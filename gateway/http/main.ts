@@ -1,11 +1,15 @@
 /** The gateway's process: settings, parts, privileges, listening, and an orderly end. */
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
 import { createAuthentication } from "../auth/authenticate.ts";
+import { createRateLimiter } from "../auth/rate-limits.ts";
 import { Canary } from "../execution/canary.ts";
 import { Execution } from "../execution/execute.ts";
+import { DiskFileStore } from "../files/disk-store.ts";
+import { FileStoreError } from "../files/store.ts";
 import { Admission } from "../sessions/admission.ts";
 import { LauncherClient } from "../sessions/launcher-client.ts";
 import { Pool } from "../sessions/pool.ts";
@@ -23,8 +27,10 @@ const REQUEST_TIMEOUT_MS = 600_000;
 const HEADERS_TIMEOUT_MS = 60_000;
 /** Longer than load balancers keep theirs, so that they never send into a closing connection. */
 const KEEP_ALIVE_MS = 75_000;
+/** Between two looks for files whose time is over and for what a killed process left. */
+const FILE_SWEEP_MS = 600_000;
 
-function start(): void {
+async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
   const settings = readSettings(process.env);
   process.umask(0o077);
@@ -33,6 +39,12 @@ function start(): void {
   const destination = pino.destination({ dest: 1, sync: false });
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
+  const files = await DiskFileStore.open({
+    directory: join(settings.dataDir, "gateway", "files"),
+    ttlMs: settings.fileTtlMs,
+    sweepEveryMs: FILE_SWEEP_MS,
+    onSweepError: (error) => log.error({ err: error }, "the sweep of files failed"),
+  });
   const launcher = new LauncherClient(settings.launcherSocket);
   const admission = new Admission({
     launcher,
@@ -52,9 +64,10 @@ function start(): void {
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
-    rateLimiter: null,
+    rateLimiter: createRateLimiter(settings.rateLimits),
     executor,
     health: new Canary({ executor, launcher }),
+    files,
     log,
   });
 
@@ -84,6 +97,7 @@ function start(): void {
     pool.stop();
     registry.stop();
     launcher.close();
+    await files.close();
     log.info({ unfinished: executor.running }, "stopped");
     finish(0);
   };
@@ -108,9 +122,10 @@ function start(): void {
 }
 
 try {
-  start();
+  await start();
 } catch (error) {
-  const known = error instanceof SettingsError || error instanceof PrivilegesError;
+  const known =
+    error instanceof SettingsError || error instanceof PrivilegesError || error instanceof FileStoreError;
   const text =
     error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
   process.stderr.write(`${text}\n`);

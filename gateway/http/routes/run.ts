@@ -57,6 +57,7 @@ export function runRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const body = parseBody(RunRequest, await readJson(c));
       const principal = c.get("principal");
