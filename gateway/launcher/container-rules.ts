@@ -87,7 +87,9 @@ export const CONTAINER_RULES: readonly ContainerRule[] = [
   rule("bounded-tmpfs", null, "Every tmpfs has a size, nosuid and nodev.", (c) =>
     Object.values(c.tmpfs).every((options) => {
       const parts = options.split(",");
-      return parts.some((p) => /^size=[1-9]\d*$/.test(p)) && parts.includes("nosuid") && parts.includes("nodev");
+      return (
+        parts.some((p) => /^size=[1-9]\d*$/.test(p)) && parts.includes("nosuid") && parts.includes("nodev")
+      );
     }),
   ),
   rule("memory", "5.11", "Memory is limited, without swap.", (c) => {

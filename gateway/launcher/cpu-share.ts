@@ -7,57 +7,78 @@ import { join } from "node:path";
 
 export interface CpuShare {
   lift(): void;
-  /** Puts back the quota that was there. Does nothing when it was never lifted. */
+  /** Sets the session's share, also when another launcher lifted it and died. */
   restore(): void;
 }
 
+const CGROUP_ROOT = "/sys/fs/cgroup";
+/** What the engine uses for its `NanoCpus`. */
+const PERIOD_US = 100_000;
+
 interface Quota {
   readonly file: string;
-  /** What is written for no limit. */
-  readonly unlimited: string;
+  readonly write: (microseconds: number | null) => string;
 }
 
-const CGROUP_ROOT = "/sys/fs/cgroup";
+const version1 = (file: string): Quota => ({ file, write: (quota) => String(quota ?? -1) });
+const version2 = (file: string): Quota => ({ file, write: (quota) => `${quota ?? "max"} ${PERIOD_US}` });
 
-/** The cgroup files of process `pid`; null where they cannot be seen (another pid namespace, no cgroups). */
-export function cpuShareOf(pid: number, root: string = CGROUP_ROOT, proc: string = "/proc"): CpuShare | null {
-  const quota = quotaOf(pid, root, proc);
-  if (quota === null) return null;
-  let before: string | null = null;
-  return {
-    lift() {
-      if (before !== null) return;
-      const value = readFileSync(quota.file, "utf8").trim();
-      writeFileSync(quota.file, quota.unlimited);
-      before = value;
-    },
-    restore() {
-      if (before === null) return;
-      const value = before;
-      before = null;
-      // A sandbox that has just died has no cgroup any more, and needs no quota.
-      if (existsSync(quota.file)) writeFileSync(quota.file, value);
-    },
-  };
+/** Where the engine puts a container's cgroup, by its cgroup driver. */
+const GROUPS = [(id: string) => `docker/${id}`, (id: string) => `system.slice/docker-${id}.scope`];
+
+/** By the container's name, where the engine's usual place has it; null where it has not, or cannot be seen. */
+export function cpuShareOf(containerId: string, cpus: number, root: string = CGROUP_ROOT): CpuShare | null {
+  for (const group of GROUPS) {
+    const found = existing([
+      version1(join(root, "cpu", group(containerId), "cpu.cfs_quota_us")),
+      version2(join(root, group(containerId), "cpu.max")),
+    ]);
+    if (found !== null) return share(found, cpus);
+  }
+  return null;
 }
 
-function quotaOf(pid: number, root: string, proc: string): Quota | null {
+/** By the main process, for engines with a cgroup parent of their own. */
+export function cpuShareOfProcess(
+  pid: number,
+  cpus: number,
+  root: string = CGROUP_ROOT,
+  proc: string = "/proc",
+): CpuShare | null {
   let lines: string[];
   try {
     lines = readFileSync(join(proc, String(pid), "cgroup"), "utf8").split("\n");
   } catch {
     return null;
   }
-  for (const line of lines) {
+  const candidates = lines.flatMap((line) => {
+    // v1: `N:cpu,cpuacct:/path`; v2: `0::/path`.
     const [, controllers, path] = /^\d+:([^:]*):(\/.+)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    const quota =
-      controllers === ""
-        ? { file: join(root, path, "cpu.max"), unlimited: "max 100000" }
-        : controllers.split(",").includes("cpu")
-          ? { file: join(root, "cpu", path, "cpu.cfs_quota_us"), unlimited: "-1" }
-          : null;
-    if (quota !== null && existsSync(quota.file)) return quota;
-  }
-  return null;
+    if (controllers === undefined || path === undefined) return [];
+    if (controllers === "") return [version2(join(root, path, "cpu.max"))];
+    return controllers.split(",").includes("cpu")
+      ? [version1(join(root, "cpu", path, "cpu.cfs_quota_us"))]
+      : [];
+  });
+  const found = existing(candidates);
+  return found === null ? null : share(found, cpus);
+}
+
+function existing(candidates: readonly Quota[]): Quota | null {
+  return candidates.find((candidate) => existsSync(candidate.file)) ?? null;
+}
+
+function share(quota: Quota, cpus: number): CpuShare {
+  const write = (microseconds: number | null) => {
+    try {
+      writeFileSync(quota.file, quota.write(microseconds));
+    } catch (error) {
+      // A sandbox that has just died has no cgroup any more, and needs no quota.
+      if (existsSync(quota.file)) throw error;
+    }
+  };
+  return {
+    lift: () => write(null),
+    restore: () => write(Math.max(1000, Math.round(cpus * PERIOD_US))),
+  };
 }

@@ -22,10 +22,15 @@ export interface EngineVolume {
   readonly mountpoint: string;
 }
 
+export interface EngineRuntime {
+  /** The runtime's program; absent for the engine's own. */
+  readonly path?: string | undefined;
+  readonly runtimeArgs?: readonly string[] | null | undefined;
+}
+
 export interface EngineVersion {
   readonly version: string;
-  /** Path of the named runtime's program; null when the engine has no such runtime. */
-  readonly runtimes: Readonly<Record<string, string | null>>;
+  readonly runtimes: Readonly<Record<string, EngineRuntime>>;
 }
 
 export type EngineEvent =
@@ -45,7 +50,6 @@ export interface Engine {
   pid(containerId: string): Promise<number | null>;
   /** Kills and removes; resolves when the container is gone, also when there was none. */
   removeContainer(containerId: string): Promise<void>;
-  setCpus(containerId: string, cpus: number): Promise<void>;
   listContainers(label: string): Promise<EngineContainer[]>;
   createVolume(name: string, labels: Record<string, string>, options: Record<string, string>): Promise<void>;
   volume(name: string): Promise<EngineVolume | null>;
@@ -93,7 +97,9 @@ const Volume = z.object({
 const Volumes = z.object({ Volumes: z.array(Volume).nullish() });
 const Info = z.object({
   ServerVersion: z.string(),
-  Runtimes: z.record(z.string(), z.object({ path: z.string().optional() })).nullish(),
+  Runtimes: z
+    .record(z.string(), z.object({ path: z.string().optional(), runtimeArgs: z.array(z.string()).nullish() }))
+    .nullish(),
 });
 const Image = z.object({ Id: z.string().regex(/^sha256:[0-9a-f]{64}$/) });
 const Event = z.object({
@@ -116,8 +122,7 @@ export class DockerEngine implements Engine {
 
   async version(): Promise<EngineVersion> {
     const info = Info.parse(await this.#call("info", this.#docker.info()));
-    const runtimes = Object.entries(info.Runtimes ?? {}).map(([name, r]) => [name, r.path ?? null]);
-    return { version: info.ServerVersion, runtimes: Object.fromEntries(runtimes) };
+    return { version: info.ServerVersion, runtimes: info.Runtimes ?? {} };
   }
 
   async imageId(name: string): Promise<string | null> {
@@ -127,7 +132,10 @@ export class DockerEngine implements Engine {
 
   async createContainer(name: string, body: ContainerCreateOptions): Promise<string> {
     // Without `_query` and `_body` the whole body, seccomp profile and all, would be sent in the URL as well.
-    const split: ContainerCreateOptions & { _query: object; _body: object } = { _query: { name }, _body: body };
+    const split: ContainerCreateOptions & { _query: object; _body: object } = {
+      _query: { name },
+      _body: body,
+    };
     const container = await this.#call("create container", this.#docker.createContainer(split));
     return container.id;
   }
@@ -176,17 +184,14 @@ export class DockerEngine implements Engine {
     const container = this.#docker.getContainer(containerId);
     // Asked for before the removal: afterwards there is nothing left to wait for.
     const gone = this.#unless404(this.#call("wait for removal", container.wait({ condition: "removed" })));
-    const removed = this.#call("remove container", container.remove({ force: true })).catch((error: unknown) => {
-      // 409: the engine's own auto-removal is under way.
-      if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
-      throw error;
-    });
+    const removed = this.#call("remove container", container.remove({ force: true })).catch(
+      (error: unknown) => {
+        // 409: the engine's own auto-removal is under way.
+        if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
+        throw error;
+      },
+    );
     await Promise.all([gone, removed]);
-  }
-
-  async setCpus(containerId: string, cpus: number): Promise<void> {
-    const container = this.#docker.getContainer(containerId);
-    await this.#call("update container", container.update({ NanoCpus: Math.round(cpus * 1e9) }));
   }
 
   async listContainers(label: string): Promise<EngineContainer[]> {
@@ -254,7 +259,10 @@ export class DockerEngine implements Engine {
       const failure = Failure.safeParse(error);
       const { statusCode, code, message, json } = failure.success ? failure.data : {};
       if (statusCode !== undefined) {
-        throw new EngineRefusedError(statusCode, `${what}: ${json?.message ?? message ?? `HTTP ${statusCode}`}`);
+        throw new EngineRefusedError(
+          statusCode,
+          `${what}: ${json?.message ?? message ?? `HTTP ${statusCode}`}`,
+        );
       }
       if (code !== undefined && AWAY_CODES.has(code)) {
         throw new EngineAwayError(

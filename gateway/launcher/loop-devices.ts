@@ -49,7 +49,8 @@ export async function attachLoopDevice(file: string): Promise<HeldDevice> {
   for (let attempt = 0; attempt < 5; attempt++) {
     const present = await loopDeviceOf(file);
     const path = present?.path ?? (await losetup("--find", "--show", "--nooverlap", file)).trim();
-    if (!/^\/dev\/loop\d+$/.test(path)) throw new Error(`losetup answered ${JSON.stringify(path.slice(0, 200))}`);
+    if (!/^\/dev\/loop\d+$/.test(path))
+      throw new Error(`losetup answered ${JSON.stringify(path.slice(0, 200))}`);
     const handle = await open(path, "r");
     if ((await loopDeviceOf(file))?.path === path) return { path, handle };
     await handle.close();

@@ -11,8 +11,8 @@ import { FrameBoundary, WholeFrames } from "./frame-boundary.ts";
 import { HelloSearch } from "./hello.ts";
 
 export interface RelayHooks {
-  /** Before the first `execute_request` is passed on; a returned promise holds it back until then. */
-  firstExecute(): Promise<void> | undefined;
+  /** Before the first `execute_request` is passed on. */
+  firstExecute(): void;
   /** A gateway came or went. */
   attachedChanged(attached: boolean): void;
   /** The sandbox sent something that is no frame, or the engine something that is no attach stream. */
@@ -28,8 +28,6 @@ interface Gateway {
   readonly frames: WholeFrames;
   /** The stream towards this gateway stands on a frame boundary or inside a frame whose start it has seen. */
   aligned: boolean;
-  /** A frame waits for `firstExecute`. */
-  held: boolean;
 }
 
 export class Relay {
@@ -72,12 +70,7 @@ export class Relay {
       socket.destroy();
       return;
     }
-    const gateway: Gateway = {
-      socket,
-      frames: new WholeFrames(),
-      aligned: this.#fromSandbox.reached,
-      held: false,
-    };
+    const gateway: Gateway = { socket, frames: new WholeFrames(), aligned: this.#fromSandbox.reached };
     this.#gateway = gateway;
     const gone = () => {
       if (this.#gateway === gateway) this.#release(gateway, true);
@@ -190,31 +183,14 @@ export class Relay {
       if (offset < 0) return;
       if (isExecuteRequest(pieces)) {
         this.#used = true;
-        const wait = this.#hooks.firstExecute();
-        if (wait !== undefined) {
-          this.#hold(gateway, wait, pieces, chunk.subarray(offset));
-          return;
-        }
+        this.#hooks.firstExecute();
       }
       for (const piece of pieces) this.#sandbox.write(piece);
     }
   }
 
-  #hold(gateway: Gateway, wait: Promise<void>, pieces: readonly Buffer[], rest: Buffer): void {
-    gateway.held = true;
-    gateway.socket.pause();
-    wait.then(() => {
-      gateway.held = false;
-      if (this.#gateway !== gateway) return;
-      for (const piece of pieces) this.#sandbox.write(piece);
-      if (rest.length > 0) this.#gatewayData(gateway, rest);
-      this.#resumeGateway();
-    });
-  }
-
   #resumeGateway(): void {
-    if (this.#gateway === null || this.#gateway.held || this.#sandbox.writableNeedDrain) return;
-    this.#gateway.socket.resume();
+    if (!this.#sandbox.writableNeedDrain) this.#gateway?.socket.resume();
   }
 
   #release(gateway: Gateway | null, destroy: boolean): void {

@@ -52,7 +52,8 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
   const { ceilings, data } = input;
   const tmpfs: Record<string, string> = { "/tmp": tmpfsOptions(TMP_BYTES, "1777") };
   if (data.kind === "fresh") {
-    tmpfs[DATA_MOUNT] = `${tmpfsOptions(ceilings.freshDiskBytes, "0770")},uid=${SANDBOX_UID},gid=${SANDBOX_UID}`;
+    tmpfs[DATA_MOUNT] =
+      `${tmpfsOptions(ceilings.freshDiskBytes, "0770")},uid=${SANDBOX_UID},gid=${SANDBOX_UID}`;
   }
   const labels: Record<string, string> = {
     [LABEL.instance]: input.instance,

@@ -9,7 +9,18 @@
  * Without loop devices a plain Docker volume is used: no size limit, otherwise the same.
  */
 import { execFile } from "node:child_process";
-import { access, mkdir, open, readdir, readlink, rename, rm, stat, symlink, truncate } from "node:fs/promises";
+import {
+  access,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";

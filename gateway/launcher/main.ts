@@ -1,0 +1,99 @@
+/**
+ * The launcher's entry. Signals: SIGTERM, SIGINT and the end of the starter remove this instance's sandboxes and keep
+ * the session volumes; SIGUSR2 leaves the sandboxes running for the next launcher (an upgrade that keeps the kernels);
+ * SIGHUP asks again which digest the image's name has.
+ */
+import { mkdirSync } from "node:fs";
+import { totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import pino, { type Logger } from "pino";
+import { SERVICE_USER } from "../../infra/host/isolation.ts";
+import { readSettings, SettingsError } from "../settings/read.ts";
+import { DockerEngine } from "./engine.ts";
+import { LauncherFailure } from "./errors.ts";
+import { InstanceError, openInstance } from "./instance.ts";
+import { IsolationError, readSeccompProfile } from "./isolation.ts";
+import { Launcher } from "./launcher.ts";
+import { serve } from "./server.ts";
+import { Volumes } from "./volumes.ts";
+
+const REMOVE_ALL_WITHIN_MS = 15_000;
+const STDERR = 2;
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.env);
+  const log = pino(
+    { name: "launcher", level: settings.logLevel },
+    pino.destination({ dest: STDERR, sync: true }),
+  );
+  // Whatever the launcher creates is its own unless said otherwise.
+  process.umask(0o077);
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o755 });
+  const instance = openInstance(settings.dataDir);
+  const seccomp = readSeccompProfile();
+  const engine = new DockerEngine(settings.dockerSocket);
+  const volumes = new Volumes({
+    directory: join(settings.dataDir, "volumes"),
+    instance: instance.id,
+    sizeBytes: settings.sessionDiskBytes,
+    engine,
+    now: Date.now,
+  });
+  const noQuota = await volumes.prepare();
+  if (noQuota !== null) log.warn({ reason: noQuota }, "session volumes have no size limit on this host");
+  const launcher = new Launcher({
+    settings,
+    instance: instance.id,
+    engine,
+    volumes,
+    seccomp,
+    log,
+    hostMemoryBytes: totalmem(),
+  });
+  mkdirSync(dirname(settings.launcherSocket), { recursive: true, mode: 0o755 });
+  const server = await serve(launcher, settings.launcherSocket, SERVICE_USER, log);
+  log.info({ instance: instance.id, socket: settings.launcherSocket }, "launcher listens");
+
+  let stopping = false;
+  const stop = async (remove: boolean, why: string, exitCode: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ why, remove }, "launcher stops");
+    server.close();
+    await launcher.stop(remove, REMOVE_ALL_WITHIN_MS);
+    process.exit(exitCode);
+  };
+  process.on("SIGTERM", () => void stop(true, "SIGTERM", 0));
+  process.on("SIGINT", () => void stop(true, "SIGINT", 0));
+  process.on("SIGUSR2", () => void stop(false, "SIGUSR2", 0));
+  process.on("disconnect", () => void stop(true, "the starter ended", 0));
+  process.on("SIGHUP", () => {
+    launcher.reload().catch((error: unknown) => log.error({ err: error }, "image not resolved"));
+  });
+  try {
+    await launcher.start();
+  } catch (error) {
+    report(error, log);
+    await stop(true, "this host cannot make sandboxes", 1);
+  }
+}
+
+function report(error: unknown, log: Logger | null): void {
+  const expected =
+    error instanceof SettingsError ||
+    error instanceof InstanceError ||
+    error instanceof IsolationError ||
+    error instanceof LauncherFailure;
+  const text = expected
+    ? error.message
+    : error instanceof Error
+      ? (error.stack ?? error.message)
+      : String(error);
+  if (log === null) process.stderr.write(`${text}\n`);
+  else log.fatal({ reason: text }, "launcher cannot work");
+}
+
+main().catch((error: unknown) => {
+  report(error, null);
+  process.exit(1);
+});
