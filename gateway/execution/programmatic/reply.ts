@@ -1,0 +1,21 @@
+/** The last reply of a program, in the words that the client shows to the model; others it replaces by a general line. */
+import type { Finished } from "../call.ts";
+
+/** Null when the program completed. */
+export function failureOf(outcome: Finished, failure: string | null): string | null {
+  if (failure !== null) return failure;
+  switch (outcome.reason) {
+    case "timeout":
+      return "Time limit exceeded";
+    case "stdout_limit":
+      return "stdout length exceeded";
+    case "out_of_memory":
+      return "Out of memory";
+    case "interrupted":
+    case "kernel_died":
+    case "sandbox_ended":
+      return "Execution failed or timed out";
+    case null:
+      return outcome.exitCode === 0 ? null : `Sandbox exited with code ${outcome.exitCode ?? "unknown"}`;
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * Which program a request belonged to, by the id that the client gave the request: the key for cancelling. Bounded;
+ * an id is remembered for a while after its request, so that it can be used once only.
+ */
+import { MAX_REQUEST_IDS, REQUEST_ID_MEMORY_MS } from "./limits.ts";
+
+interface Entry {
+  readonly caller: string;
+  /** The program's id; null: cancelled before its request came. */
+  readonly program: string | null;
+  readonly forgetAtMs: number;
+}
+
+export class RequestIds {
+  readonly #entries = new Map<string, Entry>();
+
+  /** False when the id has been used, or was cancelled, before. */
+  claim(id: string, caller: string, program: string): boolean {
+    this.#sweep();
+    if (this.#entries.has(id)) return false;
+    this.#insert(id, { caller, program, forgetAtMs: performance.now() + REQUEST_ID_MEMORY_MS });
+    return true;
+  }
+
+  /** Remembers a cancellation that overtook its request. */
+  cancelAhead(id: string, caller: string): void {
+    this.#sweep();
+    this.#insert(id, { caller, program: null, forgetAtMs: performance.now() + REQUEST_ID_MEMORY_MS });
+  }
+
+  find(id: string): { readonly caller: string; readonly program: string | null } | null {
+    this.#sweep();
+    return this.#entries.get(id) ?? null;
+  }
+
+  #insert(id: string, entry: Entry): void {
+    this.#entries.set(id, entry);
+    if (this.#entries.size <= MAX_REQUEST_IDS) return;
+    const oldest = this.#entries.keys().next();
+    if (!oldest.done) this.#entries.delete(oldest.value);
+  }
+
+  /** Entries are in the order of their time: the sweep stops at the first that stays. */
+  #sweep(): void {
+    const now = performance.now();
+    for (const [id, entry] of this.#entries) {
+      if (entry.forgetAtMs > now) return;
+      this.#entries.delete(id);
+    }
+  }
+}
