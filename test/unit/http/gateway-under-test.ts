@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { createAuthentication } from "../../../gateway/auth/authenticate.ts";
 import { Canary } from "../../../gateway/execution/canary.ts";
 import { Execution } from "../../../gateway/execution/execute.ts";
+import type { FileStore } from "../../../gateway/files/store.ts";
 import { createApp } from "../../../gateway/http/app.ts";
 import { Admission } from "../../../gateway/sessions/admission.ts";
 import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
@@ -16,7 +17,26 @@ import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 export const KEY = "test-key-0123456789";
 export const OTHER_KEY = "other-key-0123456789";
 
-export function startGateway(launcherSocket: string, env: Record<string, string> = {}) {
+/** For tests that have nothing to do with files: any use of it fails the test. */
+const unexpectedUse = () => Promise.reject(new Error("this test did not expect the file store to be used"));
+const NO_FILES: FileStore = {
+  stage: unexpectedUse,
+  commit: unexpectedUse,
+  discard: unexpectedUse,
+  find: unexpectedUse,
+  list: unexpectedUse,
+  open: unexpectedUse,
+  link: unexpectedUse,
+  remove: unexpectedUse,
+  sweep: unexpectedUse,
+  close: unexpectedUse,
+};
+
+export function startGateway(
+  launcherSocket: string,
+  env: Record<string, string> = {},
+  files: FileStore = NO_FILES,
+) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
     KERNELYARD_AUTH: "api-key",
@@ -44,6 +64,7 @@ export function startGateway(launcherSocket: string, env: Record<string, string>
     rateLimiter: null,
     executor,
     health: new Canary({ executor, launcher }),
+    files,
     log,
   });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
