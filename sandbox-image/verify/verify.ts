@@ -2,6 +2,7 @@
  * Runs an image the way sandboxes run, and lets it prove what it promises. An import that works under runc can fail
  * under gVisor with our seccomp profile, so nothing else counts.
  */
+import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
@@ -9,6 +10,7 @@ import { INSTALLED_SECCOMP_PROFILE, isolationProblems } from "../../infra/host/i
 import { lastWords } from "../command.ts";
 import { docker, mustDocker } from "../engine.ts";
 import { distributionNames, ROOM } from "../plan.ts";
+import { supervisorProblem } from "./supervisor.ts";
 
 const VERIFY_TIMEOUT_MS = 300_000;
 /** The same as the smallest sandbox that the specification has. */
@@ -28,18 +30,31 @@ export const verifyOptions = (env: NodeJS.ProcessEnv = process.env): VerifyOptio
   seccompProfile: INSTALLED_SECCOMP_PROFILE,
 });
 
-/** `docker run` with a sandbox's limits; `entrypoint` takes the place of the supervisor. */
+/** Where the proofs differ from a sandbox: what runs, and how the container is found again. */
+export interface RunOptions {
+  /** Default: the image's own, the supervisor. */
+  readonly entrypoint?: string;
+  readonly name?: string;
+  readonly interactive?: boolean;
+}
+
+/** `docker run` with a sandbox's limits. */
 export const sandboxRunArgs = (
   image: string,
   options: VerifyOptions,
-  entrypoint: string,
-  args: readonly string[],
+  run: RunOptions,
+  args: readonly string[] = [],
 ): readonly string[] => [
   ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
   ...["--tmpfs=/tmp:rw,size=128m,mode=1777", "--tmpfs=/mnt/session_data:rw,size=64m,uid=10001,gid=10001"],
   ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
   ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
-  ...["--label=kernelyard.kind=verify", "--log-driver=none", `--entrypoint=${entrypoint}`, image, ...args],
+  ...["--label=kernelyard.kind=verify", "--log-driver=none"],
+  ...(run.interactive === true ? ["--interactive"] : []),
+  ...(run.name === undefined ? [] : [`--name=${run.name}`]),
+  ...(run.entrypoint === undefined ? [] : [`--entrypoint=${run.entrypoint}`]),
+  image,
+  ...args,
 ];
 
 /** The script travels as an argument: a bind mount would need the engine to see this machine's files. */
@@ -72,15 +87,29 @@ export async function requireIsolation(options: VerifyOptions): Promise<void> {
 export async function verifyImage(image: string, options: VerifyOptions): Promise<readonly Check[]> {
   const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
   const smoke = readFileSync(join(ROOM, "verify", "smoke.py"), "utf8");
-  const result = await docker(sandboxRunArgs(image, options, "/bin/bash", ["-c", START, smoke, ...names]), {
+  const container = `kernelyard-verify-${randomBytes(8).toString("hex")}`;
+  const run = { entrypoint: "/bin/bash", name: container };
+  const result = await docker(sandboxRunArgs(image, options, run, ["-c", START, smoke, ...names]), {
     timeoutMs: VERIFY_TIMEOUT_MS,
   });
+  // A client that was ended leaves its container running.
+  if (result.timedOut) await docker(["rm", "--force", container]);
   const checks = result.stdout.split("\n").flatMap((line) => {
     if (!line.startsWith('{"check"')) return [];
     return [Check.parse(JSON.parse(line))];
   });
   const failed = checks.filter((check) => !check.ok);
-  if (result.code === 0 && failed.length === 0 && checks.length > names.length) return checks;
+  if (result.code === 0 && failed.length === 0 && checks.length > names.length) {
+    const started = performance.now();
+    const problem = await supervisorProblem(
+      sandboxRunArgs(image, options, { name: container, interactive: true }),
+      container,
+    );
+    const seconds = (performance.now() - started) / 1000;
+    if (problem === null)
+      return [...checks, { check: "supervisor", ok: true, seconds, detail: "state is kept" }];
+    failed.push({ check: "supervisor", ok: false, seconds, detail: problem });
+  }
   const reasons = failed.map((check) => `- ${check.check}: ${check.detail.trim()}`);
   if (reasons.length === 0) {
     reasons.push(

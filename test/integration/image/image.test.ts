@@ -9,7 +9,7 @@ import { CONTENT_LABEL, contentHash, IMAGE_TAG, listEntries, ROOM } from "../../
 import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/verify/verify.ts";
 
 const run = (program: string, ...args: readonly string[]) =>
-  docker(sandboxRunArgs(IMAGE_TAG, verifyOptions(), program, args), { timeoutMs: 60_000 });
+  docker(sandboxRunArgs(IMAGE_TAG, verifyOptions(), { entrypoint: program }, args), { timeoutMs: 60_000 });
 const shell = (script: string) => run("/bin/bash", "-c", script);
 const python = (code: string) => run("/opt/python/bin/python3", "-c", code);
 

@@ -111,7 +111,7 @@ describe("profiles", () => {
 
 describe("verification", () => {
   it("runs the image with a sandbox's limits", () => {
-    const args = sandboxRunArgs("image", verifyOptions({}), "/bin/true", ["x"]);
+    const args = sandboxRunArgs("image", verifyOptions({}), { entrypoint: "/bin/true" }, ["x"]);
     for (const part of [
       "--runtime=runsc",
       "--network=none",
