@@ -1,7 +1,7 @@
 /** Target aws: hosts in private subnets, images in ECR, an internal load balancer before them. */
 import { Provider } from "@pulumi/aws/provider.js";
-import { Region } from "@pulumi/aws/region.js";
 import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
+import { Region } from "@pulumi/aws/types/enums/index.js";
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";

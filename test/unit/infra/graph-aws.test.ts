@@ -1,0 +1,3 @@
+import { describeTarget } from "./target.ts";
+
+describeTarget("aws", () => {});

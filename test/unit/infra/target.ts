@@ -1,0 +1,124 @@
+/** What holds for the recorded graph of every target. */
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import type { Target } from "../../../infra/config/keys.ts";
+import { type Graph, recordStack, reveal, SENTINELS, secretValue } from "./record.ts";
+
+/** Types that hold what cannot be made again. */
+const DATA_BEARING = /^(aws:kms\/key:Key|aws:s3\/bucket:Bucket|kernelyard-data)$/;
+const LONGEST_NAME = 64;
+
+function plainText(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => (secretValue(inner) === null ? inner : "[secret]"));
+}
+
+/** Long texts are snapshots of their own. */
+function shortened(value: unknown): unknown {
+  if (secretValue(value) !== null) return "[secret]";
+  if (typeof value === "string") {
+    const text = value.replaceAll(process.cwd(), ".");
+    return text.length > 2000 ? `${text.slice(0, 80)}… (${text.length} characters)` : text;
+  }
+  if (Array.isArray(value)) return value.map(shortened);
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, shortened(inner)]));
+  }
+  return value;
+}
+
+/** Changes with every edit of the services; the digest's own test is elsewhere. */
+const withoutDigests = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value)
+      .replace(/(custom-rce-kernel|gateway):[0-9a-f]{16}"/g, '$1:CONTENT"')
+      .replace(/("(?:content|KERNELYARD_HOST_CONTENT)":|-registry:)"?[0-9a-f]{16}"/g, (text) =>
+        text.replace(/[0-9a-f]{16}/, "CONTENT"),
+      ),
+  );
+
+export function describeTarget(target: Target, more: (graph: () => Graph) => void): void {
+  describe(`target ${target}`, () => {
+    let recorded: Graph | null = null;
+    const graph = (): Graph => {
+      if (recorded === null) throw new Error("not recorded yet");
+      return recorded;
+    };
+    beforeAll(async () => {
+      vi.stubEnv("HOME", "/home/operator");
+      recorded = await recordStack(target);
+    }, 60_000);
+
+    const options = (type: string, name: string) => graph().options.get(`${type} ${name}`);
+    const customs = () => graph().resources.filter((resource) => resource.custom);
+
+    it("registers what it did before", () => {
+      const lines = [...graph().resources]
+        .map((resource) => {
+          const found = options(resource.type, resource.name);
+          return {
+            resource: `${resource.type} ${resource.name}`,
+            parent: found?.parent ?? null,
+            ...(found?.protect ? { protect: true } : {}),
+            ...(found !== undefined && found.ignoreChanges.length > 0
+              ? { ignoreChanges: found.ignoreChanges }
+              : {}),
+            inputs: withoutDigests(shortened(resource.inputs)),
+          };
+        })
+        .sort((a, b) => (a.resource < b.resource ? -1 : 1));
+      expect(lines).toMatchSnapshot();
+    });
+
+    it("gives every resource an explicit provider", () => {
+      const provided = customs().filter((resource) => !resource.type.startsWith("pulumi:providers:"));
+      expect(provided.filter((resource) => !/::kernelyard-/.test(resource.provider ?? ""))).toEqual([]);
+    });
+
+    it("names children after their parents, within the length that clouds allow", () => {
+      for (const resource of graph().resources) {
+        if (resource.type === "pulumi:pulumi:Stack") continue;
+        expect(resource.name.length).toBeLessThanOrEqual(LONGEST_NAME);
+        expect(resource.name).toMatch(/^kernelyard-/);
+        const parent = options(resource.type, resource.name)?.parent;
+        const parentName = parent?.split(" ")[1] ?? "";
+        if (parent?.startsWith("kernelyard:")) expect(resource.name.startsWith(`${parentName}-`)).toBe(true);
+      }
+    });
+
+    it("puts components at the top and resources below them", () => {
+      const top = customs()
+        .filter((resource) =>
+          options(resource.type, resource.name)?.parent?.startsWith("pulumi:pulumi:Stack"),
+        )
+        .map((resource) => resource.type);
+      const allowed = [/^pulumi:providers:/, /^aws:secretsmanager\//];
+      expect(top.filter((type) => !allowed.some((pattern) => pattern.test(type)))).toEqual([]);
+    });
+
+    it("protects what holds data", () => {
+      const holders = customs().filter(
+        (resource) =>
+          DATA_BEARING.test(resource.type) || /^kernelyard(-[a-z0-9-]+)?-data-folder$/.test(resource.name),
+      );
+      expect(holders.length).toBeGreaterThan(0);
+      for (const holder of holders)
+        expect(options(holder.type, holder.name)?.protect, holder.name).toBe(true);
+    });
+
+    it("shows no secret in plain text", () => {
+      const text = graph().resources.map((resource) => `${resource.name} ${plainText(resource.inputs)}`);
+      for (const secret of [SENTINELS.apiKey, SENTINELS.registryPassword, "sentinel-private"]) {
+        expect(text.filter((line) => line.includes(secret))).toEqual([]);
+        const encoded = Buffer.from(secret).toString("base64").slice(0, 16);
+        expect(text.filter((line) => line.includes(encoded))).toEqual([]);
+      }
+    });
+
+    it("hands over LibreChat's environment, as a secret", () => {
+      const environment = graph().outputs.librechatEnvironment;
+      expect(environment).toBeDefined();
+      expect(String(reveal(environment))).toContain("CODEAPI_JWT_PRIVATE_KEY_BASE64=");
+    });
+
+    more(graph);
+  });
+}
