@@ -1,4 +1,6 @@
 /** One call from request to outcome: find its kernel, run, and say truthfully what came of it. */
+
+import { MAX_NAME_BYTES, MAX_SEGMENTS } from "../files/names.ts";
 import type { CollectRules } from "../protocol/messages.ts";
 import { HostFull } from "../sessions/admission.ts";
 import type { KernelConnection, RunRequest, RunResult } from "../sessions/kernel-connection.ts";
@@ -9,9 +11,6 @@ import { type Fate, SandboxBroken, type Sandboxes } from "../sessions/sandboxes.
 import type { Settings } from "../settings/read.ts";
 import type { CallOutcome, CallRequest, Executor, Finished, KernelReport, NotRun } from "./call.ts";
 
-/** As LibreChat's reference: deeper trees and longer names are not collected. */
-const MAX_DEPTH = 10;
-const MAX_PATH_BYTES = 1024;
 /** What a caller is told to wait when the host is full of sessions, in seconds. */
 const LONGEST_RETRY_AFTER_S = 60;
 const RETRY_AFTER_A_CALL_S = 2;
@@ -46,8 +45,8 @@ export class Execution implements Executor {
       max_files: options.settings.outputFilesMax,
       max_file_bytes: options.settings.fileMaxBytes,
       max_total_bytes: options.settings.outputTotalBytes,
-      max_depth: MAX_DEPTH,
-      max_path_bytes: MAX_PATH_BYTES,
+      max_depth: MAX_SEGMENTS,
+      max_path_bytes: MAX_NAME_BYTES,
     };
   }
 

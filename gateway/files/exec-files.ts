@@ -52,6 +52,11 @@ export async function prepareExecFiles(store: FileStore, request: ExecFilesReque
   return { ok: true, files: new ExecFiles(store, caller, request, inputs) };
 }
 
+/** Links, pipes and the like are no files that anybody waits for; `.` is a remark about the whole directory. */
+function isLoss(skipped: { readonly path: string; readonly reason: string }): boolean {
+  return skipped.path !== "." && !skipped.reason.includes("only regular files");
+}
+
 interface ResolvedInput extends PlannedInput {
   readonly record: FileRecord;
 }
@@ -97,7 +102,8 @@ export class ExecFiles {
   /** Keeps what the sink took and says what became of every file. Durable when it resolves. */
   async settle(end: {
     readonly inputs: InputFates | null;
-    readonly undelivered: readonly unknown[];
+    readonly undelivered: readonly { readonly path: string }[];
+    readonly skipped: readonly { readonly path: string; readonly reason: string }[];
   }): Promise<ReplyFiles> {
     const staged = this.#staged.splice(0);
     const kept = await this.#commit(staged);
@@ -106,7 +112,7 @@ export class ExecFiles {
       inputs: this.#resolved.map(({ ref, path, record }) => ({ ref, path, readOnly: record.readOnly })),
       fates: end.inputs,
       outputs: kept.map(({ path, name, staged: { id } }) => ({ id, path, name })),
-      undelivered: end.undelivered.length + staged.length - kept.length,
+      undelivered: end.undelivered.length + end.skipped.filter(isLoss).length + staged.length - kept.length,
     });
     await this.#link(new Set([...kept.map(({ path }) => path), ...(end.inputs?.deleted ?? [])]));
     return lineage;

@@ -143,8 +143,8 @@ export type ArtifactDelivery = z.infer<typeof ArtifactDelivery>;
 
 /** The part of a reply that speaks of files; optional keys are absent when they would say nothing. */
 export interface ReplyFiles {
-  readonly files: readonly ReplyFile[];
-  readonly deleted_files?: readonly string[];
+  readonly files: ReplyFile[];
+  readonly deleted_files?: string[];
   readonly artifact_delivery?: ArtifactDelivery;
 }
 

@@ -1,8 +1,11 @@
 /** `POST /exec`: LibreChat's call. */
-import { randomBytes } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { Binding } from "../../execution/call.ts";
 import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
+import { prepareExecFiles } from "../../files/exec-files.ts";
+import { refusalError } from "../../files/http.ts";
+import { newId } from "../../files/ids.ts";
+import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../files/lineage.ts";
 import { runtimeSessionKey } from "../../sessions/registry.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
@@ -23,7 +26,9 @@ export const ExecRequest = z
       .openapi({ description: "`py`, `bash`, or what else the image declares.", example: "py" }),
     code: z.string(),
     args: z.array(z.string()).nullish().openapi({ description: "Appended as argv." }),
-    files: z.array(z.unknown()).nullish(),
+    files: z.array(FileRef).max(MAX_FILE_REFS).nullish().openapi({
+      description: "Put at `/mnt/data/<name>`; of two with one name the last wins.",
+    }),
     user_id: z.unknown().optional(),
     session_id: z.unknown().optional(),
     runtime_session_hint: z.string().nullish().openapi({
@@ -37,23 +42,6 @@ export const ExecRequest = z
   })
   .openapi("ExecRequest");
 
-const FileEntry = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    storage_session_id: z.string().optional(),
-    session_id: z.string().optional(),
-    path: z.string().optional(),
-    inherited: z.boolean().optional(),
-    modified_from: z
-      .object({ id: z.string(), storage_session_id: z.string(), session_id: z.string() })
-      .optional(),
-    kind: z.string().optional(),
-    resource_id: z.string().optional(),
-    version: z.number().optional(),
-  })
-  .openapi("ExecFile");
-
 export const ExecResponse = z
   .object({
     session_id: z
@@ -61,13 +49,14 @@ export const ExecResponse = z
       .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
     stdout: z.string(),
     stderr: z.string(),
-    files: z.array(FileEntry),
+    files: z.array(ReplyFile),
     code: z.number().int().nullable(),
     signal: z.string().nullable(),
     message: z.string().nullable(),
     status: z.enum(["TO", "OL", "SG"]).nullable(),
     wall_time: z.number().openapi({ description: "Milliseconds." }),
     deleted_files: z.array(z.string()).optional(),
+    artifact_delivery: ArtifactDelivery.optional(),
     runtime_session_id: z.string().optional(),
     runtime_status: z.enum(["new", "reused"]).optional(),
   })
@@ -77,9 +66,6 @@ const error = (description: string) => ({
   description,
   content: { "application/json": { schema: ErrorEnvelope } },
 });
-
-/** 21 characters `[A-Za-z0-9_-]`, 126 random bits. */
-const newSessionId = () => randomBytes(16).toString("base64url").slice(0, 21);
 
 export function execRoute(deps: AppDeps): Route {
   return {
@@ -97,7 +83,7 @@ export function execRoute(deps: AppDeps): Route {
         },
         400: error("A field is missing or wrong, or the language is not there."),
         401: error("No key or token, or a wrong one."),
-        403: error("A file reference of somebody else."),
+        403: error("A file reference that is unknown, expired or somebody else's."),
         409: error("`runtime_session_busy`."),
         413: error("The body exceeds 50 MB."),
         429: error("`rate_limited`: too many requests, or the host is full."),
@@ -116,7 +102,7 @@ export function execRoute(deps: AppDeps): Route {
       const principal = c.get("principal");
       const facts = c.get("facts");
       const language = languageId(body.lang);
-      const sessionId = newSessionId();
+      const sessionId = newId();
       facts.session = sessionId;
       facts.lang = language;
       facts.code_bytes = body.code.length;
@@ -131,38 +117,58 @@ export function execRoute(deps: AppDeps): Route {
         runtimeSessionId = key.digest;
         facts.runtime_session = key.digest;
       }
-      const outcome = await deps.executor.execute({
+      const prepared = await prepareExecFiles(deps.files, {
         principal,
-        language,
-        code: body.code,
-        args,
-        timeoutMs: Math.min(Math.ceil(body.timeout ?? deps.settings.timeoutMs), deps.settings.timeoutMaxMs),
-        binding,
-        inputs: [],
-        outputs: null,
-        signal: c.req.raw.signal,
+        sessionId,
+        refs: body.files ?? [],
+        limits: {
+          maxFiles: deps.settings.outputFilesMax,
+          maxFileBytes: deps.settings.fileMaxBytes,
+          maxTotalBytes: deps.settings.outputTotalBytes,
+        },
       });
-      facts.outcome = outcome.kind;
-      if (outcome.kind !== "finished") {
-        throw notRunError(
-          outcome.kind === "unsupported_language"
-            ? { ...outcome, language: body.lang.slice(0, 32) }
-            : outcome,
-        );
+      if (!prepared.ok) throw refusalError(prepared);
+      const { files } = prepared;
+      facts.inputs = files.inputs.length;
+      try {
+        const outcome = await deps.executor.execute({
+          principal,
+          language,
+          code: body.code,
+          args,
+          timeoutMs: Math.min(Math.ceil(body.timeout ?? deps.settings.timeoutMs), deps.settings.timeoutMaxMs),
+          binding,
+          inputs: files.inputs,
+          outputs: files.outputs,
+          signal: c.req.raw.signal,
+        });
+        facts.outcome = outcome.kind;
+        if (outcome.kind !== "finished") {
+          throw notRunError(
+            outcome.kind === "unsupported_language"
+              ? { ...outcome, language: body.lang.slice(0, 32) }
+              : outcome,
+          );
+        }
+        facts.reason = outcome.reason;
+        facts.kernel = outcome.kernel.status;
+        const lineage = await files.settle(outcome);
+        facts.files = lineage.files.length;
+        return c.json({
+          session_id: sessionId,
+          stdout: outcome.stdout,
+          stderr: stderrWithNotes(outcome, hint !== null),
+          ...lineage,
+          ...verdict(outcome),
+          wall_time: Math.round(outcome.wallTimeMs),
+          ...(runtimeSessionId === null
+            ? {}
+            : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
+        } satisfies z.infer<typeof ExecResponse>);
+      } finally {
+        // Whatever the call did not come to keep; nothing after `settle`.
+        await files.discard();
       }
-      facts.reason = outcome.reason;
-      facts.kernel = outcome.kernel.status;
-      return c.json({
-        session_id: sessionId,
-        stdout: outcome.stdout,
-        stderr: stderrWithNotes(outcome, hint !== null),
-        files: [],
-        ...verdict(outcome),
-        wall_time: Math.round(outcome.wallTimeMs),
-        ...(runtimeSessionId === null
-          ? {}
-          : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
-      } satisfies z.infer<typeof ExecResponse>);
     },
   };
 }

@@ -27,7 +27,7 @@ const leave = (files: ExecFiles, path: string, content: string, change: "created
     Readable.from([Buffer.from(content)], { objectMode: false }),
   );
 
-const NOTHING = { inputs: { unchanged: [], modified: [], deleted: [] }, undelivered: [] };
+const NOTHING = { inputs: { unchanged: [], modified: [], deleted: [] }, undelivered: [], skipped: [] };
 
 describe("references", () => {
   it("become inputs with their content", async () => {
@@ -110,7 +110,12 @@ describe("after the run", () => {
     const reply = await files.settle({
       inputs: { unchanged: [], modified: ["changed.txt", "touched.txt", "skill.py"], deleted: [] },
       undelivered: [],
+      skipped: [
+        { path: "link", reason: "symbolic link: only regular files are collected" },
+        { path: ".", reason: "there are too many files" },
+      ],
     });
+    expect(reply.artifact_delivery).toBeUndefined();
 
     expect(reply.files).toEqual([
       expect.objectContaining({
@@ -155,7 +160,11 @@ describe("after the run", () => {
     await leave(files, "d", "");
     await leave(files, "e", "");
     await expect(leave(files, "f", "")).rejects.toThrow("more than 3 files");
-    const reply = await files.settle({ ...NOTHING, undelivered: ["a", "b", "c", "../up", "f"] });
+    const reply = await files.settle({
+      ...NOTHING,
+      undelivered: ["a", "b", "c", "../up"].map((path) => ({ path })),
+      skipped: [{ path: "f", reason: "2000 bytes: larger than 1000" }],
+    });
     expect(reply.artifact_delivery).toMatchObject({ status: "partial", attempted: 8, delivered: 3 });
     expect(await contentFiles(directory)).toHaveLength(3);
   });
