@@ -73,10 +73,12 @@ export const runCommand: RunCommand = (program, args, options) =>
     child.on("close", (code) => settle(code));
   });
 
-/** The last lines of what a failed program said, for an error message. */
-export function lastWords(result: CommandResult, lines = 15): string {
-  const said = result.stderr.trim() === "" ? result.stdout : result.stderr;
-  return said.trim().split("\n").slice(-lines).join("\n");
+/** The last lines of what a failed program said, for an error message; reasons may be on either stream. */
+export function lastWords(result: CommandResult, lines = 12): string {
+  return [result.stdout, result.stderr]
+    .map((text) => text.trim().split("\n").slice(-lines).join("\n"))
+    .filter((text) => text !== "")
+    .join("\n");
 }
 
 /** Runs and returns standard output, or throws with what was being done and what the program said. */

@@ -23,9 +23,11 @@ def read_languages(path: Path) -> dict[str, Language]:
     table: dict[str, Language] = {}
     for entry in json.loads(path.read_text("utf-8")):
         command = entry.get("command", [])
-        language = Language(entry["id"], entry["version"], tuple(command), entry["extension"])
+        language = Language(entry["id"], entry["version"], tuple(command), entry["extension"].lstrip("."))
         if not re.fullmatch(r"[a-z0-9]{1,16}", language.id) or len(language.version) > 64:
-            raise ValueError(f"{path.name}: bad entry {entry!r}: `id` is 1-16 of a-z0-9, `version` at most 64 characters")
+            raise ValueError(
+                f"{path.name}: bad entry {entry!r}: `id` is 1-16 of a-z0-9, `version` at most 64 characters"
+            )
         if not all(isinstance(word, str) for word in command):
             raise ValueError(f"{path.name}: `command` of {language.id} must be a list of strings")
         table[language.id] = language

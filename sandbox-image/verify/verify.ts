@@ -15,6 +15,8 @@ import { supervisorProblem } from "./supervisor.ts";
 const VERIFY_TIMEOUT_MS = 300_000;
 /** The same as the smallest sandbox that the specification has. */
 const MEMORY = "512m";
+/** Compiled programs run from here; without `exec` the engine mounts with `noexec`. */
+const TMPFS = "rw,exec,nosuid,nodev";
 
 const Check = z.object({ check: z.string(), ok: z.boolean(), seconds: z.number(), detail: z.string() });
 export type Check = z.output<typeof Check>;
@@ -46,7 +48,8 @@ export const sandboxRunArgs = (
   args: readonly string[] = [],
 ): readonly string[] => [
   ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
-  ...["--tmpfs=/tmp:rw,size=128m,mode=1777", "--tmpfs=/mnt/session_data:rw,size=64m,uid=10001,gid=10001"],
+  ...[`--tmpfs=/tmp:${TMPFS},size=128m,mode=1777`],
+  ...[`--tmpfs=/mnt/session_data:${TMPFS},size=64m,uid=10001,gid=10001`],
   ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
   ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
   ...["--label=kernelyard.kind=verify", "--log-driver=none"],
