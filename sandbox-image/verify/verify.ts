@@ -48,7 +48,7 @@ export const sandboxRunArgs = (
   args: readonly string[] = [],
 ): readonly string[] => [
   ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
-  ...[`--tmpfs=/tmp:${TMPFS},size=128m,mode=1777`],
+  ...[`--tmpfs=/tmp:${TMPFS},size=64m,mode=1777`],
   ...[`--tmpfs=/mnt/session_data:${TMPFS},size=64m,uid=10001,gid=10001`],
   ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
   ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
