@@ -7,9 +7,10 @@ import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import type { InputFile, OutputSink, ToolCall, ToolResult } from "../execution/call.ts";
-import { encodeFrame, FrameDecoder, MAX_BODY_BYTES, type RawFrame } from "../protocol/frames.ts";
+import { encodeFrame, FrameDecoder, FrameError, MAX_BODY_BYTES, type RawFrame } from "../protocol/frames.ts";
 import {
   type CollectRules,
+  type ExecuteRequest,
   type GatewayMessage,
   parseSandboxMessage,
   type SandboxMessage,
@@ -305,29 +306,40 @@ export class KernelConnection {
   #execute(call: ActiveCall): void {
     const { request } = call;
     const code = Buffer.from(request.code);
+    const first = code.length > MAX_BODY_BYTES ? code.subarray(0, MAX_BODY_BYTES) : code;
+    let frame: Buffer;
+    try {
+      frame = encodeFrame(this.#executeRequest(call, code.length), first);
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      const message = "the names of all files, tools and arguments together are too long";
+      this.#settle(call, { kind: "input_failed", path: "*", message });
+      return;
+    }
     call.phase = "running";
     this.#setDeadline(call, request.timeoutMs + RUN_GRACE_MS);
-    this.#send(
-      {
-        msg_type: "execute_request",
-        msg_id: call.id,
-        content: {
-          language: request.language,
-          args: request.args,
-          code_bytes: code.length,
-          timeout_ms: request.timeoutMs,
-          stdout_limit: request.stdoutLimit,
-          stderr_limit: request.stderrLimit,
-          collect:
-            request.collect === null
-              ? undefined
-              : { ...request.collect.rules, inputs: request.inputs.map((input) => input.path) },
-          tools: request.tools,
-        },
-      },
-      code.length > MAX_BODY_BYTES ? code.subarray(0, MAX_BODY_BYTES) : code,
-    );
+    this.#socket.write(frame);
     if (code.length > MAX_BODY_BYTES) void this.#sendRest(call.id, code);
+  }
+
+  #executeRequest({ id, request }: ActiveCall, codeBytes: number): ExecuteRequest {
+    return {
+      msg_type: "execute_request",
+      msg_id: id,
+      content: {
+        language: request.language,
+        args: request.args,
+        code_bytes: codeBytes,
+        timeout_ms: request.timeoutMs,
+        stdout_limit: request.stdoutLimit,
+        stderr_limit: request.stderrLimit,
+        collect:
+          request.collect === null
+            ? undefined
+            : { ...request.collect.rules, inputs: request.inputs.map((input) => input.path) },
+        tools: request.tools,
+      },
+    };
   }
 
   async #writeInputsAndExecute(call: ActiveCall): Promise<void> {

@@ -1,6 +1,6 @@
 /** The one reader of `KERNELYARD_*`: the environment in, typed settings or a list of everything that is wrong out. */
 import { join } from "node:path";
-import type { z } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
 import { SETTINGS, type SettingName, type SettingSpec } from "./schema.ts";
 
 type Value<K extends SettingName> = z.output<(typeof SETTINGS)[K]["schema"]>;
@@ -66,6 +66,10 @@ const PREFIX = "KERNELYARD_";
 const SECRET: ReadonlySet<string> = new Set(["KERNELYARD_API_KEYS", "KERNELYARD_JWT_PUBLIC_KEY"]);
 /** Further away than this a name is no suggestion. */
 const NEAR = 6;
+
+const SettingNames = z.array(
+  z.custom<SettingName>((name) => typeof name === "string" && Object.hasOwn(SETTINGS, name)),
+);
 
 /** Edits (insert, delete, replace) from `a` to `b`. */
 function distance(a: string, b: string): number {
@@ -138,7 +142,7 @@ function contradictions(settings: Settings): string[] {
 
 /** Throws `SettingsError` with every problem at once. */
 export function readSettings(env: Environment): Settings {
-  const names = Object.keys(SETTINGS) as SettingName[];
+  const names = SettingNames.parse(Object.keys(SETTINGS));
   const problems = Object.keys(env)
     .filter((name) => name.startsWith(PREFIX) && !Object.hasOwn(SETTINGS, name))
     .map(unknownName);
@@ -148,55 +152,56 @@ export function readSettings(env: Environment): Settings {
   }
   if (problems.length > 0) throw new SettingsError(problems);
 
-  const optional = <K extends SettingName>(name: K): Value<K> | null => {
-    const spec: SettingSpec<z.ZodType<Value<K>>> = SETTINGS[name] as never;
-    const text = given(env, name) ?? spec.fallback;
-    return text === null ? null : spec.schema.parse(text);
+  const optional = <T extends z.ZodType>(name: SettingName, { schema, fallback }: SettingSpec<T>) => {
+    const text = given(env, name) ?? fallback;
+    return text === null ? null : schema.parse(text);
   };
-  const value = <K extends SettingName>(name: K): Value<K> => {
-    const present = optional(name);
+  const value = <T extends z.ZodType>(name: SettingName, spec: SettingSpec<T>) => {
+    const present = optional(name, spec);
     if (present === null) throw new SettingsError([`${name}: has no default and must be set.`]);
-    return present as Value<K>;
+    return present;
   };
 
-  const dataDir = optional("KERNELYARD_DATA_DIR") ?? DEFAULT_DATA_DIR;
+  const dataDir = optional("KERNELYARD_DATA_DIR", SETTINGS.KERNELYARD_DATA_DIR) ?? DEFAULT_DATA_DIR;
   const settings: Settings = {
-    host: value("KERNELYARD_HOST"),
-    port: value("KERNELYARD_PORT"),
+    host: value("KERNELYARD_HOST", SETTINGS.KERNELYARD_HOST),
+    port: value("KERNELYARD_PORT", SETTINGS.KERNELYARD_PORT),
     dataDir,
-    launcherSocket: optional("KERNELYARD_LAUNCHER_SOCKET") ?? join(dataDir, "run/launcher.sock"),
-    dockerSocket: value("KERNELYARD_DOCKER_SOCKET"),
-    logLevel: value("KERNELYARD_LOG_LEVEL"),
-    auth: value("KERNELYARD_AUTH"),
-    apiKeys: optional("KERNELYARD_API_KEYS"),
-    jwtPublicKey: optional("KERNELYARD_JWT_PUBLIC_KEY"),
-    jwtJwksUrl: optional("KERNELYARD_JWT_JWKS_URL"),
-    jwtIssuer: value("KERNELYARD_JWT_ISSUER"),
-    jwtAudience: value("KERNELYARD_JWT_AUDIENCE"),
-    jwtMaxLifetimeS: value("KERNELYARD_JWT_MAX_LIFETIME_S"),
-    rateLimits: value("KERNELYARD_RATE_LIMITS"),
-    isolation: value("KERNELYARD_ISOLATION"),
-    image: value("KERNELYARD_IMAGE"),
-    memoryBytes: value("KERNELYARD_MEMORY"),
-    cpus: value("KERNELYARD_CPUS"),
-    pids: value("KERNELYARD_PIDS"),
-    sessionDiskBytes: value("KERNELYARD_SESSION_DISK"),
-    freshDiskBytes: value("KERNELYARD_FRESH_DISK"),
-    memoryBudgetBytes: optional("KERNELYARD_MEMORY_BUDGET"),
-    poolSize: value("KERNELYARD_POOL_SIZE"),
-    timeoutMs: value("KERNELYARD_TIMEOUT_MS"),
-    timeoutMaxMs: value("KERNELYARD_TIMEOUT_MAX_MS"),
-    stdoutLimit: value("KERNELYARD_STDOUT_LIMIT"),
-    stderrLimit: value("KERNELYARD_STDERR_LIMIT"),
-    busyWaitMs: value("KERNELYARD_BUSY_WAIT_MS"),
-    queueLength: value("KERNELYARD_QUEUE_LENGTH"),
-    idleMs: value("KERNELYARD_IDLE_MS"),
-    sessionVolumeTtlMs: value("KERNELYARD_SESSION_VOLUME_TTL_MS"),
-    fileMaxBytes: value("KERNELYARD_FILE_MAX_BYTES"),
-    filesMax: value("KERNELYARD_FILES_MAX"),
-    outputFilesMax: value("KERNELYARD_OUTPUT_FILES_MAX"),
-    outputTotalBytes: value("KERNELYARD_OUTPUT_TOTAL_BYTES"),
-    fileTtlMs: value("KERNELYARD_FILE_TTL_MS"),
+    launcherSocket:
+      optional("KERNELYARD_LAUNCHER_SOCKET", SETTINGS.KERNELYARD_LAUNCHER_SOCKET) ??
+      join(dataDir, "run/launcher.sock"),
+    dockerSocket: value("KERNELYARD_DOCKER_SOCKET", SETTINGS.KERNELYARD_DOCKER_SOCKET),
+    logLevel: value("KERNELYARD_LOG_LEVEL", SETTINGS.KERNELYARD_LOG_LEVEL),
+    auth: value("KERNELYARD_AUTH", SETTINGS.KERNELYARD_AUTH),
+    apiKeys: optional("KERNELYARD_API_KEYS", SETTINGS.KERNELYARD_API_KEYS),
+    jwtPublicKey: optional("KERNELYARD_JWT_PUBLIC_KEY", SETTINGS.KERNELYARD_JWT_PUBLIC_KEY),
+    jwtJwksUrl: optional("KERNELYARD_JWT_JWKS_URL", SETTINGS.KERNELYARD_JWT_JWKS_URL),
+    jwtIssuer: value("KERNELYARD_JWT_ISSUER", SETTINGS.KERNELYARD_JWT_ISSUER),
+    jwtAudience: value("KERNELYARD_JWT_AUDIENCE", SETTINGS.KERNELYARD_JWT_AUDIENCE),
+    jwtMaxLifetimeS: value("KERNELYARD_JWT_MAX_LIFETIME_S", SETTINGS.KERNELYARD_JWT_MAX_LIFETIME_S),
+    rateLimits: value("KERNELYARD_RATE_LIMITS", SETTINGS.KERNELYARD_RATE_LIMITS),
+    isolation: value("KERNELYARD_ISOLATION", SETTINGS.KERNELYARD_ISOLATION),
+    image: value("KERNELYARD_IMAGE", SETTINGS.KERNELYARD_IMAGE),
+    memoryBytes: value("KERNELYARD_MEMORY", SETTINGS.KERNELYARD_MEMORY),
+    cpus: value("KERNELYARD_CPUS", SETTINGS.KERNELYARD_CPUS),
+    pids: value("KERNELYARD_PIDS", SETTINGS.KERNELYARD_PIDS),
+    sessionDiskBytes: value("KERNELYARD_SESSION_DISK", SETTINGS.KERNELYARD_SESSION_DISK),
+    freshDiskBytes: value("KERNELYARD_FRESH_DISK", SETTINGS.KERNELYARD_FRESH_DISK),
+    memoryBudgetBytes: optional("KERNELYARD_MEMORY_BUDGET", SETTINGS.KERNELYARD_MEMORY_BUDGET),
+    poolSize: value("KERNELYARD_POOL_SIZE", SETTINGS.KERNELYARD_POOL_SIZE),
+    timeoutMs: value("KERNELYARD_TIMEOUT_MS", SETTINGS.KERNELYARD_TIMEOUT_MS),
+    timeoutMaxMs: value("KERNELYARD_TIMEOUT_MAX_MS", SETTINGS.KERNELYARD_TIMEOUT_MAX_MS),
+    stdoutLimit: value("KERNELYARD_STDOUT_LIMIT", SETTINGS.KERNELYARD_STDOUT_LIMIT),
+    stderrLimit: value("KERNELYARD_STDERR_LIMIT", SETTINGS.KERNELYARD_STDERR_LIMIT),
+    busyWaitMs: value("KERNELYARD_BUSY_WAIT_MS", SETTINGS.KERNELYARD_BUSY_WAIT_MS),
+    queueLength: value("KERNELYARD_QUEUE_LENGTH", SETTINGS.KERNELYARD_QUEUE_LENGTH),
+    idleMs: value("KERNELYARD_IDLE_MS", SETTINGS.KERNELYARD_IDLE_MS),
+    sessionVolumeTtlMs: value("KERNELYARD_SESSION_VOLUME_TTL_MS", SETTINGS.KERNELYARD_SESSION_VOLUME_TTL_MS),
+    fileMaxBytes: value("KERNELYARD_FILE_MAX_BYTES", SETTINGS.KERNELYARD_FILE_MAX_BYTES),
+    filesMax: value("KERNELYARD_FILES_MAX", SETTINGS.KERNELYARD_FILES_MAX),
+    outputFilesMax: value("KERNELYARD_OUTPUT_FILES_MAX", SETTINGS.KERNELYARD_OUTPUT_FILES_MAX),
+    outputTotalBytes: value("KERNELYARD_OUTPUT_TOTAL_BYTES", SETTINGS.KERNELYARD_OUTPUT_TOTAL_BYTES),
+    fileTtlMs: value("KERNELYARD_FILE_TTL_MS", SETTINGS.KERNELYARD_FILE_TTL_MS),
   };
   const contradicted = contradictions(settings);
   if (contradicted.length > 0) throw new SettingsError(contradicted);

@@ -1,0 +1,143 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { readSettings, SettingsError } from "../../../gateway/settings/read.ts";
+import { SETTINGS } from "../../../gateway/settings/schema.ts";
+import { settingsDocument } from "../../../gateway/settings/table.ts";
+
+function problems(env: Record<string, string>): readonly string[] {
+  try {
+    readSettings(env);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe("readSettings", () => {
+  it("gives the specification's defaults for an empty environment", () => {
+    expect(readSettings({ PATH: "/bin" })).toMatchObject({
+      host: "127.0.0.1",
+      port: 3112,
+      dataDir: "/var/lib/kernelyard",
+      launcherSocket: "/var/lib/kernelyard/run/launcher.sock",
+      auth: ["api-key", "jwt"],
+      apiKeys: null,
+      isolation: "runsc",
+      image: "custom-rce-kernel:latest",
+      memoryBytes: 512 * 1024 * 1024,
+      cpus: 0.5,
+      memoryBudgetBytes: null,
+    });
+  });
+
+  it("has one field per setting", () => {
+    expect(Object.keys(readSettings({}))).toHaveLength(Object.keys(SETTINGS).length);
+  });
+
+  it("reads sizes, lists and paths", () => {
+    const settings = readSettings({
+      KERNELYARD_MEMORY: "1.5g",
+      KERNELYARD_AUTH: "jwt , api-key",
+      KERNELYARD_DATA_DIR: "/srv/ky",
+      KERNELYARD_POOL_SIZE: "0",
+    });
+    expect(settings).toMatchObject({
+      memoryBytes: 1.5 * 1024 ** 3,
+      auth: ["jwt", "api-key"],
+      launcherSocket: "/srv/ky/run/launcher.sock",
+      poolSize: 0,
+    });
+  });
+
+  it("takes an empty value for not set", () => {
+    expect(readSettings({ KERNELYARD_PORT: "", KERNELYARD_API_KEYS: "" })).toMatchObject({
+      port: 3112,
+      apiKeys: null,
+    });
+  });
+
+  it.each([
+    [
+      "KERNELYARD_PORT",
+      "99999",
+      "KERNELYARD_PORT=99999: must be between 0 and 65535. Correct it, or remove it for the default 3112.",
+    ],
+    [
+      "KERNELYARD_MEMORY",
+      "5x",
+      "KERNELYARD_MEMORY=5x: must be a size such as 512m or 2g. Correct it, or remove it for the default 512m.",
+    ],
+    [
+      "KERNELYARD_DATA_DIR",
+      "data",
+      "KERNELYARD_DATA_DIR=data: must be an absolute path. Correct it, or remove it.",
+    ],
+    [
+      "KERNELYARD_AUTH",
+      "none,jwt",
+      "KERNELYARD_AUTH=none,jwt: `none` cannot be combined. Correct it, or remove it for the default api-key,jwt.",
+    ],
+    [
+      "KERNELYARD_ISOLATION",
+      "runc",
+      'KERNELYARD_ISOLATION=runc: Invalid option: expected one of "runsc"|"runc-unsafe". Correct it, or remove it for the default runsc.',
+    ],
+    [
+      "KERNELYARD_PIDS",
+      "100",
+      "KERNELYARD_PIDS=100: must be between 512 and 32768. Correct it, or remove it for the default 1024.",
+    ],
+    [
+      "KERNELYARD_PROT",
+      "1",
+      "KERNELYARD_PROT: no such setting; did you mean KERNELYARD_PORT? Otherwise remove it.",
+    ],
+    [
+      "KERNELYARD_SOMETHING_ELSE_ENTIRELY",
+      "1",
+      "KERNELYARD_SOMETHING_ELSE_ENTIRELY: no such setting; remove it; docs/settings.md lists every setting.",
+    ],
+  ])("refuses %s=%s", (name, value, message) => {
+    expect(problems({ [name]: value })).toEqual([message]);
+  });
+
+  it("names every problem at once", () => {
+    expect(problems({ KERNELYARD_PORT: "x", KERNELYARD_CPUS: "x", KERNELYARD_X: "1" })).toHaveLength(3);
+  });
+
+  it("never repeats a secret", () => {
+    const message = problems({
+      KERNELYARD_JWT_PUBLIC_KEY: "secret",
+      KERNELYARD_JWT_JWKS_URL: "secret",
+    }).join();
+    expect(message).toContain("KERNELYARD_JWT_JWKS_URL");
+    expect(
+      problems({ KERNELYARD_JWT_PUBLIC_KEY: "s3cret", KERNELYARD_JWT_JWKS_URL: "https://a/b" }).join(),
+    ).not.toContain("s3cret");
+  });
+
+  it.each([
+    [
+      { KERNELYARD_TIMEOUT_MS: "400000" },
+      "KERNELYARD_TIMEOUT_MS=400000: is longer than KERNELYARD_TIMEOUT_MAX_MS=300000",
+    ],
+    [{ KERNELYARD_FRESH_DISK: "600m" }, "KERNELYARD_FRESH_DISK"],
+    [{ KERNELYARD_MEMORY_BUDGET: "256m" }, "not even one sandbox fits"],
+    [
+      { KERNELYARD_JWT_PUBLIC_KEY: "x", KERNELYARD_JWT_JWKS_URL: "https://a/b" },
+      "only one can verify tokens",
+    ],
+    [{ KERNELYARD_LAUNCHER_SOCKET: `/${"x".repeat(120)}` }, "KERNELYARD_LAUNCHER_SOCKET"],
+  ])("refuses what contradicts itself: %j", (env, part) => {
+    const found = problems(env);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(part);
+  });
+});
+
+describe("docs/settings.md", () => {
+  it("is the schema's table (node gateway/settings/table.ts > docs/settings.md)", () => {
+    expect(readFileSync("docs/settings.md", "utf8")).toBe(settingsDocument());
+  });
+});
