@@ -36,7 +36,7 @@ export class Relay {
   readonly #demultiplexer: Demultiplexer;
   #fromSandbox = new FrameBoundary();
   #gateway: Gateway | null = null;
-  #search: { readonly hello: HelloSearch; readonly found: () => void } | null = null;
+  #search: { readonly hello: HelloSearch; readonly finish: (answered: boolean) => void } | null = null;
   #used: boolean;
   #over = false;
 
@@ -97,14 +97,11 @@ export class Relay {
       const finish = (answered: boolean) => {
         clearTimeout(timer);
         this.#search = null;
-        this.#sandbox.off("close", lost);
         resolve(answered);
       };
-      const lost = () => finish(false);
-      const timer = setTimeout(lost, timeoutMs);
-      this.#search = { hello, found: () => finish(true) };
-      this.#sandbox.once("close", lost);
-      if (this.#over) lost();
+      const timer = setTimeout(() => finish(false), timeoutMs);
+      this.#search = { hello, finish };
+      if (this.#over) finish(false);
       else this.#sandbox.write(hello.request);
     });
   }
@@ -112,6 +109,7 @@ export class Relay {
   /** Ends the gateway's stream and lets go of the sandbox's. */
   close(): void {
     this.#over = true;
+    this.#search?.finish(false);
     this.#release(this.#gateway, false);
     this.#sandbox.destroy();
   }
@@ -138,7 +136,7 @@ export class Relay {
       const after = this.#search.hello.push(slice);
       if (after === null) return;
       this.#fromSandbox = new FrameBoundary();
-      this.#search.found();
+      this.#search.finish(true);
       rest = after;
     }
     const gateway = this.#gateway;
@@ -208,6 +206,8 @@ export class Relay {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#search?.finish(false);
+    this.#sandbox.destroy();
     this.#hooks.ended();
   }
 }
