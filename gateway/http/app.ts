@@ -3,11 +3,11 @@ import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuthRefusal } from "../auth/authenticate.ts";
-import type { RateDecision } from "../auth/rate-limits.ts";
 import { BodyBudget, bodyBytes } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { openApiDocument } from "./openapi.ts";
+import { countRequest } from "./rate-limit.ts";
 import { routes } from "./routes.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -20,15 +20,6 @@ export function routePath(url: string): string {
   const path = url.slice(start, query < 0 ? undefined : query).replaceAll(/\/{2,}/g, "/");
   if (path === "/v1") return "/";
   return path.startsWith("/v1/") ? path.slice(3) : path;
-}
-
-/** The words for callers: the structured form where code runs, a sentence elsewhere, as the clients expect. */
-export function tooManyRequests(bucket: Bucket, rate: RateDecision): ServiceError {
-  return new ServiceError("rate_limited", rate.message, {
-    ...(bucket === "exec" ? {} : { text: rate.message }),
-    retryAfterSeconds: rate.retryAfterSeconds,
-    headers: rate.headers,
-  });
 }
 
 function refusal({ status, message }: AuthRefusal): ServiceError {
@@ -55,11 +46,7 @@ function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
     const facts = c.get("facts");
     facts.tenant = principal.tenant;
     facts.auth = principal.mode;
-    if (deps.rateLimiter !== null && counted) {
-      const rate = await deps.rateLimiter.admit(principal, bucket);
-      for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);
-      if (!rate.allowed) throw tooManyRequests(bucket, rate);
-    }
+    if (counted) await countRequest(c, deps, bucket);
     await next();
   };
 }

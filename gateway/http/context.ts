@@ -7,6 +7,8 @@ import type { Principal } from "../auth/principal.ts";
 import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
 import type { Executor } from "../execution/call.ts";
 import type { HealthMonitor } from "../execution/canary.ts";
+import type { Programs } from "../execution/programmatic/programs.ts";
+import type { ProgramReply } from "../execution/programmatic/service.ts";
 import type { FileStore } from "../files/store.ts";
 import type { Settings } from "../settings/read.ts";
 
@@ -21,6 +23,7 @@ export interface AppDeps {
   readonly executor: Executor;
   readonly health: HealthMonitor;
   readonly files: FileStore;
+  readonly programs: Programs<ProgramReply>;
   readonly log: Logger;
 }
 

@@ -8,6 +8,8 @@ import { createAuthentication } from "../auth/authenticate.ts";
 import { createRateLimiter } from "../auth/rate-limits.ts";
 import { Canary } from "../execution/canary.ts";
 import { Execution } from "../execution/execute.ts";
+import { Programs } from "../execution/programmatic/programs.ts";
+import type { ProgramReply } from "../execution/programmatic/service.ts";
 import { DiskFileStore } from "../files/disk-store.ts";
 import { FileStoreError } from "../files/store.ts";
 import { Admission } from "../sessions/admission.ts";
@@ -61,6 +63,7 @@ async function start(): Promise<void> {
   });
   const executor = new Execution({ settings, sandboxes, pool, registry });
   const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const programs = new Programs<ProgramReply>();
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
@@ -68,6 +71,7 @@ async function start(): Promise<void> {
     executor,
     health: new Canary({ executor, launcher }),
     files,
+    programs,
     log,
   });
 
@@ -89,6 +93,8 @@ async function start(): Promise<void> {
     log.info({ why, running: executor.running }, "stopping");
     recovery.stop();
     server.close();
+    // Nobody can continue them here, and the drain would wait for them.
+    programs.close();
     await Promise.race([
       executor.drain(),
       new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref()),

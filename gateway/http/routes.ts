@@ -5,6 +5,8 @@ import { execRoute } from "./routes/exec.ts";
 import { deleteFileRoute, filesRoute } from "./routes/files.ts";
 import { healthRoute } from "./routes/health.ts";
 import { deleteObjectRoute, objectRoute } from "./routes/object.ts";
+import { programmaticRoute } from "./routes/programmatic.ts";
+import { programmaticCancelRoute } from "./routes/programmatic-cancel.ts";
 import { runRoute } from "./routes/run.ts";
 import { uploadRoute } from "./routes/upload.ts";
 import { uploadBatchRoute } from "./routes/upload-batch.ts";
@@ -13,6 +15,8 @@ export function routes(deps: AppDeps): readonly Route[] {
   return [
     runRoute(deps),
     execRoute(deps),
+    programmaticRoute(deps),
+    programmaticCancelRoute(deps),
     uploadRoute(deps),
     uploadBatchRoute(deps),
     downloadRoute(deps),

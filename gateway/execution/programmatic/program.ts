@@ -9,6 +9,7 @@ import {
   MAX_RESULT_BYTES_PER_PROGRAM,
   TOKEN_LIFETIME_MS,
 } from "./limits.ts";
+import { INTERRUPTED } from "./reply.ts";
 import type { ReceivedResult } from "./tool-results.ts";
 
 /** What the call needs from the program that drives it; the same names as in `CallRequest`. */
@@ -42,12 +43,17 @@ interface Batch {
   readonly theirIds: ReadonlyMap<string, string>;
 }
 
-export interface ProgramOptions<Reply> {
-  readonly id: string;
-  readonly caller: string;
+export interface ProgramStart<Reply> {
+  /** Where its outputs are stored. */
+  readonly sessionId: string;
   readonly toolNames: ReadonlySet<string>;
   /** Runs the call to its end and makes the final reply. */
   readonly run: (hooks: ProgramHooks) => Promise<Reply>;
+}
+
+interface ProgramOptions<Reply> extends ProgramStart<Reply> {
+  readonly id: string;
+  readonly caller: string;
   /** Called once, when nobody can hear of the program any more. */
   readonly onGone: () => void;
 }
@@ -70,6 +76,7 @@ class Partial {
 export class Program<Reply> {
   readonly id: string;
   readonly caller: string;
+  readonly sessionId: string;
   readonly #options: ProgramOptions<Reply>;
   readonly #abort = new AbortController();
   readonly #output = { stdout: new Partial(), stderr: new Partial() };
@@ -90,6 +97,7 @@ export class Program<Reply> {
   constructor(options: ProgramOptions<Reply>) {
     this.id = options.id;
     this.caller = options.caller;
+    this.sessionId = options.sessionId;
     this.#options = options;
   }
 
@@ -208,7 +216,7 @@ export class Program<Reply> {
   }
 
   #problemWith(calls: readonly ToolCall[]): string | null {
-    if (this.#batch !== null) return "Execution failed or timed out";
+    if (this.#batch !== null) return INTERRUPTED;
     if (calls.length === 0) {
       return "sandbox emitted an empty pending tool call block; aborting to avoid a tight retry loop";
     }

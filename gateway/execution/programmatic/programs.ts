@@ -3,7 +3,7 @@
 import { type Principal, principalKey } from "../../auth/principal.ts";
 import { newId } from "../../files/ids.ts";
 import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
-import { Program, type ProgramHooks, type Round } from "./program.ts";
+import { Program, type ProgramStart, type Round } from "./program.ts";
 import { RequestIds } from "./request-ids.ts";
 import { decodeToken, encodeToken } from "./token.ts";
 import type { ReceivedResult } from "./tool-results.ts";
@@ -18,7 +18,12 @@ export interface ProgramRequest {
 }
 
 export type ProgramAnswer<Reply> =
-  | { readonly kind: "round"; readonly round: Round<Reply>; readonly token: string }
+  | {
+      readonly kind: "round";
+      readonly round: Round<Reply>;
+      readonly token: string;
+      readonly sessionId: string;
+    }
   | { readonly kind: "refused"; readonly status: 400 | 403 | 404 | 409; readonly error: string }
   | { readonly kind: "full"; readonly retryAfterSeconds: number };
 
@@ -49,20 +54,16 @@ export class Programs<Reply> {
     return this.#programs.size;
   }
 
-  async start(
-    request: ProgramRequest,
-    toolNames: ReadonlySet<string>,
-    run: (hooks: ProgramHooks) => Promise<Reply>,
-  ): Promise<ProgramAnswer<Reply>> {
+  async start(request: ProgramRequest, start: ProgramStart<Reply>): Promise<ProgramAnswer<Reply>> {
     const caller = principalKey(request.principal);
     const full = this.#full(request.principal, caller);
     if (full !== null) return full;
     const id = newId();
     const onGone = () => this.#programs.delete(id);
-    const program = new Program<Reply>({ id, caller, toolNames, run, onGone });
+    const program = new Program<Reply>({ ...start, id, caller, onGone });
     if (!this.#claim(request, program)) return REUSED;
     this.#programs.set(id, program);
-    return this.#answer(id, program.start(request.signal));
+    return this.#answer(program, program.start(request.signal));
   }
 
   async continue(
@@ -81,7 +82,7 @@ export class Programs<Reply> {
     }
     if (!this.#claim(request, program)) return REUSED;
     const continuation = program.continue(results, request.signal);
-    return continuation.kind === "refused" ? continuation : this.#answer(id, continuation.round);
+    return continuation.kind === "refused" ? continuation : this.#answer(program, continuation.round);
   }
 
   /** Any request id of a program ends it, also while it waits: the client that aborted will not come back. */
@@ -105,8 +106,11 @@ export class Programs<Reply> {
     for (const program of this.#programs.values()) program.cancel();
   }
 
-  async #answer(id: string, round: Promise<Round<Reply>>): Promise<ProgramAnswer<Reply>> {
-    return { kind: "round", round: await round, token: encodeToken(id) };
+  async #answer(
+    { id, sessionId }: Program<Reply>,
+    round: Promise<Round<Reply>>,
+  ): Promise<ProgramAnswer<Reply>> {
+    return { kind: "round", round: await round, token: encodeToken(id), sessionId };
   }
 
   #claim(request: ProgramRequest, program: Program<Reply>): boolean {

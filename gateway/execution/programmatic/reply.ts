@@ -1,6 +1,9 @@
 /** The last reply of a program, in the words that the client shows to the model; others it replaces by a general line. */
 import type { Finished } from "../call.ts";
 
+/** Ended from outside, or by its own sandbox. */
+export const INTERRUPTED = "Execution failed or timed out";
+
 /** Null when the program completed. */
 export function failureOf(outcome: Finished, failure: string | null): string | null {
   if (failure !== null) return failure;
@@ -14,7 +17,7 @@ export function failureOf(outcome: Finished, failure: string | null): string | n
     case "interrupted":
     case "kernel_died":
     case "sandbox_ended":
-      return "Execution failed or timed out";
+      return INTERRUPTED;
     case null:
       return outcome.exitCode === 0 ? null : `Sandbox exited with code ${outcome.exitCode ?? "unknown"}`;
   }

@@ -3,6 +3,8 @@ import { pino } from "pino";
 import { createAuthentication } from "../../../gateway/auth/authenticate.ts";
 import { Canary } from "../../../gateway/execution/canary.ts";
 import { Execution } from "../../../gateway/execution/execute.ts";
+import { Programs } from "../../../gateway/execution/programmatic/programs.ts";
+import type { ProgramReply } from "../../../gateway/execution/programmatic/service.ts";
 import type { FileStore } from "../../../gateway/files/store.ts";
 import { createApp } from "../../../gateway/http/app.ts";
 import { Admission } from "../../../gateway/sessions/admission.ts";
@@ -65,6 +67,7 @@ export function startGateway(
     executor,
     health: new Canary({ executor, launcher }),
     files,
+    programs: new Programs<ProgramReply>(),
     log,
   });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>

@@ -12,6 +12,11 @@ import {
 const alice: Principal = { mode: "jwt", tenant: "jwt-a", subject: "alice" };
 const bob: Principal = { mode: "jwt", tenant: "jwt-a", subject: "bob" };
 const TOOLS = new Set(["a", "b"]);
+const program = (run: (hooks: ProgramHooks) => Promise<string>) => ({
+  sessionId: "s",
+  toolNames: TOOLS,
+  run,
+});
 const open = () => new AbortController().signal;
 
 interface Asked {
@@ -69,7 +74,7 @@ afterEach(() => {
 
 describe("a program that calls tools", () => {
   it("a-2 goes through its rounds without being replayed", async () => {
-    const first = await programs.start(request(), TOOLS, twoRounds);
+    const first = await programs.start(request(), program(twoRounds));
     expect(first).toMatchObject({
       kind: "round",
       round: {
@@ -102,7 +107,7 @@ describe("a program that calls tools", () => {
   });
 
   it("a part of the results leaves the rest to be asked for", async () => {
-    const { token } = waiting(await programs.start(request(), TOOLS, twoRounds));
+    const { token } = waiting(await programs.start(request(), program(twoRounds)));
     const rest = waiting(await programs.continue(request(), token, results(result("call_001", 1))));
     expect(rest.ids).toEqual(["call_002"]);
     const next = await programs.continue(request(), rest.token, results(result("call_002", 2)));
@@ -110,7 +115,7 @@ describe("a program that calls tools", () => {
   });
 
   it("a repeated delivery is recognised, a different one refused", async () => {
-    const { token } = waiting(await programs.start(request(), TOOLS, twoRounds));
+    const { token } = waiting(await programs.start(request(), program(twoRounds)));
     const both = results(result("call_001", 1), result("call_002", 2));
     await programs.continue(request(), token, both);
     expect(waiting(await programs.continue(request(), token, both)).ids).toEqual(["call_003"]);
@@ -121,7 +126,7 @@ describe("a program that calls tools", () => {
   });
 
   it("results nobody asked for are refused, and change nothing", async () => {
-    const { token } = waiting(await programs.start(request(), TOOLS, twoRounds));
+    const { token } = waiting(await programs.start(request(), program(twoRounds)));
     const forged = results(result("call_001", 1), result("call_099", 2));
     expect(await programs.continue(request(), token, forged)).toMatchObject({ status: 400 });
     const fair = results(result("call_001", "mine"), result("call_002", 2));
@@ -130,11 +135,14 @@ describe("a program that calls tools", () => {
 
   it("a second continuation at the same time is refused", async () => {
     const answer = Promise.withResolvers<void>();
-    const started = await programs.start(request(), TOOLS, async (hooks) => {
-      await hooks.onToolCalls([call("x")]);
-      await answer.promise;
-      return "done";
-    });
+    const started = await programs.start(
+      request(),
+      program(async (hooks) => {
+        await hooks.onToolCalls([call("x")]);
+        await answer.promise;
+        return "done";
+      }),
+    );
     const { token } = waiting(started);
     const first = programs.continue(request(), token, results(result("call_001", 1)));
     expect(await programs.continue(request(), token, results(result("call_001", 1)))).toMatchObject({
@@ -145,7 +153,7 @@ describe("a program that calls tools", () => {
   });
 
   it("only its own caller continues it; unknown and malformed tokens are told apart", async () => {
-    const { token } = waiting(await programs.start(request(), TOOLS, twoRounds));
+    const { token } = waiting(await programs.start(request(), program(twoRounds)));
     const some = results(result("call_001", 1));
     expect(await programs.continue(request({ principal: bob }), token, some)).toMatchObject({ status: 403 });
     for (const other of [
@@ -177,12 +185,15 @@ describe("a program that calls tools", () => {
     vi.useFakeTimers();
     let ended = false;
     const { token } = waiting(
-      await programs.start(request(), TOOLS, async (hooks) => {
-        hooks.signal.addEventListener("abort", () => {
-          ended = true;
-        });
-        return twoRounds(hooks);
-      }),
+      await programs.start(
+        request(),
+        program(async (hooks) => {
+          hooks.signal.addEventListener("abort", () => {
+            ended = true;
+          });
+          return twoRounds(hooks);
+        }),
+      ),
     );
     vi.advanceTimersByTime(TOKEN_LIFETIME_MS - 1);
     const both = results(result("call_001", 1), result("call_002", 2));
@@ -200,10 +211,13 @@ describe("a program that calls tools", () => {
   it("a failure of the call while nobody listens is told to the next continuation", async () => {
     const broken = Promise.withResolvers<string>();
     const { token } = waiting(
-      await programs.start(request(), TOOLS, (hooks) => {
-        hooks.onToolCalls([call("x")]).catch(() => {});
-        return broken.promise;
-      }),
+      await programs.start(
+        request(),
+        program((hooks) => {
+          hooks.onToolCalls([call("x")]).catch(() => {});
+          return broken.promise;
+        }),
+      ),
     );
     broken.reject(new Error("the sandbox is gone"));
     await expect(broken.promise).rejects.toThrow();
@@ -216,10 +230,13 @@ describe("a program that calls tools", () => {
 
 describe("what a sandbox may not do", () => {
   const failing = (calls: readonly ToolCall[]) =>
-    programs.start(request(), TOOLS, async (hooks) => {
-      await hooks.onToolCalls(calls).catch(() => {});
-      return hooks.failure() ?? "none";
-    });
+    programs.start(
+      request(),
+      program(async (hooks) => {
+        await hooks.onToolCalls(calls).catch(() => {});
+        return hooks.failure() ?? "none";
+      }),
+    );
 
   it.each([
     [
@@ -240,25 +257,30 @@ describe("what a sandbox may not do", () => {
 
 describe("cancelling", () => {
   it("a-3 ends a running program; the request id is good once", async () => {
-    const running = programs.start(request({ requestId: "r1" }), TOOLS, forever);
+    const running = programs.start(request({ requestId: "r1" }), program(forever));
     expect(programs.cancel(bob, "r1")).toBe("forbidden");
     expect(programs.size).toBe(1);
     expect(programs.cancel(alice, "r1")).toBe("cancellation_requested");
     await expect(running).rejects.toThrow("ended");
     expect(programs.size).toBe(0);
     expect(programs.cancel(alice, "r1")).toBe("already_completed");
-    expect(await programs.start(request({ requestId: "r1" }), TOOLS, forever)).toMatchObject({ status: 409 });
+    expect(await programs.start(request({ requestId: "r1" }), program(forever))).toMatchObject({
+      status: 409,
+    });
   });
 
   it("ends a program that waits for its tools", async () => {
     let ended = false;
     const { token } = waiting(
-      await programs.start(request({ requestId: "r1" }), TOOLS, async (hooks) => {
-        hooks.signal.addEventListener("abort", () => {
-          ended = true;
-        });
-        return twoRounds(hooks);
-      }),
+      await programs.start(
+        request({ requestId: "r1" }),
+        program(async (hooks) => {
+          hooks.signal.addEventListener("abort", () => {
+            ended = true;
+          });
+          return twoRounds(hooks);
+        }),
+      ),
     );
     expect(programs.cancel(alice, "r1")).toBe("cancellation_requested");
     expect(ended).toBe(true);
@@ -269,7 +291,9 @@ describe("cancelling", () => {
 
   it("may overtake its request", async () => {
     expect(programs.cancel(alice, "r1")).toBe("cancellation_requested");
-    expect(await programs.start(request({ requestId: "r1" }), TOOLS, forever)).toMatchObject({ status: 409 });
+    expect(await programs.start(request({ requestId: "r1" }), program(forever))).toMatchObject({
+      status: 409,
+    });
     expect(programs.size).toBe(0);
   });
 });
@@ -277,7 +301,7 @@ describe("cancelling", () => {
 describe("what is held is bounded", () => {
   it("a caller who hangs up before the reply frees everything", async () => {
     const caller = new AbortController();
-    const running = programs.start(request({ signal: caller.signal }), TOOLS, forever);
+    const running = programs.start(request({ signal: caller.signal }), program(forever));
     caller.abort();
     await expect(running).rejects.toThrow("ended");
     expect(programs.size).toBe(0);
@@ -285,24 +309,27 @@ describe("what is held is bounded", () => {
 
   it("a caller who had hung up already, too", async () => {
     await expect(
-      programs.start(request({ signal: AbortSignal.abort() }), TOOLS, async (hooks) => {
-        hooks.signal.throwIfAborted();
-        return "ran";
-      }),
+      programs.start(
+        request({ signal: AbortSignal.abort() }),
+        program(async (hooks) => {
+          hooks.signal.throwIfAborted();
+          return "ran";
+        }),
+      ),
     ).rejects.toThrow();
     expect(programs.size).toBe(0);
   });
 
   it("a hang-up after the reply changes nothing: the token is out", async () => {
     const caller = new AbortController();
-    const { token } = waiting(await programs.start(request({ signal: caller.signal }), TOOLS, twoRounds));
+    const { token } = waiting(await programs.start(request({ signal: caller.signal }), program(twoRounds)));
     caller.abort();
     const both = results(result("call_001", 1), result("call_002", 2));
     expect(waiting(await programs.continue(request(), token, both)).ids).toEqual(["call_003"]);
   });
 
   it("a user has a share, all together a limit; a key has no share of its own", async () => {
-    const start = (principal: Principal) => programs.start(request({ principal }), TOOLS, twoRounds);
+    const start = (principal: Principal) => programs.start(request({ principal }), program(twoRounds));
     await start(alice);
     await start(alice);
     expect(await start(alice)).toEqual({ kind: "full", retryAfterSeconds: 60 });
