@@ -1,0 +1,253 @@
+"""What became of the data directory during a call, and the bytes of what is new."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor import tree
+from supervisor.channel import Channel
+from supervisor.files import FileWriter, Known
+from supervisor.frames import Header
+from supervisor.messages import integer, texts
+from supervisor.walk import MAX_SKIPPED, Found, printable, walk
+
+_CHUNK_BYTES = 1024 * 1024
+#: Frames are written out when this much is queued, so that many small files cost few system calls.
+_FLUSH_ABOVE = 256 * 1024
+_MAX_TOLD = 10_000
+
+
+@dataclass(frozen=True)
+class Rules:
+    inputs: list[str]
+    max_files: int
+    max_file_bytes: int
+    max_total_bytes: int
+    max_depth: int
+    max_path_bytes: int
+
+    @staticmethod
+    def parse(content: Header) -> Rules:
+        return Rules(
+            [unicodedata.normalize("NFC", path) for path in texts(content, "inputs")],
+            integer(content, "max_files"),
+            integer(content, "max_file_bytes"),
+            integer(content, "max_total_bytes"),
+            integer(content, "max_depth"),
+            integer(content, "max_path_bytes"),
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """`disk` is the name as the program wrote it, `path` the same in NFC."""
+
+    disk: str
+    path: str
+    change: str
+
+
+@dataclass
+class Report:
+    unchanged: list[str] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def skip(self, path: str, reason: str) -> None:
+        if len(self.skipped) < MAX_SKIPPED:
+            self.skipped.append((printable(path), reason[:200]))
+
+
+class Collector:
+    """Compares the tree with what was known before the call, then streams what differs as fast as it is taken."""
+
+    def __init__(self, data: str, channel: Channel, files: FileWriter) -> None:
+        self._data = data
+        self._channel = channel
+        self._files = files
+        self._told: set[str] = set()
+        self._buffer = bytearray(_CHUNK_BYTES)
+
+    # ------------------------------------------------------------ comparing
+
+    def compare(self, rules: Rules) -> tuple[list[Output], Report]:
+        report = Report()
+        inputs = set(rules.inputs)
+        try:
+            found = walk(self._data, rules.inputs, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
+        except OSError as error:
+            found = Found()
+            found.skip(".", f"the data directory cannot be read: {error.strerror}")
+        self._tell_skipped(found, report)
+
+        outputs: list[tuple[int, Output]] = []
+        present: set[str] = set()
+        for disk, status in found.files.items():
+            path = unicodedata.normalize("NFC", disk)
+            if path in present:
+                report.skip(disk, "another file has the same name in Unicode's NFC form")
+                continue
+            present.add(path)
+            known = self._files.known.get(disk)
+            changed = known is None or known.key != tree.key_of(status)
+            if known is not None and changed and self._same_content(disk, known, status):
+                changed = False
+            if path in inputs:
+                # A read-only input is the gateway's own: whatever was done to the copy, the original stays.
+                changed = changed and not (known is not None and known.read_only)
+                (report.modified if changed else report.unchanged).append(path)
+            if changed:
+                change = "modified" if known is not None or path in inputs else "created"
+                outputs.append((status.st_mtime_ns, Output(disk, path, change)))
+        report.deleted = [path for path in rules.inputs if path not in present]
+        if found.complete:
+            for disk in [disk for disk in self._files.known if disk not in found.files]:
+                del self._files.known[disk]
+        outputs.sort(key=lambda item: (item[0], item[1].path))
+        return self._within_limits([output for _, output in outputs], found, rules, report), report
+
+    def _tell_skipped(self, found: Found, report: Report) -> None:
+        """Once per name: a link that stays in a session is not news at every call."""
+        for path, reason in found.skipped:
+            if path not in self._told:
+                report.skip(path, reason)
+                if path != "." and len(self._told) < _MAX_TOLD:
+                    self._told.add(path)
+
+    def _same_content(self, disk: str, known: Known, status: os.stat_result) -> bool:
+        """A `touch` or `chmod` of an input is no change. Reads only what was written for a call and kept its size."""
+        if known.checksum is None or known.key[1] != status.st_size:
+            return False
+        try:
+            fd = tree.open_file(self._data, disk.split("/"))
+        except (OSError, tree.BadPath):
+            return False
+        try:
+            checksum = 0
+            with memoryview(self._buffer) as view:
+                while size := os.readv(fd, [view]):
+                    checksum = zlib.crc32(view[:size], checksum)
+            opened = os.fstat(fd)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        if checksum != known.checksum or tree.key_of(opened) != tree.key_of(status):
+            return False
+        known.key = tree.key_of(status)
+        return True
+
+    def _within_limits(self, outputs: list[Output], found: Found, rules: Rules, report: Report) -> list[Output]:
+        taken: list[Output] = []
+        total = 0
+        for output in outputs:
+            status = found.files[output.disk]
+            reason = None
+            if status.st_size > rules.max_file_bytes:
+                reason = f"{status.st_size} bytes: larger than {rules.max_file_bytes}"
+            elif len(taken) >= rules.max_files:
+                reason = f"more than {rules.max_files} new or changed files"
+            elif total + status.st_size > rules.max_total_bytes:
+                reason = f"together more than {rules.max_total_bytes} bytes"
+            if reason is None:
+                taken.append(output)
+                total += status.st_size
+            else:
+                report.skip(output.path, reason)
+                self._remember(output.disk, status)
+        return taken
+
+    def _remember(self, disk: str, status: os.stat_result) -> None:
+        known = self._files.known.get(disk)
+        read_only = known is not None and known.read_only
+        self._files.remember(disk, Known(tree.key_of(status), None, read_only))
+
+    # ------------------------------------------------------------ streaming
+
+    def stream(self, parent_id: str, outputs: list[Output], report: Report, done: Callable[[], None]) -> None:
+        """Sends the files one after another; continues whenever the channel has taken what was sent."""
+        sender = _Sender(self, parent_id, outputs, report)
+
+        def advance() -> None:
+            while not self._channel.blocked:
+                if not sender.step():
+                    done()
+                    return
+            self._channel.on_drained.append(advance)
+
+        advance()
+
+
+class _Sender:
+    """One step sends at most one frame of content."""
+
+    def __init__(self, collector: Collector, parent_id: str, outputs: list[Output], report: Report) -> None:
+        self._collector = collector
+        self._channel = collector._channel
+        self._parent_id = parent_id
+        self._report = report
+        self._waiting = list(reversed(outputs))
+        self._number = 0
+        self._fd = -1
+        self._left = 0
+        self._id = ""
+
+    def step(self) -> bool:
+        """Whether there is more to do."""
+        if self._fd < 0 and not self._open_next():
+            return False
+        buffer = self._collector._buffer
+        want = min(self._left, len(buffer))
+        # The buffer is used again only when nothing of it waits in the channel.
+        view = memoryview(buffer)[:want]
+        try:
+            size = os.readv(self._fd, [view]) if want else 0
+        except OSError:
+            size = 0
+        self._left -= size
+        header: dict[str, Any] = {"msg_type": "chunk", "parent_id": self._id}
+        if want and not size:
+            header["content"] = {"aborted": True}
+        elif self._left == 0:
+            header["content"] = {"last": True}
+        if size < 64 * 1024:
+            self._channel.send(header, bytes(view[:size]))
+        else:
+            self._channel.send(header, view[:size])
+        if "content" in header:
+            os.close(self._fd)
+            self._fd = -1
+        if size >= 64 * 1024 or self._channel.queued_bytes > _FLUSH_ABOVE:
+            self._channel.flush()
+        return True
+
+    def _open_next(self) -> bool:
+        while self._waiting:
+            output = self._waiting.pop()
+            try:
+                fd = tree.open_file(self._collector._data, output.disk.split("/"))
+            except (OSError, tree.BadPath) as error:
+                self._report.skip(output.path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+                continue
+            status = os.fstat(fd)
+            if not tree.is_regular(status):
+                os.close(fd)
+                self._report.skip(output.path, "is not a regular file any more")
+                continue
+            self._number += 1
+            self._id = f"{self._parent_id[:48]}.f{self._number}"
+            self._fd = fd
+            # A file that grows while it is read is sent as large as it was now.
+            self._left = status.st_size
+            self._collector._remember(output.disk, status)
+            content = {"path": output.path, "size": status.st_size, "change": output.change}
+            header = {"msg_type": "file_output", "msg_id": self._id, "parent_id": self._parent_id, "content": content}
+            self._channel.send(header)
+            return True
+        return False

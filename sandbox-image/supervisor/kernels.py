@@ -1,0 +1,321 @@
+"""The template process and the kernel forked from it, as this process sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from supervisor import processes
+from supervisor.loop import READ, WRITE, Loop, Timer
+
+LENGTH = struct.Struct(">I")
+REPORT = struct.Struct(">cIi")
+#: Largest message of a kernel. Its words are bounded there; more than this is not from our code.
+_MAX_MESSAGE = 256 * 1024
+#: A template that imports its libraries on a busy machine, a fork of it: both with ample room.
+_TEMPLATE_SECONDS = 120.0
+_FORK_SECONDS = 20.0
+_THREAD_STACK_BYTES = 2 << 20
+
+
+class Kernel:
+    """One forked process: its control socket and the reading ends of its output pipes."""
+
+    def __init__(self, control: socket.socket, stdout: int, stderr: int) -> None:
+        self.control = control
+        self.stdout = stdout
+        self.stderr = stderr
+        self.pid = 0
+        self.ready = False
+        self.ending = False
+        self.execution_count = 0
+        self.outgoing = bytearray()
+        self.incoming = bytearray()
+
+    def close(self) -> None:
+        self.control.close()
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+class Kernels:
+    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths.
+
+    `on_ready`, `on_message`, `on_output` and `on_death` are set by the owner. `on_death` gets the exit status as
+    `os.waitpid` reports it, or None when the kernel was given up for talking nonsense.
+    """
+
+    on_ready: Callable[[], None]
+    on_message: Callable[[dict[str, Any]], None]
+    on_output: Callable[[Kernel, str], None]
+    on_death: Callable[[int | None], None]
+
+    def __init__(self, loop: Loop, arguments: list[str], environment: dict[str, str]) -> None:
+        self._loop = loop
+        self._arguments = arguments
+        self._environment = environment
+        self._template: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+        self._timer: Timer | None = None
+        self.failures = 0
+        self.current: Kernel | None = None
+        #: A running program of another language, ended by its own call.
+        self.protected: set[int] = set()
+
+    # ------------------------------------------------------------ the template
+
+    @property
+    def template_pid(self) -> int:
+        return self._template.pid if self._template is not None else 0
+
+    def start(self) -> None:
+        """Starts what is missing: the template, then a kernel."""
+        if self._template is None:
+            self._start_template()
+        elif self.current is None:
+            self._fork()
+
+    def _start_template(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Threads take the size of their stacks from this limit at the start of the program; the template then raises
+        # its own again. Smaller ones, because the memory limit counts them whole.
+        soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+        resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK_BYTES, hard))
+        package, *arguments = self._arguments
+        with theirs:
+            self._template = subprocess.Popen(
+                [sys.executable, "-B", package, str(theirs.fileno()), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                env=self._environment,
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+        ours.setblocking(False)
+        self._requests = ours
+        self._loop.watch(ours.fileno(), self._on_report)
+        self._fork()
+
+    def _drop_template(self) -> None:
+        """The template is gone or lied: whatever it forked is ended with it."""
+        if self._requests is not None:
+            self._loop.forget(self._requests.fileno())
+            self._requests.close()
+            self._requests = None
+        if self._template is not None:
+            processes.send(self._template.pid, signal.SIGKILL)
+            self._template.returncode = -signal.SIGKILL
+            self._template = None
+        self.failures += 1
+        self.give_up(None)
+
+    def _on_report(self, _events: int) -> None:
+        assert self._requests is not None
+        try:
+            report = self._requests.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            report = b""
+        if len(report) != REPORT.size:
+            self._drop_template()
+            return
+        kind, pid, status = REPORT.unpack(report)
+        kernel = self.current
+        if kind == b"P" and kernel is not None and not kernel.pid:
+            kernel.pid = pid
+        elif kind == b"X" and kernel is not None and kernel.pid == pid:
+            self.died(status)
+
+    def reaped(self, pid: int, status: int) -> None:
+        """A child of this process ended: the template, or a kernel that the template left behind."""
+        if pid == self.template_pid:
+            self._drop_template()
+        elif self.current is not None and pid == self.current.pid:
+            self.died(status)
+
+    # ------------------------------------------------------------ the kernel
+
+    def _fork(self) -> None:
+        assert self._requests is not None
+        ours, theirs = socket.socketpair()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        try:
+            socket.send_fds(self._requests, [b"F"], [theirs.fileno(), out_write, err_write])
+        except OSError:
+            # The template died a moment ago; its end is reported next and starts everything again.
+            ours.close()
+            os.close(out_read)
+            os.close(err_read)
+            return
+        finally:
+            theirs.close()
+            os.close(out_write)
+            os.close(err_write)
+        ours.setblocking(False)
+        os.set_blocking(out_read, False)
+        os.set_blocking(err_read, False)
+        kernel = Kernel(ours, out_read, err_read)
+        self.current = kernel
+        self._loop.watch(ours.fileno(), self._on_control)
+        self._loop.watch(out_read, lambda _events: self.on_output(kernel, "stdout"), slow=True)
+        self._loop.watch(err_read, lambda _events: self.on_output(kernel, "stderr"), slow=True)
+        self._loop.cancel(self._timer)
+        seconds = _FORK_SECONDS if self.failures == 0 and kernel.execution_count else _TEMPLATE_SECONDS
+        self._timer = self._loop.after(seconds, self._drop_template)
+
+    def send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        """To the kernel: u32 length, JSON, then as many body bytes as the JSON says."""
+        kernel = self.current
+        if kernel is None:
+            return
+        text = json.dumps(header, separators=(",", ":")).encode()
+        data = LENGTH.pack(len(text)) + text + body
+        if not kernel.outgoing:
+            try:
+                sent = kernel.control.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        kernel.outgoing += data
+        self._loop.change(kernel.control.fileno(), READ | WRITE)
+
+    def _on_control(self, events: int) -> None:
+        kernel = self.current
+        if kernel is None:
+            return
+        if events & WRITE and kernel.outgoing:
+            try:
+                with memoryview(kernel.outgoing) as view:
+                    sent = kernel.control.send(view[: 256 * 1024])
+                del kernel.outgoing[:sent]
+            except BlockingIOError:
+                pass
+            except OSError:
+                kernel.outgoing.clear()
+            if not kernel.outgoing:
+                self._loop.change(kernel.control.fileno(), READ)
+        if events & ~WRITE:
+            self._read_control(kernel)
+
+    def _read_control(self, kernel: Kernel) -> None:
+        try:
+            data = kernel.control.recv(64 * 1024)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._on_control_closed(kernel)
+            return
+        kernel.incoming += data
+        while len(kernel.incoming) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(kernel.incoming)
+            if length > _MAX_MESSAGE:
+                self.give_up(None)
+                return
+            end = LENGTH.size + length
+            if len(kernel.incoming) < end:
+                return
+            try:
+                message = json.loads(bytes(kernel.incoming[LENGTH.size : end]))
+            except (ValueError, RecursionError):
+                message = None
+            del kernel.incoming[:end]
+            if not isinstance(message, dict):
+                self.give_up(None)
+                return
+            if not kernel.ready:
+                kernel.ready = True
+                self.failures = 0
+                self._loop.cancel(self._timer)
+                self._timer = None
+                self.on_ready()
+            else:
+                self.on_message(message)
+            if self.current is not kernel:
+                return
+
+    def _on_control_closed(self, kernel: Kernel) -> None:
+        """Mostly the process is ending, and its status comes in a moment; else it closed our descriptor."""
+        self._loop.forget(kernel.control.fileno())
+        if not kernel.ending:
+            kernel.ending = True
+            self._loop.cancel(self._timer)
+            self._timer = self._loop.after(0.25, lambda: self.give_up(None))
+
+    def interrupt(self) -> None:
+        if self.current is not None and self.current.pid:
+            processes.send(self.current.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends the kernel and everything below it; the report of its death follows."""
+        if self.current is None:
+            return
+        if self.current.pid:
+            processes.send(self.current.pid, signal.SIGKILL)
+        self.end_strays(kernel_too=True)
+        if not self.current.pid:
+            self.give_up(None)
+
+    def end_strays(self, *, kernel_too: bool = False) -> None:
+        """Ends what a call left behind. Children of a living kernel stay: a pool kept in a variable is state."""
+        keep = {self.template_pid, *self.protected}
+        below = set(self.protected)
+        if self.current is not None and not kernel_too:
+            keep.add(self.current.pid)
+            # Before the template has said which process the new kernel is, it is somewhere below the template.
+            below.add(self.current.pid or self.template_pid)
+        if not processes.end_all(keep, below) and os.getpid() == 1:
+            # Only this call is atomic against a fork bomb. It ends the template as well, which starts again.
+            os.kill(-1, signal.SIGKILL)
+
+    def give_up(self, status: int | None) -> None:
+        """The kernel cannot be trusted or waited for any more."""
+        kernel = self.current
+        if kernel is None:
+            self._restart()
+            return
+        if kernel.pid:
+            processes.send(kernel.pid, signal.SIGKILL)
+        self.died(status)
+
+    def died(self, status: int | None) -> None:
+        kernel = self.current
+        if kernel is None:
+            return
+        self._loop.cancel(self._timer)
+        self._timer = None
+        if not kernel.ready:
+            self.failures += 1
+        self.end_strays(kernel_too=True)
+        self.on_output(kernel, "stdout")
+        self.on_output(kernel, "stderr")
+        for fd in (kernel.control.fileno(), kernel.stdout, kernel.stderr):
+            self._loop.forget(fd)
+        kernel.close()
+        self.current = None
+        self._restart()
+        self.on_death(status)
+
+    def _restart(self) -> None:
+        if self.failures == 0:
+            self.start()
+        else:
+            # A template that cannot start must not become a busy loop.
+            self._timer = self._loop.after(min(0.05 * 2**self.failures, 5.0), self.start)

@@ -1,0 +1,97 @@
+"""Other languages: a script in a child process of its own session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from supervisor import processes
+from supervisor.languages import Language
+from supervisor.loop import Loop
+
+
+class Program:
+    """One run. `close` ends what is left of it and removes its script."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        language: Language,
+        code: bytes,
+        args: list[str],
+        data: str,
+        environment: dict[str, str],
+        memory: int,
+        on_output: Callable[[str], None],
+    ) -> None:
+        """Raises `OSError` when the program cannot be started."""
+        self._loop = loop
+        self._directory = tempfile.mkdtemp(prefix=".kernelyard-")
+        self.stdout = self.stderr = -1
+        out_write = err_write = -1
+        try:
+            script = Path(self._directory, f"main.{language.extension}")
+            script.write_bytes(code)
+            self.stdout, out_write = os.pipe()
+            self.stderr, err_write = os.pipe()
+            self._process = subprocess.Popen(
+                [*language.command, str(script), *args],
+                stdin=subprocess.DEVNULL,
+                stdout=out_write,
+                stderr=err_write,
+                cwd=data,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._close_pipes()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+        finally:
+            for fd in (out_write, err_write):
+                if fd >= 0:
+                    os.close(fd)
+        self.pid = self._process.pid
+        if memory > 0:
+            # After the start instead of before `exec`: that would cost a copy of this process. The watchdog covers
+            # what slips through.
+            with contextlib.suppress(OSError, ValueError):
+                resource.prlimit(self.pid, resource.RLIMIT_AS, (2 * memory, 2 * memory))
+        for fd, name in ((self.stdout, "stdout"), (self.stderr, "stderr")):
+            os.set_blocking(fd, False)
+            loop.watch(fd, lambda _events, name=name: on_output(name), slow=True)  # type: ignore[misc]
+
+    def terminate(self) -> None:
+        """To the whole group, as a terminal would: the shell and what it waits for."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        processes.send(self.pid, signal.SIGKILL)
+
+    def reaped(self, status: int) -> None:
+        self._process.returncode = status
+
+    def close_pipe(self, name: str) -> None:
+        fd = self.stdout if name == "stdout" else self.stderr
+        self._loop.forget(fd)
+
+    def close(self) -> None:
+        self._close_pipes()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _close_pipes(self) -> None:
+        for fd in (self.stdout, self.stderr):
+            if fd >= 0:
+                self._loop.forget(fd)
+                os.close(fd)
+        self.stdout = self.stderr = -1

@@ -1,0 +1,252 @@
+"""Process 1: reads messages from the gateway and hands each to the part that answers it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor import processes
+from supervisor.calls import Calls
+from supervisor.channel import Channel, ChannelClosed
+from supervisor.files import FileWriter
+from supervisor.frames import Decoder, FrameError, Header
+from supervisor.kernels import Kernels
+from supervisor.languages import Language, read_languages
+from supervisor.loop import READ, Loop
+from supervisor.messages import BadMessage, integer, mapping, text
+
+PROTOCOL_VERSION = 1
+_READ_BYTES = 64 * 1024
+#: Above this many unsent bytes nothing more is read: a peer that only asks and never reads gets no memory of ours.
+_STOP_READING_ABOVE = 8 * 1024 * 1024
+_MIB = 1024 * 1024
+#: Kept out of the reach of user code, for this process, the template and what the runtime itself needs.
+_HEADROOM = 80 * _MIB
+_OPEN_FILES = 4096
+_PROCESSES = 320
+_FILE_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """`data`: the working directory of user code. `directory`: where `languages.json` and `preload.txt` are."""
+
+    data: str
+    directory: Path
+    #: Bytes that the whole sandbox may use; 0 when nobody said.
+    memory: int
+
+
+def read_options(arguments: list[str]) -> Options:
+    here = Path(__file__).resolve().parent.parent
+    values = {"--data": "/mnt/data", "--directory": str(here)}
+    for name, value in zip(arguments[::2], arguments[1::2], strict=False):
+        if name not in values:
+            raise SystemExit(f"supervisor: unknown option {name}; known: {', '.join(values)}")
+        values[name] = value
+    memory = os.environ.get("KERNELYARD_SANDBOX_MEMORY", "0")
+    if not memory.isdigit():
+        raise SystemExit(f"supervisor: KERNELYARD_SANDBOX_MEMORY={memory!r} is not a number of bytes")
+    return Options(values["--data"], Path(values["--directory"]), int(memory))
+
+
+def _protect_self() -> None:
+    """User code runs as the same user: it must not look into this process or its descriptors."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    pr_set_dumpable, pr_set_child_subreaper = 4, 36
+    libc.prctl(pr_set_dumpable, 0, 0, 0, 0)
+    if os.getpid() != 1:
+        libc.prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    try:
+        resource.setrlimit(kind, (value, value))
+    except (ValueError, OSError) as error:
+        print(f"supervisor: limit {kind} could not be set: {error}", file=sys.stderr)
+
+
+def _limit_resources() -> None:
+    """For this process and all that it starts."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    if os.getuid() != 0:
+        _limit(resource.RLIMIT_NPROC, _PROCESSES)
+
+
+def user_environment(data: str) -> dict[str, str]:
+    """What user code sees: the image's environment without what is meant for us."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KERNELYARD_")}
+    environment["PWD"] = data
+    environment.setdefault("HOME", "/tmp")
+    environment.setdefault("MPLBACKEND", "Agg")
+    environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    # Arenas are reserved address space, which the memory limit counts.
+    environment.setdefault("MALLOC_ARENA_MAX", "2")
+    return environment
+
+
+class Service:
+    def __init__(self, options: Options, languages: dict[str, Language]) -> None:
+        self._options = options
+        self._languages = languages
+        self._loop = Loop()
+        self._decoder = Decoder()
+        self._channel = Channel(1, self._loop)
+        environment = user_environment(options.data)
+        kernel_memory = max(options.memory - _HEADROOM, options.memory // 2)
+        package = Path(__file__).resolve().parent.parent / "kernel"
+        preload = str(options.directory / "preload.txt")
+        self._kernels = Kernels(self._loop, [str(package), options.data, preload, str(kernel_memory)], environment)
+        self._files = FileWriter(options.data, self._channel)
+        self._calls = Calls(
+            self._loop,
+            self._channel,
+            self._kernels,
+            self._files,
+            languages,
+            options.data,
+            environment,
+            kernel_memory,
+        )
+
+    def run(self) -> None:
+        self._watch_children()
+        os.set_blocking(0, False)
+        self._loop.watch(0, self._on_input)
+        self._kernels.start()
+        self._files.remember_present()
+        self._loop.run()
+
+    def close(self) -> None:
+        """Ends everything that runs below this process."""
+        processes.end_all(set(), set())
+        self._calls.close()
+
+    # ------------------------------------------------------------ children and signals
+
+    def _watch_children(self) -> None:
+        read, write = socket.socketpair()
+        read.setblocking(False)
+        write.setblocking(False)
+        self._signals = (read, write)
+        signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._loop.watch(read.fileno(), self._on_signal)
+
+    def _on_terminate(self, _number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    def _on_signal(self, _events: int) -> None:
+        try:
+            self._signals[0].recv(4096)
+        except BlockingIOError:
+            return
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if not self._calls.program_ended(pid, status):
+                self._kernels.reaped(pid, status)
+
+    # ------------------------------------------------------------ messages
+
+    def _on_input(self, _events: int) -> None:
+        try:
+            data = os.read(0, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise ChannelClosed("end of input")
+        for header, body in self._decoder.feed(data):
+            self._handle(header, body)
+        self._channel.flush()
+        if self._channel.queued_bytes > _STOP_READING_ABOVE:
+            self._loop.change(0, 0)
+            self._channel.on_drained.append(lambda: self._loop.change(0, READ))
+
+    def _handle(self, header: Header, body: bytes) -> None:
+        kind = header.get("msg_type")
+        if kind == "chunk":
+            self._on_chunk(header, body)
+        elif kind == "execute_request":
+            self._calls.start(header, body)
+        elif kind == "hello_request":
+            self._hello(header)
+        elif kind == "file_write_request":
+            self._files.begin(header)
+        elif kind == "interrupt_request":
+            self._calls.interrupt(text(header, "parent_id"))
+            self._channel.send({"msg_type": "interrupt_reply", "parent_id": text(header, "msg_id")})
+        elif kind == "shutdown_request":
+            self._calls.restart_kernel()
+            self._channel.send({"msg_type": "shutdown_reply", "parent_id": text(header, "msg_id")})
+        elif kind == "tool_reply":
+            self._calls.tool_reply(
+                text(header, "parent_id"), integer(mapping(header, "content"), "results_bytes"), body
+            )
+        else:
+            print(f"supervisor: message of unknown type {str(kind)[:64]!r} ignored", file=sys.stderr)
+
+    def _on_chunk(self, header: Header, body: bytes) -> None:
+        parent = text(header, "parent_id")
+        content: Any = header.get("content") or {}
+        last, aborted = bool(content.get("last")), bool(content.get("aborted"))
+        if not self._files.chunk(parent, body, last=last, aborted=aborted):
+            self._calls.chunk(parent, body, aborted=aborted)
+
+    def _hello(self, header: Header) -> None:
+        kernel = self._kernels.current
+        self._channel.send(
+            {
+                "msg_type": "hello_reply",
+                "parent_id": text(header, "msg_id"),
+                "content": {
+                    "nonce": text(mapping(header, "content"), "nonce"),
+                    "protocol_version": PROTOCOL_VERSION,
+                    "languages": [
+                        {"id": language.id, "version": language.version} for language in self._languages.values()
+                    ],
+                    "executing": self._calls.executing,
+                    "execution_count": 0 if kernel is None else kernel.execution_count,
+                },
+            }
+        )
+
+
+def main() -> int:
+    """Exit codes: 0 the channel was closed, 2 the peer or the image is broken."""
+    options = read_options(sys.argv[1:])
+    _protect_self()
+    _limit_resources()
+    service = None
+    try:
+        service = Service(options, read_languages(options.directory / "languages.json"))
+        service.run()
+    except ChannelClosed:
+        return 0
+    except (FrameError, BadMessage, ValueError, OSError) as error:
+        print(f"supervisor: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if service is not None:
+            service.close()
+    return 0

@@ -1,0 +1,138 @@
+"""A bounded walk over a tree that hostile code made."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from supervisor import tree
+
+MAX_ENTRIES = 50_000
+MAX_SECONDS = 2.0
+MAX_SKIPPED = 256
+_IGNORED_DIRECTORIES = frozenset({"__pycache__", "lost+found"})
+_KINDS = (
+    (stat.S_ISLNK, "symbolic link"),
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISBLK, "device"),
+    (stat.S_ISCHR, "device"),
+)
+
+
+@dataclass
+class Found:
+    """Regular files by their name on disk, and what was left out and why."""
+
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    #: Left out of reports by rule (hidden, caches): not worth a word.
+    complete: bool = True
+
+    def skip(self, path: str, reason: str) -> None:
+        if len(self.skipped) < MAX_SKIPPED:
+            self.skipped.append((printable(path), reason))
+
+
+def printable(path: str) -> str:
+    """A name that is not UTF-8 is shown with its odd bytes as `\\xNN`, and never longer than a message allows."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")[:1024] or "?"
+
+
+def is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def walk(data: str, inputs: Sequence[str], *, max_depth: int, max_path_bytes: int) -> Found:
+    """Hidden names are left out unless they are, or hold, one of `inputs`. Raises `OSError` for the root only."""
+    wanted: set[str] = set()
+    for path in inputs:
+        segments = path.split("/")
+        wanted.update("/".join(segments[:depth]) for depth in range(1, len(segments) + 1))
+    found = Found()
+    state = _Walk(found, wanted, max_depth, max_path_bytes, time.monotonic() + MAX_SECONDS)
+    root = tree.open_root(data)
+    try:
+        state.directory(root, "", 1)
+    finally:
+        os.close(root)
+    return found
+
+
+class _Walk:
+    def __init__(self, found: Found, wanted: set[str], max_depth: int, max_path_bytes: int, deadline: float) -> None:
+        self._found = found
+        self._wanted = wanted
+        self._max_depth = max_depth
+        self._max_path_bytes = max_path_bytes
+        self._deadline = deadline
+        self._entries = 0
+
+    def directory(self, fd: int, prefix: str, depth: int) -> None:
+        """Recursion is bounded by `max_depth`; one descriptor is open per level."""
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if not self._within_bounds():
+                        return
+                    self._entry(fd, entry, prefix, depth)
+        except OSError as error:
+            self._found.skip(prefix or ".", f"cannot be listed: {error.strerror}")
+
+    def _within_bounds(self) -> bool:
+        self._entries += 1
+        if self._entries <= MAX_ENTRIES and time.monotonic() < self._deadline:
+            return True
+        if self._found.complete:
+            self._found.complete = False
+            self._found.skip(".", f"there are too many files: only the first {self._entries - 1} were looked at")
+        return False
+
+    def _entry(self, fd: int, entry: os.DirEntry[str], prefix: str, depth: int) -> None:
+        name = entry.name
+        path = prefix + name
+        # An input is named in NFC; a file that the code made may be spelt otherwise.
+        if name.startswith(".") and unicodedata.normalize("NFC", path) not in self._wanted:
+            return
+        try:
+            # `entry.stat` of a scan by descriptor is relative to it: nothing above can be swapped meanwhile.
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if name in _IGNORED_DIRECTORIES:
+                return
+            if depth >= self._max_depth:
+                self._found.skip(path, f"deeper than {self._max_depth} levels")
+                return
+            self._enter(fd, name, path, depth)
+            return
+        for test, kind in _KINDS:
+            if test(status.st_mode):
+                self._found.skip(path, f"{kind}: only regular files are collected")
+                return
+        if not is_utf8(path):
+            self._found.skip(path, "the name is not UTF-8")
+        elif len(path.encode()) > self._max_path_bytes:
+            self._found.skip(path, f"the path is longer than {self._max_path_bytes} bytes")
+        else:
+            self._found.files[path] = status
+
+    def _enter(self, parent: int, name: str, path: str, depth: int) -> None:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except OSError as error:
+            self._found.skip(path, f"cannot be opened: {error.strerror}")
+            return
+        try:
+            self.directory(fd, path + "/", depth + 1)
+        finally:
+            os.close(fd)
