@@ -1,0 +1,97 @@
+/** The application with a real file store; who calls is said in a header, and an executor that each test scripts. */
+import { pino } from "pino";
+import { ABSENT, Authentication } from "../../../gateway/auth/authenticate.ts";
+import type { Principal } from "../../../gateway/auth/principal.ts";
+import type { CallOutcome, CallRequest, Executor, Finished } from "../../../gateway/execution/call.ts";
+import { Programs } from "../../../gateway/execution/programmatic/programs.ts";
+import type { ProgramReply } from "../../../gateway/execution/programmatic/service.ts";
+import type { FileStore } from "../../../gateway/files/store.ts";
+import { createApp } from "../../../gateway/http/app.ts";
+import { readSettings } from "../../../gateway/settings/read.ts";
+
+const unexpected = (what: string) => (): never => {
+  throw new Error(`this test did not expect ${what}`);
+};
+
+/** `user@tenant` is a verified user, `tenant` alone a key of that tenant. */
+export function principalOf(name: string): Principal {
+  const [user, tenant] = name.split("@");
+  return tenant === undefined
+    ? { mode: "api-key", tenant: name, subject: "-" }
+    : { mode: "jwt", tenant, subject: user ?? "" };
+}
+
+export const FINISHED: Finished = {
+  kind: "finished",
+  stdout: "",
+  stderr: "",
+  stdoutTruncated: false,
+  stderrTruncated: false,
+  exitCode: 0,
+  signal: null,
+  reason: null,
+  wallTimeMs: 1,
+  kernel: { status: "new", after: "gone", lostBefore: null },
+  inputs: { unchanged: [], modified: [], deleted: [] },
+  skipped: [],
+  undelivered: [],
+};
+
+export function filesApp(
+  files: FileStore,
+  env: Record<string, string> = {},
+  execute: (call: CallRequest) => Promise<CallOutcome> = unexpected("a call"),
+) {
+  const settings = readSettings(env);
+  const executor: Executor = { execute, languages: () => [] };
+  const log: object[] = [];
+  const app = createApp({
+    settings,
+    authentication: new Authentication(
+      ["api-key"],
+      [
+        {
+          authenticate(header) {
+            const name = header("x-test-caller");
+            return name === undefined ? ABSENT : { kind: "accepted", principal: principalOf(name) };
+          },
+        },
+      ],
+    ),
+    rateLimiter: null,
+    executor,
+    health: { healthy: unexpected("a health check"), report: unexpected("a health report") },
+    files,
+    programs: new Programs<ProgramReply>(),
+    log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),
+  });
+  const as =
+    (caller: string) =>
+    (path: string, init: RequestInit = {}) =>
+      app.request(path, { ...init, headers: { ...init.headers, "x-test-caller": caller } });
+  return { app, as, log };
+}
+
+export type Caller = ReturnType<ReturnType<typeof filesApp>["as"]>;
+
+/** Fields first and raw UTF-8 names, as LibreChat's form has them. */
+export function uploadForm(
+  fields: Record<string, string>,
+  ...files: readonly (readonly [name: string, content: string | Buffer])[]
+) {
+  const boundary = "--------------------------000111222333";
+  const block = (header: string, content: string | Buffer) =>
+    Buffer.concat([
+      Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; ${header}\r\n\r\n`),
+      Buffer.from(content),
+      Buffer.from("\r\n"),
+    ]);
+  const body = Buffer.concat([
+    ...Object.entries(fields).map(([name, value]) => block(`name="${name}"`, value)),
+    ...files.map(([name, content]) =>
+      block(`name="file"; filename="${name.replaceAll('"', "%22")}"\r\nContent-Type: text/plain`, content),
+    ),
+    Buffer.from(`--${boundary}--\r\n`),
+  ]);
+  return { method: "POST", headers: { "content-type": `multipart/form-data; boundary=${boundary}` }, body };
+}
