@@ -111,6 +111,7 @@ export class LauncherStandIn {
   capacity = 8;
   /** Answers every creation until it is set back to null. */
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
+  /** False: the script answers hello, too. */
   greets = true;
   created = 0;
   readonly #directory: string;
@@ -272,8 +273,7 @@ export class LauncherStandIn {
 
   #receive(sandbox: SandboxStandIn, message: GatewayMessage, body: Buffer): void {
     sandbox.received.push(message);
-    if (message.msg_type === "hello_request") {
-      if (!this.greets) return;
+    if (message.msg_type === "hello_request" && this.greets) {
       sandbox.send({
         msg_type: "hello_reply",
         parent_id: message.msg_id,

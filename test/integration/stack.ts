@@ -1,0 +1,214 @@
+/**
+ * Launcher and gateway as real processes on a data directory of their own. `stop()` leaves nothing: no process, no
+ * container, no volume, no directory.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import Docker from "dockerode";
+import { readSettings } from "../../gateway/settings/read.ts";
+import { prepareDataDirectory } from "../../gateway/start/data-directory.ts";
+import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/start/readiness.ts";
+import { SERVICE_USER } from "../../infra/host/isolation.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const READY_WITHIN_MS = 60_000;
+const STOP_WITHIN_MS = 30_000;
+const KEPT_LINES = 200;
+
+export interface StackOptions {
+  /** `KERNELYARD_*` beside the stack's own. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A service of the stack, with its last words. */
+class Service {
+  readonly #command: readonly string[];
+  readonly #env: () => NodeJS.ProcessEnv;
+  readonly lines: string[] = [];
+  #child: ChildProcess | null = null;
+  #onLine: (line: string) => void = () => {};
+
+  constructor(command: readonly string[], env: () => NodeJS.ProcessEnv) {
+    this.#command = command;
+    this.#env = env;
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error("the service does not run");
+    return pid;
+  }
+
+  start(): void {
+    const child = spawn(process.execPath, this.#command, {
+      cwd: ROOT,
+      env: this.#env(),
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream === null) continue;
+      createInterface({ input: stream }).on("line", (line) => {
+        this.lines.push(line);
+        if (this.lines.length > KEPT_LINES) this.lines.shift();
+        this.#onLine(line);
+      });
+    }
+  }
+
+  /** The first line for which `pick` gives a value; rejects when the service ends before. */
+  async line<T>(pick: (line: string) => T | null): Promise<T> {
+    const child = this.#child;
+    if (child === null) throw new Error("the service does not run");
+    return new Promise((resolve, reject) => {
+      child.once("exit", (code) => reject(new Error(`ended with ${code}:\n${this.lines.join("\n")}`)));
+      this.#onLine = (line) => {
+        const value = pick(line);
+        if (value !== null) resolve(value);
+      };
+    });
+  }
+
+  async signal(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, "exit");
+    child.kill(signal);
+    const kill = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
+    await ended;
+    clearTimeout(kill);
+    this.#child = null;
+  }
+}
+
+export class Stack {
+  readonly apiKey = "integration-test-key";
+  readonly dataDir: string;
+  readonly docker: Docker;
+  readonly launcher: Service;
+  readonly gateway: Service;
+  readonly #launcherSocket: string;
+  #port = 0;
+
+  constructor(options: StackOptions) {
+    this.dataDir = mkdtempSync(join(tmpdir(), "ky-stack-"));
+    // Its parts have modes of their own; the gateway's user has to reach them.
+    chmodSync(this.dataDir, 0o755);
+    prepareDataDirectory(this.dataDir, serviceOwner());
+    const own = {
+      KERNELYARD_DATA_DIR: this.dataDir,
+      KERNELYARD_AUTH: "api-key",
+      KERNELYARD_API_KEYS: this.apiKey,
+      ...options.env,
+    };
+    const settings = readSettings(own);
+    this.#launcherSocket = settings.launcherSocket;
+    this.docker = new Docker({ socketPath: settings.dockerSocket });
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("KERNELYARD_"));
+    const env = () => ({ ...Object.fromEntries(inherited), ...own, KERNELYARD_PORT: String(this.#port) });
+    this.launcher = new Service(["gateway/launcher/main.ts"], env);
+    this.gateway = new Service(["gateway/http/main.ts", "--user", SERVICE_USER], env);
+  }
+
+  get baseUrl(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  get launcherPid(): number {
+    return this.launcher.pid;
+  }
+
+  get gatewayPid(): number {
+    return this.gateway.pid;
+  }
+
+  /** The label that this stack's containers and volumes carry. */
+  get instance(): string {
+    return readFileSync(join(this.dataDir, "instance"), "utf8").trim();
+  }
+
+  async startLauncher(): Promise<void> {
+    this.launcher.start();
+    const died = this.launcher.line(() => null);
+    await Promise.race([
+      waitFor("the launcher", READY_WITHIN_MS, () => launcherHealth(this.#launcherSocket)),
+      died,
+    ]);
+    died.catch(() => {});
+  }
+
+  /** Ready when it has executed code. A port that was given once is kept. */
+  async startGateway(): Promise<void> {
+    this.gateway.start();
+    this.#port = await this.gateway.line(portOf);
+    await waitFor("the gateway", READY_WITHIN_MS, () => gatewayHealthy("127.0.0.1", this.#port));
+  }
+
+  post(path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) {
+    return fetch(`${this.baseUrl}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": this.apiKey, ...headers },
+      body: JSON.stringify(body),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  /** This stack's containers, running or not. */
+  async containers(kind?: "session" | "fresh"): Promise<Docker.ContainerInfo[]> {
+    const label = [
+      `kernelyard.instance=${this.instance}`,
+      ...(kind === undefined ? [] : [`kernelyard.kind=${kind}`]),
+    ];
+    return this.docker.listContainers({ all: true, filters: { label } });
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await this.gateway.signal("SIGTERM");
+      await this.launcher.signal("SIGTERM");
+      await this.#removeLeftovers();
+    } finally {
+      rmSync(this.dataDir, { recursive: true, force: true });
+    }
+  }
+
+  async #removeLeftovers(): Promise<void> {
+    const filters = { label: [`kernelyard.instance=${this.instance}`] };
+    for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
+      await this.docker.getContainer(Id).remove({ force: true });
+    }
+    const { Volumes } = await this.docker.listVolumes({ filters });
+    for (const { Name } of Volumes) await this.docker.getVolume(Name).remove();
+  }
+}
+
+function serviceOwner(): { uid: number; gid: number } {
+  const id = (flag: string) => Number(execFileSync("id", [flag, SERVICE_USER], { encoding: "utf8" }));
+  return { uid: id("-u"), gid: id("-g") };
+}
+
+function portOf(line: string): number | null {
+  if (!line.startsWith("{")) return null;
+  const record: unknown = JSON.parse(line);
+  if (typeof record !== "object" || record === null) return null;
+  if (!("msg" in record) || record.msg !== "ready" || !("port" in record)) return null;
+  return typeof record.port === "number" ? record.port : null;
+}
+
+/** Starts both services; throws with their last words when one does not come up, and leaves nothing then. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const stack = new Stack(options);
+  try {
+    await stack.startLauncher();
+    await stack.startGateway();
+    return stack;
+  } catch (error) {
+    const said = [...stack.launcher.lines.slice(-20), ...stack.gateway.lines.slice(-20)].join("\n");
+    await stack.stop().catch(() => {});
+    throw new Error(`The stack did not start. It said:\n${said}`, { cause: error });
+  }
+}

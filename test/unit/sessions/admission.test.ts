@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import type { CreateSandbox, Sandbox } from "../../../gateway/protocol/launcher-api.ts";
+import { Admission, HostFull } from "../../../gateway/sessions/admission.ts";
+import { LauncherRefusal } from "../../../gateway/sessions/launcher-client.ts";
+
+const never = new AbortController().signal;
+const SESSION: CreateSandbox = {
+  kind: "session",
+  profile: "default",
+  session: { kind: "named", tenant: "default", name: "s" },
+};
+
+/** A launcher with room for some sandboxes; creations end when the test says so. */
+function host(room: number) {
+  let made = 0;
+  const pending: (() => void)[] = [];
+  return {
+    room,
+    pending,
+    create(spec: CreateSandbox): Promise<Sandbox> {
+      if (made >= this.room) {
+        return Promise.reject(new LauncherRefusal({ error: "host_full", message: "full" }));
+      }
+      made += 1;
+      return new Promise((resolve) =>
+        pending.push(() =>
+          resolve({
+            id: `sandbox-${String(made).padStart(13, "0")}`,
+            container_id: "c",
+            kind: spec.kind,
+            profile: spec.profile,
+            session: null,
+            image: "i",
+            created_at: new Date().toISOString(),
+            used: false,
+            attached: false,
+            ended: null,
+          }),
+        ),
+      );
+    },
+  };
+}
+
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+describe("Admission", () => {
+  it("makes no more sandboxes at once than it may", async () => {
+    const launcher = host(10);
+    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    const all = [1, 2, 3].map(() => admission.create(SESSION, never));
+    await settled();
+    expect(launcher.pending).toHaveLength(2);
+    expect(admission.quiet).toBe(false);
+    launcher.pending.shift()?.();
+    await settled();
+    expect(launcher.pending).toHaveLength(2);
+    for (const finish of launcher.pending.splice(0)) finish();
+    await Promise.all(all);
+    expect(admission.quiet).toBe(true);
+  });
+
+  it("lets unused pool sandboxes give way", async () => {
+    const launcher = host(0);
+    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    admission.onFull(async () => {
+      launcher.room += 1;
+      return true;
+    });
+    const made = admission.create(SESSION, never);
+    await settled();
+    launcher.pending.shift()?.();
+    expect((await made).kind).toBe("session");
+  });
+
+  it("refuses at once when nothing is about to end", async () => {
+    const admission = new Admission({ launcher: host(0), concurrency: 2, waitMs: 60_000 });
+    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
+    await expect(admission.createSpare(SESSION, never)).rejects.toThrow(HostFull);
+  });
+
+  it("waits for a passing call to end, and then takes its place", async () => {
+    const launcher = host(0);
+    const admission = new Admission({ launcher, concurrency: 2, waitMs: 60_000 });
+    admission.enter();
+    const made = admission.create(SESSION, never);
+    await settled();
+    launcher.room = 1;
+    admission.leave();
+    await settled();
+    launcher.pending.shift()?.();
+    expect((await made).kind).toBe("session");
+  });
+
+  it("stops waiting in time, and when the caller hangs up", async () => {
+    const admission = new Admission({ launcher: host(0), concurrency: 2, waitMs: 20 });
+    admission.enter();
+    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
+    const hangUp = new AbortController();
+    const made = admission.create(SESSION, hangUp.signal);
+    hangUp.abort(new Error("gone"));
+    await expect(made).rejects.toThrow("gone");
+  });
+});

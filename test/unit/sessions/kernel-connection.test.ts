@@ -1,0 +1,438 @@
+import { PassThrough, Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { GatewayMessage } from "../../../gateway/protocol/messages.ts";
+import { KernelConnection, type RunRequest } from "../../../gateway/sessions/kernel-connection.ts";
+import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
+import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
+
+let launcher: LauncherStandIn;
+let client: LauncherClient;
+let sandbox: SandboxStandIn;
+
+beforeEach(async () => {
+  launcher = new LauncherStandIn();
+  await launcher.start();
+  client = new LauncherClient(launcher.socketPath);
+  sandbox = launcher.add({ kind: "fresh", profile: "default" });
+});
+
+afterEach(async () => {
+  client.close();
+  await launcher.dispose();
+});
+
+async function open(): Promise<KernelConnection> {
+  const { socket, head } = await client.attach(sandbox.id);
+  return KernelConnection.open(sandbox.id, socket, head);
+}
+
+const request = (more: Partial<RunRequest> = {}): RunRequest => ({
+  language: "py",
+  code: "code",
+  args: [],
+  timeoutMs: 1000,
+  stdoutLimit: 65536,
+  stderrLimit: 65536,
+  inputs: [],
+  collect: null,
+  signal: new AbortController().signal,
+  ...more,
+});
+
+const RULES = {
+  max_files: 10,
+  max_file_bytes: 10_000_000,
+  max_total_bytes: 10_000_000,
+  max_depth: 10,
+  max_path_bytes: 256,
+};
+
+const ofType = <T extends GatewayMessage["msg_type"]>(type: T) =>
+  sandbox.received.filter(
+    (message): message is Extract<GatewayMessage, { msg_type: T }> => message.msg_type === type,
+  );
+
+describe("a call", () => {
+  it("gathers both streams up to the reply", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
+      box.print(message.msg_id, "out");
+      box.print(message.msg_id, "err", "stderr");
+      box.reply(message.msg_id);
+    };
+    const connection = await open();
+    expect(connection.languages.map(({ id }) => id)).toEqual(["py", "bash"]);
+    const result = await connection.run(request());
+    expect(result).toMatchObject({ kind: "replied", stdout: "out", stderr: "err" });
+    expect(connection.usable).toBe(true);
+    connection.release();
+  });
+
+  it("sends code beyond one frame in pieces", async () => {
+    const received: Buffer[] = [];
+    const code = "x".repeat(2_500_000);
+    launcher.script = (message, body, box) => {
+      received.push(body);
+      const [asked] = ofType("execute_request");
+      if (asked === undefined) throw new Error(message.msg_type);
+      if (Buffer.concat(received).length === asked.content.code_bytes) box.reply(asked.msg_id);
+    };
+    const connection = await open();
+    expect((await connection.run(request({ code }))).kind).toBe("replied");
+    expect(Buffer.concat(received).toString()).toBe(code);
+    connection.release();
+  });
+
+  it("refuses a header that grows too long without touching the sandbox", async () => {
+    const connection = await open();
+    const result = await connection.run(request({ args: ["x".repeat(70_000)] }));
+    expect(result.kind).toBe("input_failed");
+    expect(connection.usable).toBe(true);
+    connection.release();
+  });
+});
+
+describe("inputs", () => {
+  it("writes files before the code and reports the one that failed", async () => {
+    const written = new Map<string, string>();
+    const bytes = new Map<string, Buffer[]>();
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "file_write_request") bytes.set(message.msg_id, []);
+      if (message.msg_type !== "chunk") return;
+      bytes.get(message.parent_id)?.push(body);
+      if (message.content?.last !== true) return;
+      const asked = ofType("file_write_request").find(({ msg_id }) => msg_id === message.parent_id);
+      const path = asked?.content.path ?? "";
+      written.set(path, Buffer.concat(bytes.get(message.parent_id) ?? []).toString());
+      box.send({
+        msg_type: "file_write_reply",
+        parent_id: message.parent_id,
+        content: path === "bad" ? { status: "error", message: "No space left" } : { status: "ok" },
+      });
+    };
+    const input = (path: string, content: string) => ({
+      path,
+      size: content.length,
+      readOnly: false,
+      open: () => Readable.from(content.length === 0 ? [] : [Buffer.from(content)]),
+    });
+    const connection = await open();
+    const result = await connection.run(
+      request({ inputs: [input("a/b", "content"), input("empty", ""), input("bad", "x")] }),
+    );
+    expect(result).toEqual({ kind: "input_failed", path: "bad", message: "No space left" });
+    expect(Object.fromEntries(written)).toEqual({ "a/b": "content", empty: "", bad: "x" });
+    expect(ofType("execute_request")).toEqual([]);
+    expect(connection.usable).toBe(true);
+    connection.release();
+  });
+
+  it("tells the sandbox when the source breaks off, and goes on with the next call", async () => {
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "execute_request") ECHO(message, body, box);
+      if (message.msg_type === "chunk" && message.content?.aborted === true) {
+        box.send({
+          msg_type: "file_write_reply",
+          parent_id: message.parent_id,
+          content: { status: "error", message: "aborted" },
+        });
+      }
+    };
+    const broken = () => {
+      const source = new PassThrough();
+      source.write("some");
+      setImmediate(() => source.destroy(new Error("disk gone")));
+      return source;
+    };
+    const connection = await open();
+    const inputs = [{ path: "a", size: 10, readOnly: false, open: broken }];
+    const failed = await connection.run(request({ inputs }));
+    expect(failed).toMatchObject({ kind: "input_failed", path: "a" });
+    expect((await connection.run(request())).kind).toBe("replied");
+    connection.release();
+  });
+
+  it("gives up at once when the caller hangs up while a source stalls", async () => {
+    const hangUp = new AbortController();
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "file_write_request") hangUp.abort();
+      if (message.msg_type === "chunk" && message.content?.aborted === true) {
+        box.send({
+          msg_type: "file_write_reply",
+          parent_id: message.parent_id,
+          content: { status: "error", message: "aborted" },
+        });
+      }
+    };
+    const connection = await open();
+    const inputs = [{ path: "a", size: 10, readOnly: false, open: () => new PassThrough() }];
+    expect(await connection.run(request({ inputs, signal: hangUp.signal }))).toEqual({ kind: "cancelled" });
+    expect(connection.usable).toBe(true);
+    connection.release();
+  });
+});
+
+describe("outputs", () => {
+  const sendFile = (box: SandboxStandIn, parent: string, path: string, content: Buffer) => {
+    const id = `file-${path}`;
+    box.send({
+      msg_type: "file_output",
+      msg_id: id,
+      parent_id: parent,
+      content: { path, size: content.length, change: "created" },
+    });
+    for (let at = 0; at < content.length; at += 100_000) {
+      box.send({ msg_type: "chunk", parent_id: id }, content.subarray(at, at + 100_000));
+    }
+    box.send({ msg_type: "chunk", parent_id: id, content: { last: true } });
+  };
+
+  it("streams files one after another, at the pace of the sink", async () => {
+    const content = Buffer.alloc(5_000_000, "x");
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
+      sendFile(box, message.msg_id, "a", content);
+      sendFile(box, message.msg_id, "empty", Buffer.alloc(0));
+      sendFile(box, message.msg_id, "b", Buffer.from("second"));
+      box.reply(message.msg_id);
+    };
+    const taken: string[] = [];
+    let open_ = 0;
+    const sink = {
+      accept: async (file: { path: string }, body: Readable) => {
+        open_ += 1;
+        expect(open_).toBe(1);
+        const read = await text(body);
+        taken.push(`${file.path}:${read.length}`);
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        open_ -= 1;
+      },
+    };
+    const connection = await open();
+    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    expect(result).toMatchObject({ kind: "replied", undelivered: [] });
+    expect(taken).toEqual(["a:5000000", "empty:0", "b:6"]);
+    connection.release();
+  });
+
+  it("marks what the sink refused or what broke off, and reads on", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
+      sendFile(box, message.msg_id, "refused", Buffer.alloc(3_000_000));
+      box.send({
+        msg_type: "file_output",
+        msg_id: "f2",
+        parent_id: message.msg_id,
+        content: { path: "shrunk", size: 10, change: "modified" },
+      });
+      box.send({ msg_type: "chunk", parent_id: "f2", content: { aborted: true } });
+      box.reply(message.msg_id);
+    };
+    const sink = {
+      accept: async (file: { path: string }, body: Readable) => {
+        if (file.path === "refused") throw new Error("disk full");
+        await text(body);
+      },
+    };
+    const connection = await open();
+    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    expect(result).toMatchObject({
+      kind: "replied",
+      undelivered: [
+        { path: "refused", message: "disk full" },
+        { path: "shrunk", message: "the file changed while it was read" },
+      ],
+    });
+    connection.release();
+  });
+});
+
+describe("tools", () => {
+  it("answers the program's calls while it waits", async () => {
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "execute_request") {
+        const calls = Buffer.from(JSON.stringify([{ id: "call_001", name: "f", input: { a: 1 } }]));
+        box.send(
+          {
+            msg_type: "tool_call_request",
+            msg_id: "t1",
+            parent_id: message.msg_id,
+            content: { calls_bytes: calls.length },
+          },
+          calls.subarray(0, 5),
+        );
+        box.send({ msg_type: "chunk", parent_id: "t1" }, calls.subarray(5));
+      }
+      if (message.msg_type === "tool_reply") {
+        const call = ofType("execute_request")[0];
+        if (call === undefined) throw new Error("no call");
+        expect(message.parent_id).toBe("t1");
+        box.print(call.msg_id, body.toString());
+        box.reply(call.msg_id);
+      }
+    };
+    const connection = await open();
+    const result = await connection.run(
+      request({
+        tools: [{ name: "f" }],
+        onToolCalls: async (calls) => calls.map(({ id }) => ({ call_id: id, result: 2, is_error: false })),
+      }),
+    );
+    expect(result).toMatchObject({ stdout: '[{"call_id":"call_001","result":2,"is_error":false}]' });
+    connection.release();
+  });
+});
+
+describe("a hostile sandbox", () => {
+  const call = () => ofType("execute_request")[0]?.msg_id ?? "";
+  const header = (value: unknown) => {
+    const json = Buffer.from(JSON.stringify(value));
+    const prefix = Buffer.alloc(8);
+    prefix.writeUInt32BE(json.length, 0);
+    return Buffer.concat([prefix, json]);
+  };
+
+  it.each<[string, () => Buffer]>([
+    ["a length that lies", () => Buffer.from("7fffffff00000000", "hex")],
+    ["a body beyond the limit", () => Buffer.from("0000000200ffffff", "hex")],
+    ["no JSON", () => Buffer.concat([Buffer.from("0000000300000000", "hex"), Buffer.from("abc")])],
+    ["an unknown message", () => header({ msg_type: "exec_host", parent_id: call() })],
+    [
+      "another call's output",
+      () => header({ msg_type: "stream", parent_id: "other", content: { name: "stdout" } }),
+    ],
+    ["another call's reply", () => header({ msg_type: "execute_reply", parent_id: "other", content: {} })],
+    ["a chunk of nothing", () => header({ msg_type: "chunk", parent_id: "nothing" })],
+    [
+      "a file that nobody asked for",
+      () =>
+        header({
+          msg_type: "file_output",
+          msg_id: "f",
+          parent_id: call(),
+          content: { path: "a", size: 1, change: "created" },
+        }),
+    ],
+    [
+      "tools that nobody offered",
+      () =>
+        header({
+          msg_type: "tool_call_request",
+          msg_id: "t",
+          parent_id: call(),
+          content: { calls_bytes: 1 },
+        }),
+    ],
+    [
+      "a second hello",
+      () =>
+        header({
+          msg_type: "hello_reply",
+          parent_id: "x",
+          content: { nonce: "", protocol_version: 1, languages: [], executing: null, execution_count: 0 },
+        }),
+    ],
+    ["an answer to no interrupt", () => header({ msg_type: "interrupt_reply", parent_id: "x" })],
+  ])("ends with %s", async (_what, lie) => {
+    launcher.script = (_message, _body, box) => box.sendRaw(lie());
+    const connection = await open();
+    const result = await connection.run(request());
+    expect(result).toMatchObject({ kind: "lost", why: "violation" });
+    expect(await connection.ended).toMatchObject({ why: "violation" });
+    expect(connection.usable).toBe(false);
+  });
+
+  it("ends with output far beyond its limit, and keeps none of it", async () => {
+    const block = Buffer.alloc(1024 * 1024, "x");
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") return;
+      for (let i = 0; i < 12; i++) {
+        box.send({ msg_type: "stream", parent_id: message.msg_id, content: { name: "stdout" } }, block);
+      }
+    };
+    const connection = await open();
+    const result = await connection.run(request({ stdoutLimit: 10 }));
+    expect(result).toMatchObject({ kind: "lost", why: "violation", stdout: "xxxxxxxxxx" });
+  });
+
+  it("ends when a message comes while nothing runs", async () => {
+    const connection = await open();
+    sandbox.print("x", "unasked");
+    expect(await connection.ended).toMatchObject({ why: "violation" });
+  });
+
+  it("ends with a file longer than announced", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") return;
+      box.send({
+        msg_type: "file_output",
+        msg_id: "f",
+        parent_id: message.msg_id,
+        content: { path: "a", size: 1, change: "created" },
+      });
+      box.send({ msg_type: "chunk", parent_id: "f" }, Buffer.from("too long"));
+    };
+    const connection = await open();
+    const sink = {
+      accept: async (_file: unknown, body: Readable) => void (await text(body).catch(() => "")),
+    };
+    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    expect(result).toMatchObject({ kind: "lost", why: "violation", detail: "a file longer than announced" });
+  });
+});
+
+describe("ends", () => {
+  it("says that the stream closed, with the output so far", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "execute_request") return;
+      box.print(message.msg_id, "so far");
+      setImmediate(() => box.die({ reason: "exited", exit_code: 0 }));
+    };
+    const connection = await open();
+    expect(await connection.run(request())).toMatchObject({ kind: "lost", why: "closed", stdout: "so far" });
+  });
+
+  it("interrupts when the caller hangs up, and the next call gets the kernel", async () => {
+    const hangUp = new AbortController();
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "execute_request") hangUp.abort();
+      if (message.msg_type !== "interrupt_request") return;
+      box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+      box.reply(message.parent_id, { status: "error", exit_code: 130, reason: "interrupted" });
+    };
+    const connection = await open();
+    const result = await connection.run(request({ signal: hangUp.signal }));
+    expect(result).toMatchObject({ kind: "replied", reply: { reason: "interrupted" } });
+    launcher.script = ECHO;
+    expect((await connection.run(request())).kind).toBe("replied");
+    connection.release();
+  });
+
+  it("interrupts a call that nobody waits for any more before it says hello back", async () => {
+    sandbox.executing = "orphan";
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "execute_request") {
+        ECHO(message, body, box);
+        return;
+      }
+      if (message.msg_type !== "interrupt_request") throw new Error(message.msg_type);
+      expect(message.parent_id).toBe("orphan");
+      box.print("orphan", "leftover");
+      box.reply("orphan", { status: "error", reason: "interrupted" });
+      box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+    };
+    const connection = await open();
+    expect(await connection.run(request({ code: "next" }))).toMatchObject({
+      kind: "replied",
+      stdout: "next",
+    });
+    connection.release();
+  });
+
+  it("rejects a sandbox that greets with a lie", async () => {
+    launcher.greets = false;
+    launcher.script = (_message, _body, box) => box.sendRaw(Buffer.from("ffffffffffffffff", "hex"));
+    await expect(open()).rejects.toThrow("header length");
+  });
+});
