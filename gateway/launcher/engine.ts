@@ -75,7 +75,9 @@ export class EngineRefusedError extends Error {
   }
 }
 
+/** For calls that make or remove something, and for calls that only ask. */
 const CALL_DEADLINE_MS = 20_000;
+const ASK_DEADLINE_MS = 5_000;
 const MAX_EVENT_LINE = 256 * 1024;
 const AWAY_CODES = new Set(["ECONNREFUSED", "ENOENT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EACCES"]);
 
@@ -121,7 +123,7 @@ export class DockerEngine implements Engine {
   }
 
   async version(): Promise<EngineVersion> {
-    const info = Info.parse(await this.#call("info", this.#docker.info()));
+    const info = Info.parse(await this.#call("info", this.#docker.info(), ASK_DEADLINE_MS));
     return { version: info.ServerVersion, runtimes: info.Runtimes ?? {} };
   }
 
@@ -196,7 +198,7 @@ export class DockerEngine implements Engine {
 
   async listContainers(label: string): Promise<EngineContainer[]> {
     const listed = this.#docker.listContainers({ all: true, filters: { label: [label] } });
-    return Containers.parse(await this.#call("list containers", listed)).map((c) => ({
+    return Containers.parse(await this.#call("list containers", listed, ASK_DEADLINE_MS)).map((c) => ({
       id: c.Id,
       labels: c.Labels ?? {},
       state: c.State,
@@ -221,7 +223,9 @@ export class DockerEngine implements Engine {
 
   async listVolumes(label: string): Promise<EngineVolume[]> {
     const listed = this.#docker.listVolumes({ filters: { label: [label] } });
-    return (Volumes.parse(await this.#call("list volumes", listed)).Volumes ?? []).map(volumeOf);
+    return (Volumes.parse(await this.#call("list volumes", listed, ASK_DEADLINE_MS)).Volumes ?? []).map(
+      volumeOf,
+    );
   }
 
   async removeVolume(name: string): Promise<void> {
@@ -231,7 +235,7 @@ export class DockerEngine implements Engine {
   async events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const filters = { type: ["container"], event: ["oom", "die", "destroy"], label: [label] };
     const stream = this.#docker.getEvents({ filters: JSON.stringify(filters), abortSignal: signal });
-    const readable = await this.#call("follow events", stream);
+    const readable = await this.#call("follow events", stream, ASK_DEADLINE_MS);
     return parseEvents(readable);
   }
 
@@ -244,12 +248,12 @@ export class DockerEngine implements Engine {
     }
   }
 
-  async #call<T>(what: string, work: Promise<T>): Promise<T> {
+  async #call<T>(what: string, work: Promise<T>, withinMs: number = CALL_DEADLINE_MS): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<never>((_, reject) => {
       timer = setTimeout(
-        () => reject(new EngineAwayError(`${what}: no answer in ${CALL_DEADLINE_MS} ms`)),
-        CALL_DEADLINE_MS,
+        () => reject(new EngineAwayError(`${what}: the Docker engine gave no answer in ${withinMs} ms`)),
+        withinMs,
       );
     });
     try {

@@ -82,6 +82,8 @@ export class Launcher {
   #reconciling: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #watching: Promise<void> | null = null;
+  /** Ends the present connection to the engine, so that the next one is tried. */
+  #connection = new AbortController();
 
   constructor(options: LauncherOptions) {
     this.#options = options;
@@ -528,7 +530,8 @@ export class Launcher {
     let backoff = FIRST_BACKOFF_MS;
     while (!signal.aborted) {
       try {
-        const events = await engine.events(label, signal);
+        this.#connection = new AbortController();
+        const events = await engine.events(label, AbortSignal.any([signal, this.#connection.signal]));
         const { version } = await engine.version();
         this.#engine = { state: "ok", version };
         this.#log.info({ version }, "engine is there");
@@ -622,7 +625,11 @@ export class Launcher {
   async #reconcileQuietly(): Promise<void> {
     if (this.#engine.state !== "ok" || this.#stopping.signal.aborted) return;
     this.#reconciling ??= this.#reconcile()
-      .catch((error: unknown) => this.#log.warn({ reason: messageOf(error) }, "reconciliation broke off"))
+      .catch((error: unknown) => {
+        this.#log.warn({ reason: messageOf(error) }, "reconciliation broke off");
+        // An engine that hangs keeps its connections: it is as good as away.
+        if (error instanceof EngineAwayError) this.#connection.abort(error);
+      })
       .finally(() => {
         this.#reconciling = null;
       });
@@ -754,6 +761,7 @@ export class Launcher {
     }
     sandbox.relay?.close();
     sandbox.relay = null;
+    sandbox.markStarted();
     await this.#end(sandbox, "engine_lost", "its supervisor gave no answer when its stream was taken over");
   }
 

@@ -1,11 +1,13 @@
 /** A launcher process of the test's own, and a client of its socket. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
+import Docker from "dockerode";
 import { encodeFrame, FrameDecoder } from "../../../gateway/protocol/frames.ts";
 import {
   LauncherHealth,
@@ -16,6 +18,18 @@ import {
 import { parseSandboxMessage, type SandboxMessage } from "../../../gateway/protocol/messages.ts";
 
 const MAIN = fileURLToPath(new URL("../../../gateway/launcher/main.ts", import.meta.url));
+
+/** What the launcher keeps on purpose, and a test does not: session volumes. */
+async function removeVolumes(dataDir: string): Promise<void> {
+  const docker = new Docker();
+  const instance = readFileSync(join(dataDir, "instance"), "utf8").trim();
+  const label = [`kernelyard.instance=${instance}`];
+  for (const container of await docker.listContainers({ all: true, filters: { label } })) {
+    await docker.getContainer(container.Id).remove({ force: true });
+  }
+  const { Volumes } = await docker.listVolumes({ filters: { label } });
+  for (const volume of Volumes) await docker.getVolume(volume.Name).remove();
+}
 
 export interface Answer {
   readonly status: number;
@@ -50,6 +64,9 @@ export class LauncherProcess implements AsyncDisposable {
     const child = spawn(process.execPath, [MAIN], {
       env: {
         PATH: process.env.PATH ?? "",
+        ...(process.env.KERNELYARD_IMAGE === undefined
+          ? {}
+          : { KERNELYARD_IMAGE: process.env.KERNELYARD_IMAGE }),
         KERNELYARD_DATA_DIR: this.dataDir,
         KERNELYARD_LAUNCHER_SOCKET: this.socket,
         ...this.#env,
@@ -79,8 +96,19 @@ export class LauncherProcess implements AsyncDisposable {
     return ended;
   }
 
+  /** Resolves when the log says so, now or later. */
+  async logged(text: string, from = 0): Promise<void> {
+    while (!this.#log.includes(text, from)) {
+      const child = this.#child;
+      if (child?.stderr == null || child.exitCode !== null)
+        throw new Error(`never logged: ${text}\n${this.#log}`);
+      await once(child.stderr, "data");
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end("SIGTERM");
+    await removeVolumes(this.dataDir);
     rmSync(this.dataDir, { recursive: true, force: true });
   }
 

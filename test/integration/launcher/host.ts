@@ -1,0 +1,47 @@
+/** What the host says, asked apart from the launcher. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import Docker from "dockerode";
+
+export const docker = new Docker();
+
+/** Backing files of loop devices under `directory`. */
+export function loopsUnder(directory: string): string[] {
+  return readdirSync("/sys/block")
+    .filter((name) => name.startsWith("loop"))
+    .flatMap((name) => {
+      try {
+        return [readFileSync(join("/sys/block", name, "loop/backing_file"), "utf8").trim()];
+      } catch {
+        return [];
+      }
+    })
+    .filter((file) => file.startsWith(directory));
+}
+
+export function instanceOf(dataDir: string): string {
+  return readFileSync(join(dataDir, "instance"), "utf8").trim();
+}
+
+export async function containersOf(dataDir: string): Promise<string[]> {
+  const label = [`kernelyard.instance=${instanceOf(dataDir)}`];
+  return (await docker.listContainers({ all: true, filters: { label } })).map((container) => container.Id);
+}
+
+/** The CPU quota of a container's cgroup in microseconds per 100 ms; null is none. */
+export async function cpuQuota(containerId: string): Promise<number | null> {
+  const { State } = await docker.getContainer(containerId).inspect();
+  const lines = readFileSync(`/proc/${State.Pid}/cgroup`, "utf8").split("\n");
+  for (const line of lines) {
+    const [, controllers = "", path = ""] = line.split(":");
+    if (controllers.split(",").includes("cpu")) {
+      const quota = Number(readFileSync(join("/sys/fs/cgroup/cpu", path, "cpu.cfs_quota_us"), "utf8"));
+      return quota < 0 ? null : quota;
+    }
+    if (controllers === "" && path !== "" && !lines.some((other) => other.includes(":cpu"))) {
+      const [quota] = readFileSync(join("/sys/fs/cgroup", path, "cpu.max"), "utf8").split(" ");
+      return quota === "max" ? null : Number(quota);
+    }
+  }
+  throw new Error(`no cpu cgroup in ${lines.join(" ")}`);
+}
