@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal
 import ast
 import asyncio
 import contextlib
@@ -70,7 +71,7 @@ class CellRunner:
         self._display_pub.figures = self._figures
         self._count = 0
         self._running = False
-        self._pid = 0
+        self._is_child = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stdout = sys.stdout
         self._stderr = sys.stderr
@@ -105,8 +106,9 @@ class CellRunner:
 
     def serve(self, control: Control, out_fd: int, err_fd: int) -> None:
         """Runs one cell after another until the supervisor goes away."""
-        self._pid = os.getpid()
+        os.register_at_fork(after_in_child=self._after_fork)
         signal.signal(signal.SIGINT, self._on_interrupt)
+        self._restore(out_fd, err_fd)
         control.send({"ready": True})
         with contextlib.suppress(ControlClosed, OSError):
             while True:
@@ -114,16 +116,21 @@ class CellRunner:
                 outcome = self._call(request, body)
                 control.send({"run": request["run"], "count": self._count, **outcome})
                 # After the answer, so that nobody waits for it.
-                self._restore_descriptors(out_fd, err_fd)
+                self._restore(out_fd, err_fd)
         os._exit(0)
+
+    def _after_fork(self) -> None:
+        self._is_child = True
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         # One that comes a moment too late must not end the kernel.
         if self._running:
             raise KeyboardInterrupt
 
-    def _restore_descriptors(self, out_fd: int, err_fd: int) -> None:
-        """Code may close or redirect 0, 1 and 2; the next call finds them as they were."""
+    def _restore(self, out_fd: int, err_fd: int) -> None:
+        """Code may change the directory, close or redirect 1 and 2; the next call finds them as they were."""
+        with contextlib.suppress(OSError):
+            os.chdir(self._data)
         for fd, original in ((1, out_fd), (2, err_fd)):
             try:
                 found, wanted = os.fstat(fd), os.fstat(original)
@@ -140,14 +147,11 @@ class CellRunner:
             sys.stdout = self._stdout
         if sys.stderr is not self._stderr or self._stderr.closed:
             sys.stderr = self._stderr
-        if signal.getsignal(signal.SIGINT) != self._on_interrupt:
+        # `signal.getsignal` builds an enumeration member each time; this is the function below it.
+        if _signal.getsignal(signal.SIGINT) != self._on_interrupt:
             signal.signal(signal.SIGINT, self._on_interrupt)
         sys.displayhook = self._shell.displayhook
         sys.argv[:] = [_SCRIPT_NAME, *request["args"]]
-        try:
-            os.chdir(self._data)
-        except OSError as error:
-            print(f"[sandbox] {self._data} cannot be entered: {error}", file=sys.stderr)
 
     def _call(self, request: dict[str, Any], body: bytes) -> dict[str, Any]:
         self._prepare(request)
@@ -158,7 +162,7 @@ class CellRunner:
             self._running = True
             try:
                 outcome = self._execute(code)
-                if self._figures.any_open and os.getpid() == self._pid:
+                if self._figures.any_open and not self._is_child:
                     self._figures.save_open()
             finally:
                 self._running = False
@@ -169,7 +173,7 @@ class CellRunner:
             if self._shell.user_ns.get(name) is stub:
                 del self._shell.user_ns[name]
         self._flush()
-        if os.getpid() != self._pid:
+        if self._is_child:
             # A child that the code forked came to the end of the cell: it must not answer in our name.
             os._exit(int(outcome["exit_code"]))
         return outcome

@@ -30,7 +30,7 @@ _DEATH_SECONDS = 2.0
 #: A kernel that is not there by then will not come: the call is answered without it.
 _KERNEL_SECONDS = 90.0
 _FAILURES = 4
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS = 0.05
 #: Calls shorter than this have no time to leave much behind; the sweep comes when nobody waits.
 _SHORT_CALL_SECONDS = 0.02
 _IDLE_SWEEP_SECONDS = 0.25
@@ -88,7 +88,8 @@ class Calls:
         languages: dict[str, Language],
         data: str,
         environment: dict[str, str],
-        memory: int,
+        program_memory: int,
+        sandbox_memory: int,
     ) -> None:
         self._loop = loop
         self._channel = channel
@@ -96,8 +97,9 @@ class Calls:
         self._languages = languages
         self._data = data
         self._environment = environment
-        self._memory = memory
-        self._meter: Meter | None = choose_meter(memory) if memory > 0 else None
+        self._program_memory = program_memory
+        self._sandbox_memory = sandbox_memory
+        self._meter: Meter | None = choose_meter(sandbox_memory) if sandbox_memory > 0 else None
         self._collector = Collector(data, channel, files)
         self._call: Call | None = None
         self._sequence = 0
@@ -193,9 +195,6 @@ class Calls:
                 )
 
     def _run_cell(self, call: Call, kernel: Kernel) -> None:
-        # What a background thread printed since the last call belongs to nobody.
-        for fd in (kernel.stdout, kernel.stderr):
-            _drain(fd)
         self._sequence += 1
         call.sequence = self._sequence
         request: dict[str, Any] = {"run": call.sequence, "args": call.args, "code_bytes": call.code_bytes}
@@ -222,7 +221,7 @@ class Calls:
                 call.args,
                 self._data,
                 environment,
-                self._memory,
+                self._program_memory,
                 lambda name: self._on_program_output(call, name),
             )
         except (OSError, ValueError) as error:
@@ -270,7 +269,7 @@ class Calls:
             used = self._meter.used(pids)
         except (OSError, ValueError):
             used = 0
-        if used > self._memory:
+        if used > self._sandbox_memory:
             call.reason = call.reason or "out_of_memory"
             self._kill(call)
             return
@@ -536,6 +535,9 @@ def _pending(fd: int) -> list[bytes]:
         if not data:
             break
         pieces.append(data)
+        if len(data) < _READ_BYTES:
+            # Less than asked for: the pipe is empty now.
+            break
     return pieces
 
 

@@ -80,7 +80,11 @@ class Loop:
             next_at = self.quiet_until if next_at is None else min(next_at, self.quiet_until)
         # Rounded up: a wait cut short would turn once more for nothing.
         wait = None if next_at is None else max(0, int((next_at - now) * 1000) + 1) if next_at > now else 0
-        for fd, events in poller.poll(wait):
+        ready = poller.poll(wait)
+        if len(ready) > 1 and self._slow:
+            # Output first: what was printed before a request came must not be taken for the request's own.
+            ready.sort(key=lambda item: item[0] not in self._slow)
+        for fd, events in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)

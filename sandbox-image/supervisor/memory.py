@@ -85,7 +85,7 @@ def choose_meter(limit: int) -> Meter:
     """The accounting that stands closest to the limit itself."""
     if os.getpid() == 1:
         total = _meminfo().get("MemTotal", 0)
-        if 0 < total <= limit * 1.25:
+        if 0 < total <= limit * 1.5:
             return SystemMeter()
         for usage, statistics in (
             ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),

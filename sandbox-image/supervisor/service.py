@@ -26,8 +26,14 @@ _READ_BYTES = 64 * 1024
 #: Above this many unsent bytes nothing more is read: a peer that only asks and never reads gets no memory of ours.
 _STOP_READING_ABOVE = 8 * 1024 * 1024
 _MIB = 1024 * 1024
-#: Kept out of the reach of user code, for this process, the template and what the runtime itself needs.
-_HEADROOM = 80 * _MIB
+#: Of the sandbox's memory, what one kernel may not take: this process, the template, the runtime itself. Measured
+#: under gVisor with the default libraries: 90 MiB of the control group are in use beyond what a kernel maps.
+_KERNEL_HEADROOM = 128 * _MIB
+#: All processes together are ended here. The runtime's own share, and what can be allocated between two looks.
+_SANDBOX_HEADROOM = 72 * _MIB
+#: A first hello is answered when a kernel is ready, so that imports are done while the CPU is lifted; at the latest then.
+_FIRST_HELLO_WITHIN_S = 20.0
+_MOST_WAITING_HELLOS = 16
 _OPEN_FILES = 4096
 _PROCESSES = 320
 _FILE_BYTES = 8 << 30
@@ -106,7 +112,8 @@ class Service:
         self._decoder = Decoder()
         self._channel = Channel(1, self._loop)
         environment = user_environment(options.data)
-        kernel_memory = max(options.memory - _HEADROOM, options.memory // 2)
+        kernel_memory = max(options.memory - _KERNEL_HEADROOM, options.memory // 2)
+        sandbox_memory = max(options.memory - _SANDBOX_HEADROOM, options.memory * 3 // 4)
         package = Path(__file__).resolve().parent.parent / "kernel"
         preload = str(options.directory / "preload.txt")
         self._kernels = Kernels(self._loop, [str(package), options.data, preload, str(kernel_memory)], environment)
@@ -119,14 +126,21 @@ class Service:
             languages,
             options.data,
             environment,
-            kernel_memory,
+            kernel_memory if options.memory else 0,
+            sandbox_memory if options.memory else 0,
         )
+
+        #: Hellos that wait for the first kernel; `None` once there has been one.
+        self._waiting_hellos: list[Header] | None = []
+        self._calls_ready = self._kernels.on_ready
+        self._kernels.on_ready = self._on_kernel_ready
 
     def run(self) -> None:
         self._watch_children()
         os.set_blocking(0, False)
         self._loop.watch(0, self._on_input)
         self._kernels.start()
+        self._loop.after(_FIRST_HELLO_WITHIN_S, self._answer_waiting_hellos)
         self._files.remember_present()
         self._loop.run()
 
@@ -213,7 +227,20 @@ class Service:
         if not self._files.chunk(parent, body, last=last, aborted=aborted):
             self._calls.chunk(parent, body, aborted=aborted)
 
+    def _on_kernel_ready(self) -> None:
+        self._calls_ready()
+        self._answer_waiting_hellos()
+
+    def _answer_waiting_hellos(self) -> None:
+        waiting, self._waiting_hellos = self._waiting_hellos, None
+        for header in waiting or []:
+            self._hello(header)
+        self._channel.flush()
+
     def _hello(self, header: Header) -> None:
+        if self._waiting_hellos is not None and len(self._waiting_hellos) < _MOST_WAITING_HELLOS:
+            self._waiting_hellos.append(header)
+            return
         kernel = self._kernels.current
         self._channel.send(
             {
