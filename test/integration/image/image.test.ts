@@ -85,11 +85,14 @@ describe("the sandbox image", () => {
   });
 
   it("gives up on pip within 5 seconds", async () => {
-    const started = performance.now();
-    const result = await shell("pip install requests");
-    expect(result.code).not.toBe(0);
+    // Measured inside: starting the container is not pip's time.
+    const result = await shell(
+      "begin=$(date +%s%N); pip install requests; echo $? $(( ($(date +%s%N) - begin) / 1000000 ))",
+    );
+    const [code, milliseconds] = result.stdout.trim().split(" ").map(Number);
     expect(result.stderr).toContain("No matching distribution found for requests");
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(code).toBe(1);
+    expect(milliseconds).toBeLessThan(5000);
   });
 
   it("does not search fonts again in a sandbox", async () => {
