@@ -27,6 +27,7 @@ import {
   type StagedFile,
   type SweepResult,
 } from "./store.ts";
+import { countTransfer } from "./transfer-memory.ts";
 
 /** Bytes gathered before a write, and read at a time. */
 const BLOCK_BYTES = 256 * 1024;
@@ -358,7 +359,9 @@ async function writeAll(
     hash.update(chunk);
     gathered.push(chunk);
     gatheredBytes += chunk.length;
-    if (gatheredBytes >= BLOCK_BYTES) await flush();
+    if (gatheredBytes < BLOCK_BYTES) continue;
+    countTransfer(gatheredBytes);
+    await flush();
   }
   await flush();
   return { size, etag: hash.digest("hex") };

@@ -1,9 +1,20 @@
 /** Between Node's streams and the web's, with back-pressure counted in chunks that were asked for. */
+import { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import type { Context } from "hono";
+import { countTransfer } from "./transfer-memory.ts";
 
-/** A request's body as Node's stream; empty when there is none. */
-export function fromWebBody(body: ReadableStream<Uint8Array> | null): Readable {
-  return body ? Readable.fromWeb(body, { highWaterMark: 256 * 1024 }) : Readable.from([]);
+/**
+ * A request's body as Node's stream; empty when there is none. Served by Node, that is the connection's own stream:
+ * the detour over a web stream copies every byte.
+ */
+export function requestBody(c: Context): Readable {
+  const bindings: unknown = c.env;
+  if (typeof bindings === "object" && bindings !== null && "incoming" in bindings) {
+    if (bindings.incoming instanceof IncomingMessage) return bindings.incoming;
+  }
+  const { body } = c.req.raw;
+  return body ? Readable.fromWeb(body) : Readable.from([]);
 }
 
 /** Reads a chunk only when one is asked for; destroys the source when the client goes away. */
@@ -14,7 +25,10 @@ export function toWebStream(source: Readable): ReadableStream<Uint8Array<ArrayBu
       async pull(controller) {
         const next = await chunks.next();
         if (next.done) controller.close();
-        else controller.enqueue(next.value);
+        else {
+          countTransfer(next.value.length);
+          controller.enqueue(next.value);
+        }
       },
       cancel() {
         source.destroy();

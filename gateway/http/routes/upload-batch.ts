@@ -8,7 +8,7 @@ import {
   SECURITY,
 } from "../../files/http.ts";
 import { storeUpload } from "../../files/upload.ts";
-import { fromWebBody } from "../../files/web-stream.ts";
+import { requestBody } from "../../files/web-stream.ts";
 import type { AppContext, Route } from "../context.ts";
 import { UploadFields } from "./upload.ts";
 
@@ -82,7 +82,7 @@ export function uploadBatchRoute(deps: FileRouteDeps): Route {
           deps.files,
           {
             principal: c.get("principal"),
-            body: fromWebBody(c.req.raw.body),
+            body: requestBody(c),
             contentType: c.req.header("content-type") ?? "",
             limits: { maxFiles: filesMax, maxFileBytes: fileMaxBytes },
           },

@@ -8,7 +8,7 @@ import {
   SECURITY,
 } from "../../files/http.ts";
 import { storeUpload } from "../../files/upload.ts";
-import { fromWebBody } from "../../files/web-stream.ts";
+import { requestBody } from "../../files/web-stream.ts";
 import type { AppContext, Route } from "../context.ts";
 
 const UploadedFile = z.object({ fileId: z.string(), filename: z.string(), id: z.string(), name: z.string() });
@@ -65,7 +65,7 @@ export function uploadRoute(deps: FileRouteDeps): Route {
           deps.files,
           {
             principal: c.get("principal"),
-            body: fromWebBody(c.req.raw.body),
+            body: requestBody(c),
             contentType: c.req.header("content-type") ?? "",
             limits: { maxFiles: deps.settings.filesMax, maxFileBytes: deps.settings.fileMaxBytes },
           },
