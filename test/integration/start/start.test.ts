@@ -48,7 +48,7 @@ const docker = (...args: string[]) => execFileSync("docker", args, { encoding: "
 
 function instanceId(): string | null {
   try {
-    return readFileSync(join(dataDir, "launcher/instance"), "utf8").trim();
+    return readFileSync(join(dataDir, "instance"), "utf8").trim();
   } catch {
     return null;
   }
