@@ -40,7 +40,8 @@ const KILLED = 128 + 9;
 const signalCode = (signal: string) => 128 + (SIGNAL_NUMBERS[signal] ?? 0);
 
 export function verdict(finished: Finished): Verdict {
-  const killed = { code: null, signal: finished.signal ?? "SIGKILL" };
+  // How the code was stopped is ours to choose; the reference says SIGKILL.
+  const killed = { code: null, signal: "SIGKILL" };
   switch (finished.reason) {
     case "timeout":
       return { status: "TO", ...killed, message: "Time limit exceeded" };
@@ -53,7 +54,7 @@ export function verdict(finished: Finished): Verdict {
       return {
         status: "SG",
         code: exitCode,
-        signal: exitCode === null ? killed.signal : null,
+        signal: exitCode === null ? (finished.signal ?? killed.signal) : null,
         message: exitCode === null ? "Sandbox was terminated" : `Sandbox exited with code ${exitCode}`,
       };
     }
