@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** One project per ring. Rings that use the real engine run their files one after another: they share this machine. */
-const ring = (name: string, options: { parallel: boolean; timeoutMs: number }) => ({
+const ring = (name: string, options: { parallel: boolean; timeoutMs: number; setup?: string }) => ({
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
@@ -11,6 +11,7 @@ const ring = (name: string, options: { parallel: boolean; timeoutMs: number }) =
     hookTimeout: options.timeoutMs,
     unstubEnvs: true,
     restoreMocks: true,
+    ...(options.setup === undefined ? {} : { globalSetup: [options.setup] }),
   },
 });
 
@@ -20,7 +21,11 @@ export default defineConfig({
       ring("unit", { parallel: true, timeoutMs: 10_000 }),
       ring("protocol", { parallel: false, timeoutMs: 60_000 }),
       ring("integration", { parallel: false, timeoutMs: 120_000 }),
-      ring("contract", { parallel: false, timeoutMs: 120_000 }),
+      ring("contract", {
+        parallel: false,
+        timeoutMs: 120_000,
+        setup: "test/contract/support/install-clients.ts",
+      }),
       ring("attack", { parallel: false, timeoutMs: 120_000 }),
       ring("infra", { parallel: false, timeoutMs: 600_000 }),
     ],

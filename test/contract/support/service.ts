@@ -1,0 +1,42 @@
+/** The running service, as LibreChat would be pointed at it: an address, a key, and a pair to sign tokens with. */
+import { generateKeyPairSync } from "node:crypto";
+import { librechatEnvironment } from "../../../gateway/auth/jwt-keys.ts";
+import { type Stack, startStack } from "../../integration/stack.ts";
+import { type LibrechatUser, parseEnvironment, TokenSigner } from "./tokens.ts";
+
+export const ALICE: LibrechatUser = { id: "64f000000000000000000001" };
+export const BOB: LibrechatUser = { id: "64f000000000000000000002" };
+
+export interface Service {
+  readonly stack: Stack;
+  /** With `/v1`. */
+  readonly baseUrl: string;
+  readonly apiKey: string;
+  /** What LibreChat sends for this user. */
+  authorization(user?: LibrechatUser): { Authorization: string };
+  stop(): Promise<void>;
+}
+
+export async function startService(env: Readonly<Record<string, string>> = {}): Promise<Service> {
+  const pair = generateKeyPairSync("ed25519");
+  const privateKeyPem = pair.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const stack = await startStack({
+    env: {
+      KERNELYARD_AUTH: "api-key,jwt",
+      KERNELYARD_JWT_PUBLIC_KEY: pair.publicKey.export({ type: "spki", format: "pem" }).toString(),
+      KERNELYARD_RATE_LIMITS: "off",
+      ...env,
+    },
+  });
+  const baseUrl = `${stack.baseUrl}/v1`;
+  const jwt = { privateKeyPem, kid: "contract", path: "", created: true };
+  const environment = parseEnvironment(librechatEnvironment({ baseUrl, apiKey: stack.apiKey, jwt }));
+  const signer = TokenSigner.fromEnvironment(environment);
+  return {
+    stack,
+    baseUrl: environment.get("LIBRECHAT_CODE_BASEURL") ?? "",
+    apiKey: environment.get("LIBRECHAT_CODE_API_KEY") ?? "",
+    authorization: (user = ALICE) => signer.headers(user),
+    stop: () => stack.stop(),
+  };
+}
