@@ -23,6 +23,7 @@ export async function startServer(directory: string) {
   const [ready] = await once(child, "message");
   const { port } = Ready.parse(ready).address;
   return {
+    pid: child.pid,
     base: `http://127.0.0.1:${port}/v1`,
     kill,
     /** Largest resident size since the last question, in bytes. */
