@@ -19,6 +19,7 @@ import {
   machineFiles,
   ROOM,
   stageContext,
+  TAG_LABEL,
 } from "./plan.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
 
@@ -64,7 +65,7 @@ const ownDockerfile = (profile: string): string | null => {
   return existsSync(join(ROOM, file)) ? file : null;
 };
 
-async function buildImage(hash: string, base: string, options: BuildOptions): Promise<string> {
+async function buildImage(tag: string, hash: string, base: string, options: BuildOptions): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "kernelyard-build-"));
   try {
     const context = join(directory, "context");
@@ -76,7 +77,8 @@ async function buildImage(hash: string, base: string, options: BuildOptions): Pr
         ...["build", "--network=host", "--force-rm", `--iidfile=${idFile}`],
         ...["--file", join(context, ownDockerfile(options.profile) ?? "Dockerfile.rce")],
         ...["--build-arg", `BASE_IMAGE=${base}`, "--build-arg", `PROFILE=${options.profile}`],
-        ...["--label", `${CONTENT_LABEL}=${hash}`, "--label", `${BASE_LABEL}=${base}`, context],
+        ...["--label", `${CONTENT_LABEL}=${hash}`, "--label", `${BASE_LABEL}=${base}`],
+        ...["--label", `${TAG_LABEL}=${tag}`, context],
       ],
       {
         timeoutMs: BUILD_TIMEOUT_MS,
@@ -94,10 +96,10 @@ async function buildImage(hash: string, base: string, options: BuildOptions): Pr
 }
 
 /** Untagged images of earlier builds, but for the one just replaced: a running launcher may still start sandboxes of it. */
-async function removeOldImages(keep: readonly string[]): Promise<void> {
+async function removeOldImages(tag: string, keep: readonly string[]): Promise<void> {
   const listed = await docker([
     ...["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true"],
-    ...["--filter", `label=${CONTENT_LABEL}`],
+    ...["--filter", `label=${TAG_LABEL}=${tag}`],
   ]);
   const old = [...new Set(listed.stdout.split("\n").filter((id) => id !== "" && !keep.includes(id)))];
   // One that a container still uses is refused by the engine, and goes next time.
@@ -133,11 +135,11 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   await requireIsolation(verify);
   const base = await baseFor(options);
   say(`Building ${tag} on ${base} (a first build takes some minutes)`);
-  const id = await buildImage(hash, base, options);
+  const id = await buildImage(tag, hash, base, options);
   say(`Verifying the image under ${verify.runtime}`);
   const checks = await verifyImage(id, verify);
   await mustDocker(`Tagging ${tag}`, ["tag", id, tag]);
-  await removeOldImages([id, ...(present === null ? [] : [present.id])]);
+  await removeOldImages(tag, [id, ...(present === null ? [] : [present.id])]);
   const image = await inspectImage(tag);
   say(`${tag} is ready: ${checks.length} checks passed, ${Math.round((image?.bytes ?? 0) / 1e6)} MB`);
   return { id, built: true };

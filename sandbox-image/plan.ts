@@ -9,6 +9,8 @@ export const DEFAULT_BASE = "python:3.11-slim";
 
 /** Digest of everything the image was made from; the same digest means there is nothing to do. */
 export const CONTENT_LABEL = "kernelyard.content";
+/** The tag an image was built for; untagged ones of the same tag are its predecessors. */
+export const TAG_LABEL = "kernelyard.tag";
 /** The base that was used, as a person would name it. */
 export const BASE_LABEL = "kernelyard.base";
 
