@@ -1,6 +1,8 @@
 /** The running service, as LibreChat would be pointed at it: an address, a key, and a pair to sign tokens with. */
 import { generateKeyPairSync } from "node:crypto";
+import { join } from "node:path";
 import { librechatEnvironment } from "../../../gateway/auth/jwt-keys.ts";
+import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
 import { type Stack, startStack } from "../../integration/stack.ts";
 import { type LibrechatUser, parseEnvironment, TokenSigner } from "./tokens.ts";
 
@@ -12,6 +14,8 @@ export interface Service {
   /** With `/v1`. */
   readonly baseUrl: string;
   readonly apiKey: string;
+  /** The launcher's own view of the sandboxes. */
+  readonly launcher: LauncherClient;
   /** What LibreChat sends for this user. */
   authorization(user?: LibrechatUser): { Authorization: string };
   stop(): Promise<void>;
@@ -28,6 +32,7 @@ export async function startService(env: Readonly<Record<string, string>> = {}): 
       ...env,
     },
   });
+  const launcher = new LauncherClient(join(stack.dataDir, "run/launcher.sock"));
   const baseUrl = `${stack.baseUrl}/v1`;
   const jwt = { privateKeyPem, kid: "contract", path: "", created: true };
   const environment = parseEnvironment(librechatEnvironment({ baseUrl, apiKey: stack.apiKey, jwt }));
@@ -36,7 +41,11 @@ export async function startService(env: Readonly<Record<string, string>> = {}): 
     stack,
     baseUrl: environment.get("LIBRECHAT_CODE_BASEURL") ?? "",
     apiKey: environment.get("LIBRECHAT_CODE_API_KEY") ?? "",
+    launcher,
     authorization: (user = ALICE) => signer.headers(user),
-    stop: () => stack.stop(),
+    stop: () => {
+      launcher.close();
+      return stack.stop();
+    },
   };
 }
