@@ -5,9 +5,9 @@ Standard library only, Python 3.9 or newer: a remote host gets this file beside 
 The rules:
   1. Only keys that Kernelyard needs are looked at; no other key is changed or removed.
   2. `runtimes.runsc` is added when missing, and brought up to date when Kernelyard wrote it (its stamp says what).
-     One that somebody else made is kept if it already has every argument, else it is a conflict: other containers use
-     it, and `--oci-seccomp` changes what they may do. `--adopt-runsc` says that adding the arguments is wanted.
-     An argument that says the opposite of one of Kernelyard's is a conflict in any case.
+     One that somebody else made is kept when it has the essential arguments (the others state defaults). Without them
+     it is a conflict: other containers use it, and `--oci-seccomp` changes what they may do. `--adopt-runsc` says that
+     adding the arguments is wanted. One that says the opposite of Kernelyard's is a conflict in any case.
   3. Further keys are set only where the operator has said nothing (neither in the file nor on the daemon's command
      line): `live-restore`, and on a dedicated host the hardening keys below.
 
@@ -47,6 +47,7 @@ class Wanted:
     runtime: str
     runtime_path: str
     runtime_arguments: tuple[str, ...]
+    essential_arguments: tuple[str, ...] = ()
     dedicated: bool = False
     adopt: bool = False
     # What Kernelyard itself wrote as the runtime entry last time, if anything.
@@ -93,14 +94,15 @@ def merge_runtime(entry: Json, wanted: Wanted) -> tuple[Json, list[str]]:
             missing.append(argument)
         elif flags[flag] != value:
             conflicts.append(f"{name} says --{flag}={flags[flag]}, Kernelyard needs {argument}.")
-    if missing and not wanted.adopt:
+    essential = [argument for argument in wanted.essential_arguments if argument in missing]
+    if essential and not wanted.adopt:
         conflicts.append(
-            f"{name} exists and was not made by Kernelyard. It lacks: {' '.join(missing)}. "
-            "If no other container depends on it, let Kernelyard add them with --adopt-runsc."
+            f"{name} exists and was not made by Kernelyard. It lacks {' '.join(essential)}. "
+            "If no other container depends on it, let Kernelyard add what is missing with --adopt-runsc."
         )
-    if conflicts or not missing:
+    if conflicts or not wanted.adopt:
         return entry, conflicts
-    return {**entry, "runtimeArgs": [*present, *missing]}, []
+    return ({**entry, "runtimeArgs": [*present, *missing]} if missing else entry), []
 
 
 def plan(existing: Json, wanted: Wanted) -> Plan:
@@ -138,6 +140,20 @@ def plan(existing: Json, wanted: Wanted) -> Plan:
     return result
 
 
+def is_loaded(info: str, name: str, expected: Json | None) -> bool:
+    """Whether the running engine has the runtime as configured; `info` is the answer of GET /info."""
+    try:
+        runtimes = json.loads(info).get("Runtimes") or {}
+    except ValueError:
+        return False
+    entry = runtimes.get(name)
+    if entry is None or expected is None:
+        return False
+    have = [str(argument) for argument in entry.get("runtimeArgs") or []]
+    want = [str(argument) for argument in expected.get("runtimeArgs") or []]
+    return bool(entry.get("path") == expected.get("path") and have == want)
+
+
 def read_object(path: str) -> Json:
     """A missing or empty file is an empty object."""
     try:
@@ -166,13 +182,16 @@ def write_durably(path: str, value: Json) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Merge Kernelyard's needs into daemon.json.")
     parser.add_argument("--config", required=True, help="the daemon.json to read and write")
-    parser.add_argument("--runtime", required=True, help="runtime.json: name and arguments")
+    parser.add_argument("--runtime", required=True, help="runtime.json: name, arguments, essential ones")
     parser.add_argument("--stamp", required=True, help="where the entry that Kernelyard wrote is remembered")
     parser.add_argument("--path", default="", help="program of the runtime")
     parser.add_argument("--dedicated", action="store_true")
     parser.add_argument("--adopt-runsc", action="store_true")
     parser.add_argument("--untouched", default="", help="keys to leave alone, separated by commas")
     parser.add_argument("--show-path", action="store_true", help="print the present entry's program and end")
+    parser.add_argument("--print-entry", action="store_true", help="print the runtime entry that is wanted and end")
+    parser.add_argument("--loaded", action="store_true", help="exit 1 unless GET /info on stdin has the entry")
+    parser.add_argument("--entry", default="", help="with --loaded: the entry to look for, else the one in --config")
     parser.add_argument("--dry-run", action="store_true", help="print what would change, write nothing")
     options = parser.parse_args(arguments)
     try:
@@ -187,17 +206,25 @@ def main(arguments: list[str]) -> int:
         entry = runtimes.get(name) if isinstance(runtimes, dict) else None
         print(entry.get("path", "") if isinstance(entry, dict) else "")
         return 0
+    if options.loaded:
+        expected = read_object(options.entry)[name] if options.entry else (existing.get("runtimes") or {}).get(name)
+        return 0 if is_loaded(sys.stdin.read(), name, expected) else 1
     if not options.path:
         parser.error("--path is needed")
     wanted = Wanted(
         runtime=name,
         runtime_path=options.path,
         runtime_arguments=tuple(str(argument) for argument in runtime["arguments"]),
+        essential_arguments=tuple(str(argument) for argument in runtime["essential"]),
         dedicated=options.dedicated,
         adopt=options.adopt_runsc,
         own_entry=read_object(options.stamp) or None,
         untouched=frozenset(options.untouched.split(",")) - {""},
     )
+    if options.print_entry:
+        entry = plan({}, wanted).merged["runtimes"][name]
+        print(json.dumps({name: entry}, indent=2))
+        return 0
     result = plan(existing, wanted)
     if result.conflicts:
         print(f"{options.config} was left as it is:", file=sys.stderr)

@@ -19,7 +19,12 @@ export const INSTALL_COMMAND = "sudo bash infra/host/install.sh";
 /** All that a machine without Node and without this repository needs; relative to this folder. */
 export const HOST_FILES = ["install.sh", "daemon_config.py", "runtime.json", "seccomp/profile.json"] as const;
 
-const RuntimeFile = z.object({ name: z.string(), arguments: z.array(z.string()) });
+/** `essential`: without these the isolation is not what is promised; the others state gVisor's defaults. */
+const RuntimeFile = z.object({
+  name: z.string(),
+  arguments: z.array(z.string()),
+  essential: z.array(z.string()),
+});
 
 const runtime = RuntimeFile.parse(
   JSON.parse(readFileSync(join(import.meta.dirname, "runtime.json"), "utf8")),
@@ -99,15 +104,12 @@ export function profileProblem(installed: string | null): IsolationProblem | nul
   };
 }
 
-/** Arguments without which the isolation is not what is promised; the others state defaults. */
-const ESSENTIAL_FLAGS = new Set(["oci-seccomp"]);
-
 function missingArguments(present: readonly string[]): string[] {
   const flags = new Map(present.map(parseFlag));
   return RUNTIME_ARGUMENTS.filter((argument) => {
     const [name, value] = parseFlag(argument);
     const actual = flags.get(name);
-    return actual === undefined ? ESSENTIAL_FLAGS.has(name) : actual !== value;
+    return actual === undefined ? runtime.essential.includes(argument) : actual !== value;
   });
 }
 
