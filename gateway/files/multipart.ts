@@ -1,6 +1,6 @@
 /** A multipart upload, read as it comes: fields into memory (a few, short), files straight into the store. */
-import type { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { IncomingMessage } from "node:http";
+import { finished, type Readable, type Writable } from "node:stream";
 import busboy from "busboy";
 import { declaredContentType } from "./content-type.ts";
 import { decodePartFilename, normaliseName } from "./names.ts";
@@ -48,11 +48,14 @@ export interface UploadLimits {
   readonly maxFileBytes: number;
 }
 
+/** The client went away before the end of the form. */
+const GONE: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"]);
+
 const isField = (name: string): name is UploadField => (FIELDS as readonly string[]).includes(name);
 
 /**
- * Stages every file of the form. The caller commits or discards what was accepted. Throws `MultipartError`,
- * `FileStoreError`, or the source's error (the client hung up); then nothing is left.
+ * Stages every file of the form. The caller commits or discards what was accepted. Throws `MultipartError` (also when
+ * the client hung up) or `FileStoreError`; then nothing is left.
  */
 export async function receiveUpload(
   source: Readable,
@@ -123,7 +126,7 @@ export async function receiveUpload(
 
   let failure: { readonly error: unknown } | null = null;
   try {
-    await pipeline(source, parser);
+    await feed(source, parser);
   } catch (error) {
     failure = { error };
   }
@@ -134,6 +137,30 @@ export async function receiveUpload(
     throw readable(failure.error);
   }
   return { fields, parts, filesLimitReached };
+}
+
+/**
+ * As `pipeline`, except that a form that cannot be read leaves the connection open: destroying a request's stream cuts
+ * it, and the client would never hear why. What is left unread is the server's to drain.
+ */
+function feed(source: Readable, parser: Writable): Promise<void> {
+  return new Promise((resolve, reject) => {
+    finished(source, { writable: false }, (error) => {
+      if (error) parser.destroy(error);
+    });
+    finished(parser, { readable: false }, (error) => {
+      if (!error) {
+        resolve();
+        return;
+      }
+      source.unpipe(parser);
+      source.on("error", () => {});
+      if (source instanceof IncomingMessage) source.pause();
+      else source.destroy();
+      reject(error);
+    });
+    source.pipe(parser);
+  });
 }
 
 type Received =
@@ -166,7 +193,7 @@ function createParser(contentType: string, limits: UploadLimits): busboy.Busboy 
 /** The parser's own complaints are about the form; everything else speaks for itself. */
 function readable(error: unknown): unknown {
   if (error instanceof FileStoreError || error instanceof MultipartError) return error;
-  if (error instanceof Error && !("code" in error))
-    return new MultipartError(error.message, { cause: error });
-  return error;
+  if (!(error instanceof Error)) return error;
+  if (!("code" in error)) return new MultipartError(error.message, { cause: error });
+  return GONE.has(error.code) ? new MultipartError("the upload broke off", { cause: error }) : error;
 }

@@ -32,8 +32,8 @@ export type StoredUpload =
   | { readonly ok: false; readonly status: 400 | 413; readonly error: string };
 
 /**
- * `whole`: one refused file refuses the upload. `each`: the others are kept. Throws `FileStoreError` or the source's
- * error; then nothing is left.
+ * `whole`: one refused file refuses the upload. `each`: the others are kept. Throws `FileStoreError`;
+ * then nothing is left.
  */
 export async function storeUpload(
   store: FileStore,

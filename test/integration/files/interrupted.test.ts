@@ -4,10 +4,11 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { expect, it, onTestFinished } from "vitest";
 import { contentFiles } from "../../unit/files/helpers.ts";
-import { post, startServer, streamedForm } from "./server.ts";
+import { firstReply, post, startServer, streamedForm } from "./server.ts";
 
 const CALLER = { headers: { "x-test-caller": "t" } };
 const Uploaded = z.object({
@@ -93,4 +94,25 @@ it("clients that hang up in the middle leave no bytes, no descriptors, and a ser
   while (!(await settled())) await fetch(`${server.base}/files/${sid}`, CALLER).then((reply) => reply.text());
   const again = await fetch(`${server.base}${download.slice(3)}`, CALLER);
   expect((await again.arrayBuffer()).byteLength).toBe(3_000_000);
+});
+
+it("a client that is still sending hears why its upload was refused", async () => {
+  const server = await startServer(temporaryDirectory());
+  const block = Buffer.alloc(1024 * 1024);
+  const endless = (function* () {
+    for (;;) yield block;
+  })();
+  const longField = Buffer.from(
+    `--b\r\nContent-Disposition: form-data; name="id"\r\n\r\n${"x".repeat(5000)}\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n`,
+  );
+  const body = Readable.from(
+    (function* () {
+      yield longField;
+      yield* endless;
+    })(),
+    { objectMode: false },
+  );
+  const reply = await firstReply(`${server.base}/upload`, { type: "multipart/form-data; boundary=b", body });
+  expect(reply.status).toBe(400);
+  expect(JSON.parse(reply.body)).toMatchObject({ error: "the field id is too long" });
 });

@@ -55,6 +55,11 @@ export interface Reply {
   readonly body: string;
 }
 
+/** As `post`, for a body that never ends: sending stops at the reply. */
+export function firstReply(url: string, form: { type: string; body: Readable }): Promise<Reply> {
+  return post(url, form).finally(() => form.body.destroy());
+}
+
 /** Posts a stream at the pace of the receiver. Rejects when the connection breaks before a reply. */
 export function post(url: string, form: { type: string; body: Readable }): Promise<Reply> {
   return new Promise((resolve, reject) => {

@@ -167,7 +167,7 @@ describe("a form that ends early", () => {
       })(),
       { objectMode: false },
     );
-    await expect(receiveUpload(source, TYPE, store, LIMITS)).rejects.toThrow("aborted");
+    await expect(receiveUpload(source, TYPE, store, LIMITS)).rejects.toThrow("the upload broke off");
     expect(await contentFiles(directory)).toEqual([]);
   });
 });
