@@ -83,12 +83,12 @@ export function sandboxNotes(finished: Finished, stateful: boolean): readonly st
   const notes: string[] = [];
   const { lostBefore, after } = finished.kernel;
   if (lostBefore !== null) {
-    notes.push(`The session was restarted because ${lostBefore}: earlier variables are gone, files are kept`);
+    notes.push(`The session was restarted because ${lostBefore}: variables are lost, files are kept.`);
   }
   const { message } = verdict(finished);
   if (message !== null) notes.push(message);
-  if (stateful && after !== "kept")
-    notes.push("The session was restarted: variables are gone, files are kept");
+  // A new kernel in the same sandbox is told by the supervisor itself.
+  if (stateful && after === "gone") notes.push("The sandbox is gone: variables are lost, files are kept.");
   return notes;
 }
 

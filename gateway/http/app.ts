@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuthRefusal } from "../auth/authenticate.ts";
-import { BodyBudget, bodyBytes } from "./body.ts";
+import { BodyBudget, countBody } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -54,11 +54,12 @@ function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
 /** Bodies are held in memory only as far as the budget goes. Uploads stream and are not counted. */
 function budgeted(budget: BodyBudget) {
   return async (c: AppContext, next: Next) => {
-    const release = budget.hold(bodyBytes(c));
+    const share = budget.share();
     try {
+      countBody(c, share);
       await next();
     } finally {
-      release();
+      share.release();
     }
   };
 }

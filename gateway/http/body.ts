@@ -24,46 +24,67 @@ export class BodyBudget {
     this.#limit = limit;
   }
 
-  /** Returns how to give it back. Throws 429 when too much is held. */
-  hold(bytes: number): () => void {
-    if (bytes <= SMALL_BYTES) return () => {};
-    if (this.#held + bytes > this.#limit) {
-      throw new ServiceError("rate_limited", "Too many large requests at the same time", {
-        retryAfterSeconds: RETRY_AFTER_S,
-      });
-    }
-    this.#held += bytes;
-    return () => {
-      this.#held -= bytes;
+  /** This request's part of it. */
+  share(): BodyShare {
+    let mine = 0;
+    return {
+      grow: (bytes) => {
+        if (this.#held + bytes > this.#limit) {
+          throw new ServiceError("rate_limited", "Too many large requests at the same time", {
+            retryAfterSeconds: RETRY_AFTER_S,
+          });
+        }
+        this.#held += bytes;
+        mine += bytes;
+      },
+      release: () => {
+        this.#held -= mine;
+        mine = 0;
+      },
     };
   }
 }
 
-/** Declared length in bytes; the limit where the body comes in chunks. */
-export function bodyBytes(c: Context): number {
+export interface BodyShare {
+  /** Throws 429 when too much is held. */
+  grow(bytes: number): void;
+  release(): void;
+}
+
+const SHARES = new WeakMap<Request, BodyShare>();
+
+/** Counts this request's body from now on: at once where its length is declared, else as it comes. */
+export function countBody(c: Context, share: BodyShare): void {
+  SHARES.set(c.req.raw, share);
+  const bytes = declaredBytes(c);
+  if (bytes !== null && bytes > SMALL_BYTES) share.grow(bytes);
+}
+
+function declaredBytes(c: Context): number | null {
   const declared = c.req.header("content-length");
-  if (declared === undefined) return MAX_JSON_BYTES;
+  if (declared === undefined) return null;
   const bytes = Number(declared);
   if (!(bytes <= MAX_JSON_BYTES)) throw tooLarge();
   return bytes;
 }
 
-async function readChunked(body: ReadableStream<Uint8Array>): Promise<string> {
+async function readChunked(request: Request): Promise<string> {
+  if (request.body === null) return "";
+  const share = SHARES.get(request);
   const chunks: Uint8Array[] = [];
   let total = 0;
-  for await (const chunk of body) {
+  for await (const chunk of request.body) {
     total += chunk.length;
     if (total > MAX_JSON_BYTES) throw tooLarge();
+    share?.grow(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, total).toString("utf8");
 }
 
 export async function readJson(c: Context): Promise<unknown> {
-  bodyBytes(c);
   const { raw } = c.req;
-  const chunked = c.req.header("content-length") === undefined;
-  const text = chunked ? (raw.body === null ? "" : await readChunked(raw.body)) : await raw.text();
+  const text = declaredBytes(c) === null ? await readChunked(raw) : await raw.text();
   if (text === "") throw new ServiceError("bad_request", "The body is empty; send a JSON object");
   try {
     return JSON.parse(text);

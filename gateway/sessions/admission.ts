@@ -41,7 +41,10 @@ export class Admission {
     return this.#creating === 0 && this.#turns.size === 0;
   }
 
-  /** Brackets a call whose sandbox is removed afterwards: as long as there is one, waiting makes sense. */
+  /**
+   * Brackets a call whose sandbox is removed afterwards: as long as there is one, waiting makes sense. A fresh
+   * sandbox that `create` makes is entered already.
+   */
   enter(): void {
     this.#passing += 1;
   }
@@ -60,12 +63,29 @@ export class Admission {
   async create(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox> {
     const deadline = performance.now() + this.#options.waitMs;
     for (;;) {
-      const made = await this.#attempt(spec, signal);
+      const made =
+        spec.kind === "fresh" ? await this.#enterFresh(spec, signal) : await this.#attempt(spec, signal);
       if (made !== "full") return made;
       if (await this.#giveWay()) continue;
       const left = deadline - performance.now();
-      if (this.#passing === 0 || left <= 0) throw new HostFull("The host's memory for sandboxes is taken");
+      if (this.#passing === 0 || left <= 0) {
+        // Who waits for this very call must not wait in vain.
+        this.freed();
+        throw new HostFull("The host's memory for sandboxes is taken");
+      }
       await this.#waitForFreed(left, signal);
+    }
+  }
+
+  /** Counts from before the attempt: its memory is spoken for while the launcher works on it. */
+  async #enterFresh(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox | "full"> {
+    this.#passing += 1;
+    let made: Sandbox | "full" = "full";
+    try {
+      made = await this.#attempt(spec, signal);
+      return made;
+    } finally {
+      if (made === "full") this.#passing -= 1;
     }
   }
 

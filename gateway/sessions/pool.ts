@@ -55,16 +55,12 @@ export class Pool {
 
   /** A sandbox that has run nothing yet; `finish` must follow. Rejects as `Admission.create` does. */
   async take(signal: AbortSignal): Promise<KernelConnection> {
-    this.#sandboxes.admission.enter();
-    try {
-      const connection = this.#pop() ?? (await this.#sandboxes.createFresh("wanted", signal));
-      this.#inUse.add(connection.sandboxId);
-      this.#refillIn(REFILL_AFTER_MS);
-      return connection;
-    } catch (error) {
-      this.#sandboxes.admission.leave();
-      throw error;
-    }
+    let connection = this.#pop();
+    if (connection === null) connection = await this.#sandboxes.createFresh("wanted", signal);
+    else this.#sandboxes.admission.enter();
+    this.#inUse.add(connection.sandboxId);
+    this.#refillIn(REFILL_AFTER_MS);
+    return connection;
   }
 
   /** The call is over: its sandbox goes. Resolves when it is gone; nobody needs to wait for that. */

@@ -98,7 +98,7 @@ export class Recovery {
     const created = Date.parse(sandbox.created_at);
     return (
       this.#options.pool.isStray(sandbox.id) ||
-      created < this.#startedAt ||
+      created <= this.#startedAt ||
       created < Date.now() - SETTLED_AFTER_MS
     );
   }

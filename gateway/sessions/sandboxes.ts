@@ -61,11 +61,17 @@ export class Sandboxes {
 
   async createFresh(make: "wanted" | "spare", signal: AbortSignal): Promise<KernelConnection> {
     const spec = { kind: "fresh", profile: PROFILE } as const;
-    const sandbox =
-      make === "wanted"
-        ? await this.admission.create(spec, signal)
-        : await this.admission.createSpare(spec, signal);
-    return this.#attachOrRemove(sandbox.id);
+    if (make === "spare") {
+      const spare = await this.admission.createSpare(spec, signal);
+      return this.#attachOrRemove(spare.id);
+    }
+    const wanted = await this.admission.create(spec, signal);
+    try {
+      return await this.#attachOrRemove(wanted.id);
+    } catch (error) {
+      this.admission.leave();
+      throw error;
+    }
   }
 
   /** The live sandbox of this session, or a new one on the same volume. */

@@ -28,7 +28,8 @@ const NO_FILES: FileStore = {
   find: unexpectedUse,
   list: unexpectedUse,
   open: unexpectedUse,
-  link: unexpectedUse,
+  // Every execution links its inputs; here it has none.
+  link: (links) => (links.length === 0 ? Promise.resolve() : unexpectedUse()),
   remove: unexpectedUse,
   sweep: unexpectedUse,
   close: unexpectedUse,

@@ -136,7 +136,7 @@ describe("POST /run", () => {
     expect(await (await run("big")).json()).toEqual({
       stdout: "so far\n",
       stderr:
-        "\n[sandbox] Out of memory\n\n[sandbox] The session was restarted: variables are gone, files are kept\n",
+        "\n[sandbox] Out of memory\n\n[sandbox] The sandbox is gone: variables are lost, files are kept.\n",
       exit_code: 137,
     });
     launcher.script = ECHO;

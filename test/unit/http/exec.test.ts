@@ -1,0 +1,162 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { startGateway } from "./gateway-under-test.ts";
+
+let launcher: LauncherStandIn;
+let gateway: ReturnType<typeof startGateway>;
+
+beforeEach(async () => {
+  launcher = new LauncherStandIn();
+  await launcher.start();
+  gateway = startGateway(launcher.socketPath);
+});
+
+afterEach(async () => {
+  gateway.stop();
+  await launcher.dispose();
+});
+
+const exec = (body: Record<string, unknown>, headers = {}) =>
+  gateway.post("/exec", { lang: "py", code: "code", ...body }, headers);
+
+describe("POST /exec", () => {
+  it("answers in the reference's shape, ignoring what it does not know", async () => {
+    const response = await exec({
+      user_id: 7,
+      session_id: {},
+      apiKey: "s",
+      codeSessionKey: "k",
+      args: ["a"],
+    });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      session_id: expect.stringMatching(/^[A-Za-z0-9_-]{21}$/),
+      stdout: "code",
+      stderr: "",
+      files: [],
+      code: 0,
+      signal: null,
+      message: null,
+      status: null,
+      wall_time: 1,
+    });
+    expect(gateway.logLines.join("")).not.toContain('"s"');
+  });
+
+  it("passes language, arguments and the time limit, cut to the maximum", async () => {
+    const asked = () =>
+      [...launcher.sandboxes.values()]
+        .at(-1)
+        ?.received.find((message) => message.msg_type === "execute_request");
+    await exec({ lang: "Python", args: ["x", "y"], timeout: 1500 });
+    expect(asked()?.content).toMatchObject({ language: "py", args: ["x", "y"], timeout_ms: 1500 });
+    await exec({ lang: "bash", timeout: 9_999_999 });
+    expect(asked()?.content).toMatchObject({ language: "bash", timeout_ms: 300_000 });
+  });
+
+  it("mints a new session id with each call, also in a runtime session", async () => {
+    const ids = new Set<unknown>();
+    for (let i = 0; i < 3; i++) {
+      const reply: unknown = await (await exec({ runtime_session_hint: "h" })).json();
+      expect(reply).toMatchObject({ runtime_session_id: expect.any(String) });
+      if (typeof reply === "object" && reply !== null && "session_id" in reply) ids.add(reply.session_id);
+    }
+    expect(ids.size).toBe(3);
+  });
+
+  it.each([
+    [{ lang: "cobol" }, "Unsupported language: cobol"],
+    [{ lang: "r" }, "Unsupported language: r"],
+  ])("answers 400 to %j", async (body, error) => {
+    const response = await exec(body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error, code: "unsupported_language" });
+  });
+
+  it.each([
+    [{ lang: undefined }, "`lang` is required (string)"],
+    [{ code: undefined }, "`code` is required (string)"],
+    [{ code: ["x"] }, "`code` must be of type string"],
+    [{ args: "x" }, "`args` must be of type array"],
+    [{ args: [1] }, "`args[0]` must be of type string"],
+    [{ args: ["x".repeat(40_000)] }, "`args` exceeds 32768 bytes"],
+    [{ timeout: "5" }, "`timeout` must be of type number"],
+    [
+      { runtime_session_hint: "a b" },
+      "`runtime_session_hint` must be 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+    ],
+    [
+      { runtime_session_hint: "" },
+      "`runtime_session_hint` must be 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+    ],
+  ])("answers 400 to %j, naming the field", async (body, message) => {
+    const response = await exec(body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toEqual({ error: "bad_request", message });
+    expect(launcher.created).toBe(0);
+  });
+
+  it.each([
+    [{}, {}, "default"],
+    [{ runtime_session_hint: "h" }, {}, "stateful"],
+    [{}, { "x-codeapi-expected-profile": "stateful" }, "stateful"],
+    [{ runtime_session_hint: "h" }, { "x-codeapi-expected-profile": "default" }, "default"],
+  ])("answers %j with %j in profile %s", async (body, headers, profile) => {
+    const response = await exec(body, headers);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("x-codeapi-execution-profile")).toBe(profile);
+  });
+
+  it("refuses a profile that does not exist", async () => {
+    const response = await exec({}, { "x-codeapi-expected-profile": "gpu" });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      error: "invalid_execution_profile",
+      expected_profile: "gpu",
+      actual_profile: "default",
+    });
+  });
+});
+
+describe("GET /health", () => {
+  it("executes code at most once for many probes, and needs no key", async () => {
+    launcher.script = (message, body, sandbox) => {
+      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
+      expect(body.toString()).toBe("print(6 * 7)");
+      sandbox.print(message.msg_id, "42\n");
+      sandbox.reply(message.msg_id);
+    };
+    const replies = await Promise.all(
+      ["/health", "/v1/health", "//health"].map((path) => gateway.app.request(path)),
+    );
+    for (const reply of replies) {
+      expect(reply.status).toBe(200);
+      expect(await reply.text()).toBe("OK");
+    }
+    expect(launcher.created).toBe(1);
+    const detail = await gateway.app.request("/health?detail");
+    expect(await detail.json()).toMatchObject({
+      status: "ok",
+      isolation: "runsc",
+      warnings: [],
+      engine: { state: "ok", version: "20.10" },
+      capacity: 8,
+      canary: { ok: true },
+    });
+    expect(launcher.created).toBe(1);
+  });
+
+  it("is 503 when the code does not do what it should, or nothing can be executed", async () => {
+    expect((await gateway.app.request("/health")).status).toBe(503);
+    await launcher.stop();
+    gateway.stop();
+    gateway = startGateway(launcher.socketPath);
+    const reply = await gateway.app.request("/health", { headers: { accept: "application/json" } });
+    expect(reply.status).toBe(503);
+    expect(await reply.json()).toMatchObject({
+      status: "unhealthy",
+      isolation: null,
+      engine: { state: "unknown" },
+    });
+  });
+});

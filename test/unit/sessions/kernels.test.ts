@@ -1,0 +1,238 @@
+/** Registry, pool and recovery together, in front of a launcher stand-in. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Principal } from "../../../gateway/auth/principal.ts";
+import { namedSessionKey, runtimeSessionKey } from "../../../gateway/sessions/registry.ts";
+import { startGateway, until } from "../http/gateway-under-test.ts";
+import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
+
+let launcher: LauncherStandIn;
+let gateways: ReturnType<typeof startGateway>[];
+
+beforeEach(async () => {
+  launcher = new LauncherStandIn();
+  await launcher.start();
+  gateways = [];
+});
+
+afterEach(async () => {
+  for (const gateway of gateways) gateway.stop();
+  await launcher.dispose();
+});
+
+function start(env: Record<string, string> = {}) {
+  const gateway = startGateway(launcher.socketPath, env);
+  gateways.push(gateway);
+  return gateway;
+}
+
+type Gateway = ReturnType<typeof startGateway>;
+
+const exec = async (gateway: Gateway, code: string, more: Record<string, unknown> = {}) => {
+  const response = await gateway.post("/exec", { lang: "py", code, ...more });
+  expect(response.status).toBe(200);
+  return response.json();
+};
+
+const inSession = { runtime_session_hint: "v2:conversation:1" };
+
+describe("which kernel serves a call", () => {
+  it("is the same for one caller and hint, and another for any other", async () => {
+    const gateway = start();
+    expect(await exec(gateway, "1", inSession)).toMatchObject({ runtime_status: "new" });
+    expect(await exec(gateway, "2", inSession)).toMatchObject({ runtime_status: "reused" });
+    expect(await exec(gateway, "3", { runtime_session_hint: "other" })).toMatchObject({
+      runtime_status: "new",
+    });
+    expect(launcher.created).toBe(2);
+  });
+
+  it("is never shared without a hint", async () => {
+    const gateway = start();
+    await exec(gateway, "1");
+    await exec(gateway, "2");
+    expect(launcher.created).toBe(2);
+    await until(() => launcher.live.length === 0);
+  });
+
+  it("depends on tenant, kind of principal, subject and hint, each of them", () => {
+    const principals: Principal[] = [
+      { mode: "api-key", tenant: "a", subject: "-" },
+      { mode: "api-key", tenant: "b", subject: "-" },
+      { mode: "jwt", tenant: "a", subject: "-" },
+      { mode: "jwt", tenant: "a", subject: "u" },
+      { mode: "none", tenant: "a", subject: "-" },
+    ];
+    const keys = principals.flatMap((p) => [runtimeSessionKey(p, "h1"), runtimeSessionKey(p, "h2")]);
+    expect(new Set(keys.map(({ digest }) => digest)).size).toBe(keys.length);
+    for (const { digest } of keys) expect(digest).toMatch(/^[A-Za-z0-9-]{21}$/);
+  });
+
+  it("keeps a token's named session from the tenant's other users", () => {
+    const of = (subject: string) =>
+      JSON.stringify(namedSessionKey({ mode: "jwt", tenant: "t", subject }, "s"));
+    expect(of("u1")).not.toBe(of("u2"));
+    expect(of("u1")).toBe(of("u1"));
+  });
+
+  it("serves many calls of one session in the order they came", async () => {
+    const gateway = start();
+    const order: string[] = [];
+    launcher.script = (message, body, sandbox) => {
+      order.push(body.toString());
+      ECHO(message, body, sandbox);
+    };
+    const codes = Array.from({ length: 20 }, (_, i) => String(i));
+    const replies = await Promise.all(codes.map((code) => exec(gateway, code, inSession)));
+    expect(replies.map((reply) => (reply as { stdout: string }).stdout)).toEqual(codes);
+    expect(order).toEqual(codes);
+    expect(launcher.created).toBe(1);
+  });
+});
+
+describe("lost kernels", () => {
+  const endSandbox = async (gateway: Gateway, sandbox: SandboxStandIn | undefined) => {
+    sandbox?.die({ reason: "out_of_memory", exit_code: 137 });
+    const { registry } = gateway;
+    const session = registry.session(
+      runtimeSessionKey({ mode: "api-key", tenant: "default", subject: "-" }, inSession.runtime_session_hint),
+    );
+    await until(() => session.connection === null);
+  };
+
+  it("are told to the next Python call, once, and to no other language", async () => {
+    const gateway = start();
+    await exec(gateway, "x = 1", inSession);
+    await endSandbox(gateway, launcher.live[0]);
+    expect(await exec(gateway, "true", { ...inSession, lang: "bash" })).toMatchObject({
+      stderr: "",
+      runtime_status: "new",
+    });
+    expect(await exec(gateway, "x", inSession)).toMatchObject({
+      stderr:
+        "\n[sandbox] The session was restarted because it ran out of memory: variables are lost, files are kept.\n",
+    });
+    expect(await exec(gateway, "x", inSession)).toMatchObject({ stderr: "" });
+  });
+
+  it("are no news to a session that never ran anything", async () => {
+    const gateway = start();
+    launcher.script = (message, _body, sandbox) => {
+      if (message.msg_type === "execute_request") sandbox.reply(message.msg_id, { kernel: "restarted" });
+    };
+    await exec(gateway, "1", inSession);
+    await endSandbox(gateway, launcher.live[0]);
+    launcher.script = ECHO;
+    expect(await exec(gateway, "2", inSession)).toMatchObject({ stderr: "", runtime_status: "new" });
+  });
+
+  it("end when a session is idle, and its place is free", async () => {
+    const gateway = start({ KERNELYARD_IDLE_MS: "1000" });
+    await gateway.recovery.start();
+    await exec(gateway, "1", inSession);
+    await until(() => launcher.live.length === 0);
+    expect(gateway.registry.live).toBe(0);
+    expect(await exec(gateway, "2", inSession)).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining("not used for too long"),
+    });
+  });
+});
+
+describe("a restarted gateway", () => {
+  it("attaches to the kernels that are there, and ends calls nobody waits for", async () => {
+    const before = start();
+    await exec(before, "1", inSession);
+    const [sandbox] = launcher.live;
+    if (sandbox === undefined) throw new Error("no sandbox");
+    before.stop();
+    sandbox.executing = "orphan";
+    const interrupted: string[] = [];
+    launcher.script = (message, body, box) => {
+      if (message.msg_type !== "interrupt_request") {
+        ECHO(message, body, box);
+        return;
+      }
+      interrupted.push(message.parent_id);
+      box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+      box.reply(message.parent_id, { status: "error", reason: "interrupted" });
+    };
+    const after = start();
+    await after.recovery.start();
+    expect(interrupted).toEqual(["orphan"]);
+    expect(await exec(after, "2", inSession)).toMatchObject({ stdout: "2", runtime_status: "reused" });
+    expect(launcher.created).toBe(1);
+  });
+
+  it("takes unused sandboxes into its pool and removes used ones", async () => {
+    const unused = launcher.add({ kind: "fresh", profile: "default" });
+    const used = launcher.add({ kind: "fresh", profile: "default" }, true);
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.recovery.start();
+    expect(gateway.pool.ready).toBe(1);
+    expect(launcher.removed).toEqual([used.id]);
+    await exec(gateway, "1");
+    await until(() => launcher.removed.includes(unused.id));
+  });
+
+  it("waits for a launcher that is not there yet", async () => {
+    await launcher.stop();
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.recovery.start();
+    await launcher.start();
+    await until(() => gateway.pool.ready === 1);
+  });
+});
+
+describe("the pool", () => {
+  it("is filled, serves each sandbox once, and is filled again", async () => {
+    const gateway = start({ KERNELYARD_POOL_SIZE: "2" });
+    await gateway.recovery.start();
+    await until(() => gateway.pool.ready === 2);
+    expect(launcher.created).toBe(2);
+    await exec(gateway, "1");
+    await until(() => gateway.pool.ready === 2 && launcher.live.length === 2);
+    expect(launcher.created).toBe(3);
+  });
+
+  it("gives way to a session when the host is full", async () => {
+    launcher.capacity = 1;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.recovery.start();
+    await until(() => gateway.pool.ready === 1);
+    expect(await exec(gateway, "1", inSession)).toMatchObject({ runtime_status: "new" });
+    expect(launcher.live.map(({ info }) => info.kind)).toEqual(["session"]);
+    const full = await gateway.post("/exec", { lang: "py", code: "1" });
+    expect(full.status).toBe(429);
+  });
+
+  it("makes callers wait for a running call to end when the host is full", async () => {
+    launcher.capacity = 2;
+    const gateway = start();
+    const codes = Array.from({ length: 10 }, (_, i) => String(i));
+    const replies = await Promise.all(codes.map((code) => exec(gateway, code)));
+    expect(replies.map((reply) => (reply as { stdout: string }).stdout)).toEqual(codes);
+    await until(() => launcher.live.length === 0);
+  });
+
+  it("takes its sandboxes back after a launcher's restart", async () => {
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.recovery.start();
+    await until(() => gateway.pool.ready === 1);
+    await launcher.stop();
+    await until(() => gateway.pool.ready === 0);
+    await launcher.start();
+    await until(() => gateway.pool.ready === 1);
+    await exec(gateway, "1");
+  });
+
+  it("removes the sandbox of a caller who hangs up", async () => {
+    const gateway = start();
+    launcher.script = () => {};
+    const hangUp = new AbortController();
+    const call = gateway.post("/exec", { lang: "py", code: "loop" }, {}, hangUp.signal);
+    await until(() => launcher.live.some(({ executing }) => executing !== null));
+    hangUp.abort();
+    await call;
+    await until(() => launcher.live.length === 0);
+  });
+});
