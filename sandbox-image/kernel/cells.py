@@ -18,6 +18,7 @@ from typing import Any
 from kernel.control import Control, ControlClosed
 from kernel.figures import Figures
 from kernel.shell import Shell, format_error
+from kernel.streams import open_stream
 from kernel.tools import ToolExecutionError, Tools
 
 _NAME_CHARACTERS = 256
@@ -68,13 +69,15 @@ class CellRunner:
         self._figures = Figures(data)
         self._display_pub = shell.display_pub
         self._display_pub.directory = data
-        self._display_pub.figures = self._figures
+        shell.display_formatter.formatters["image/png"].for_type_by_name(
+            "matplotlib.figure", "Figure", self._figures.save
+        )
         self._count = 0
         self._running = False
         self._is_child = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stdout = sys.stdout
-        self._stderr = sys.stderr
+        self._stdout = open_stream("stdout")
+        self._stderr = open_stream("stderr")
         self._excepthook = sys.__excepthook__
 
     # ------------------------------------------------------------ template
@@ -143,10 +146,11 @@ class CellRunner:
 
     def _prepare(self, request: dict[str, Any]) -> None:
         """What the previous call may have changed and this one relies on."""
-        if sys.stdout is not self._stdout or self._stdout.closed:
-            sys.stdout = self._stdout
-        if sys.stderr is not self._stderr or self._stderr.closed:
-            sys.stderr = self._stderr
+        if self._stdout.closed:
+            self._stdout = open_stream("stdout")
+        if self._stderr.closed:
+            self._stderr = open_stream("stderr")
+        sys.stdout, sys.stderr = self._stdout, self._stderr
         # `signal.getsignal` builds an enumeration member each time; this is the function below it.
         if _signal.getsignal(signal.SIGINT) != self._on_interrupt:
             signal.signal(signal.SIGINT, self._on_interrupt)

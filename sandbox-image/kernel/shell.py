@@ -50,6 +50,9 @@ class CellCompiler(CachingCompiler):  # type: ignore[misc]
 class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
     """The last expression, as a REPL shows it: its `repr`, and `_` for the next cell."""
 
+    #: What IPython puts into a new namespace.
+    _last: Any = ""
+
     def __call__(self, result: Any = None) -> None:
         if result is None:
             return
@@ -60,9 +63,8 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
             sys.stdout.write(repr(result) + "\n")
         namespace = self.shell.user_ns
         # Like the interactive prompt: `_` is ours until the code gives the name to something else.
-        if "_" not in namespace or namespace["_"] is getattr(self, "_last", None):
-            namespace["_"] = result
-            self._last = result
+        if namespace.get("_", self._last) is self._last:
+            namespace["_"] = self._last = result
 
 
 def format_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import io
 import os
 import random
 import resource
@@ -24,6 +23,7 @@ from typing import Any
 from kernel.cells import CellRunner
 from kernel.control import Control
 from kernel.shell import make_shell
+from kernel.streams import open_stream
 
 _REPORT = struct.Struct(">cIi")
 _PR_SET_DUMPABLE = 4
@@ -49,15 +49,6 @@ def _preload(path: str) -> None:
             importlib.import_module(name)
         except Exception as error:
             print(f"kernel: {name} was not imported ahead: {type(error).__name__}: {error}", file=sys.stderr)
-
-
-def _open_streams() -> None:
-    """Line by line, so that output of this process and of its children comes in the order it was written."""
-    for name, fd, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
-        raw = io.FileIO(fd, "wb", closefd=False)
-        stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=errors, line_buffering=True)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
 
 
 def _reseed() -> None:
@@ -103,7 +94,8 @@ def serve(requests_fd: int, data: str, preload: str, memory: int) -> None:
     if hard == resource.RLIM_INFINITY or hard >= _STACK_BYTES:
         resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, hard))
     os.environ.setdefault("MPLBACKEND", "Agg")
-    _open_streams()
+    open_stream("stdout")
+    open_stream("stderr")
     _preload(preload)
     runner = CellRunner(make_shell(), data)
     runner.warm_up()

@@ -104,6 +104,8 @@ class Calls:
         self._call: Call | None = None
         self._sequence = 0
         self._sweep: Timer | None = None
+        #: The call after which children that still printed were ended.
+        self._noise_ended = 0
         #: A kernel with variables died while no call ran: the next one must be told.
         self._lost: str | None = None
         kernels.on_ready = self._on_kernel_ready
@@ -351,7 +353,11 @@ class Calls:
         call = self._call
         fd = kernel.stdout if name == "stdout" else kernel.stderr
         if call is None or call.phase != "running" or call.program is not None:
-            _drain(fd)
+            if _pending(fd) and self._noise_ended != self._sequence and not kernel.ending:
+                # A child that prints after the end would print into the next call. Quiet ones (pools) may stay.
+                self._noise_ended = self._sequence
+                self._kernels.end_children()
+                _pending(fd)
             return
         self._pass_on(call, fd, name)
 
@@ -539,7 +545,3 @@ def _pending(fd: int) -> list[bytes]:
             # Less than asked for: the pipe is empty now.
             break
     return pieces
-
-
-def _drain(fd: int) -> None:
-    _pending(fd)

@@ -91,16 +91,19 @@ class Collector:
         for disk, status in found.files.items():
             path = unicodedata.normalize("NFC", disk)
             if path in present:
-                report.skip(disk, "another file has the same name in Unicode's NFC form")
+                if self._is_news(disk):
+                    report.skip(disk, "another file has the same name in Unicode's NFC form")
                 continue
             present.add(path)
             known = self._files.known.get(disk)
             changed = known is None or known.key != tree.key_of(status)
             if known is not None and changed and self._same_content(disk, known, status):
                 changed = False
+            if changed and known is not None and known.read_only:
+                # It is the gateway's own: whatever was done to the copy, the original stays.
+                changed = False
+                known.key = tree.key_of(status)
             if path in inputs:
-                # A read-only input is the gateway's own: whatever was done to the copy, the original stays.
-                changed = changed and not (known is not None and known.read_only)
                 (report.modified if changed else report.unchanged).append(path)
             if changed:
                 change = "modified" if known is not None or path in inputs else "created"
@@ -113,12 +116,17 @@ class Collector:
         return self._within_limits([output for _, output in outputs], found, rules, report), report
 
     def _tell_skipped(self, found: Found, report: Report) -> None:
-        """Once per name: a link that stays in a session is not news at every call."""
         for path, reason in found.skipped:
-            if path not in self._told:
+            if self._is_news(path):
                 report.skip(path, reason)
-                if path != "." and len(self._told) < _MAX_TOLD:
-                    self._told.add(path)
+
+    def _is_news(self, path: str) -> bool:
+        """Once per name: a link that stays in a session is not worth a word at every call."""
+        if path in self._told:
+            return False
+        if path != "." and len(self._told) < _MAX_TOLD:
+            self._told.add(path)
+        return True
 
     def _same_content(self, disk: str, known: Known, status: os.stat_result) -> bool:
         """A `touch` or `chmod` of an input is no change. Reads only what was written for a call and kept its size."""

@@ -273,6 +273,12 @@ class Kernels:
         if not self.current.pid:
             self.give_up(None)
 
+    def end_children(self) -> None:
+        """Ends what the kernel started, but not the kernel."""
+        kernel = self.current
+        if kernel is not None and kernel.pid:
+            processes.end_all({self.template_pid, kernel.pid, *self.protected}, set(self.protected))
+
     def end_strays(self, *, kernel_too: bool = False) -> None:
         """Ends what a call left behind. Children of a living kernel stay: a pool kept in a variable is state."""
         keep = {self.template_pid, *self.protected}

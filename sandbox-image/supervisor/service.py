@@ -31,7 +31,7 @@ _MIB = 1024 * 1024
 _KERNEL_HEADROOM = 128 * _MIB
 #: All processes together are ended here. The runtime's own share, and what can be allocated between two looks.
 _SANDBOX_HEADROOM = 72 * _MIB
-#: A first hello is answered when a kernel is ready, so that imports are done while the CPU is lifted; at the latest then.
+#: The first hello waits for a kernel, so that imports are done while the CPU share is lifted; at most that long.
 _FIRST_HELLO_WITHIN_S = 20.0
 _MOST_WAITING_HELLOS = 16
 _OPEN_FILES = 4096

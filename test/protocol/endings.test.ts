@@ -1,0 +1,223 @@
+import { afterAll, describe, expect, test } from "vitest";
+import { Supervised } from "./supervised.ts";
+
+const MIB = 1024 * 1024;
+
+describe("how a call ends", () => {
+  const sandbox = new Supervised({ preload: ["numpy"] });
+  afterAll(() => sandbox[Symbol.asyncDispose]());
+  const run = sandbox.run.bind(sandbox);
+
+  test("output is streamed while the code runs", async () => {
+    const seen: string[] = [];
+    const id = sandbox.begin("import time\nprint('early')\ntime.sleep(60)");
+    for (;;) {
+      const { message, body } = await sandbox.next();
+      if (message.msg_type === "stream") {
+        seen.push(body.toString());
+        break;
+      }
+    }
+    expect(seen).toEqual(["early\n"]);
+    sandbox.send({ msg_type: "interrupt_request", msg_id: "stop", parent_id: id });
+    const { message } = await sandbox.next();
+    expect(message).toEqual({ msg_type: "interrupt_reply", parent_id: "stop" });
+    expect((await sandbox.finish(id)).reply).toMatchObject({
+      status: "error",
+      reason: "interrupted",
+      kernel: "kept",
+      signal: "SIGINT",
+      exit_code: null,
+    });
+  });
+
+  test("a time-out interrupts and keeps the variables and the output", async () => {
+    const outcome = await run("state = 5\nprint('so far')\nwhile True: pass", { timeoutMs: 300 });
+    expect(outcome).toMatchObject({
+      stdout: "so far\n",
+      reply: { reason: "timeout", kernel: "kept", ename: "KeyboardInterrupt" },
+    });
+    expect(outcome.reply.wall_time_ms).toBeGreaterThan(290);
+    expect((await run("state")).stdout).toBe("5\n");
+    const awaiting = await run("import asyncio\nawait asyncio.sleep(60)", { timeoutMs: 200 });
+    expect(awaiting.reply).toMatchObject({ reason: "timeout", kernel: "kept" });
+    expect((await run("await asyncio.sleep(0, state)")).stdout).toBe("5\n");
+  });
+
+  test("code that ignores the interrupt loses its variables, not its files", async () => {
+    const outcome = await run(
+      "lost = 1\nopen('kept.txt', 'w').write('x')\nimport time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass",
+      { timeoutMs: 300 },
+    );
+    expect(outcome.reply).toMatchObject({
+      reason: "timeout",
+      kernel: "restarted",
+      signal: "SIGKILL",
+      execution_count: 0,
+    });
+    expect(outcome.stderr).toContain(
+      "[sandbox] The code did not stop when interrupted: variables are lost, files are kept.",
+    );
+    expect([...outcome.files.keys()]).toEqual(["kept.txt"]);
+    const next = await run("print(open('kept.txt').read())\nlost");
+    expect(next).toMatchObject({
+      stdout: "x\n",
+      reply: { ename: "NameError", execution_count: 1, kernel: "kept" },
+    });
+    expect(next.stderr).not.toContain("[sandbox]");
+  });
+
+  test("interrupts before, after and of another call do no harm", async () => {
+    sandbox.send({ msg_type: "interrupt_request", msg_id: "idle", parent_id: "nobody" });
+    expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");
+    for (let round = 0; round < 20; round++) {
+      const id = sandbox.begin("pass");
+      sandbox.send({ msg_type: "interrupt_request", msg_id: `i${round}`, parent_id: id });
+      const { reply } = await sandbox.finish(id);
+      expect(reply.kernel).toBe("kept");
+      if (reply.reason === null) {
+        // The reply came first: the interrupt found nobody.
+        expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");
+      }
+    }
+    expect((await run("print('fine')")).stdout).toBe("fine\n");
+  });
+
+  test.each([
+    ["os._exit(4)", { exit_code: 4, signal: null }],
+    ["os.kill(os.getpid(), 9)", { exit_code: null, signal: "SIGKILL" }],
+    ["import ctypes; ctypes.string_at(0)", { exit_code: null, signal: "SIGSEGV" }],
+    ["os.abort()", { exit_code: null, signal: "SIGABRT" }],
+    ["os.killpg(0, 9)", { exit_code: null, signal: "SIGKILL" }],
+  ])("%s ends the kernel, the next call works", async (code, expected) => {
+    const outcome = await run(`import os\nprint('before', flush=True)\n${code}`);
+    expect(outcome.reply).toMatchObject({
+      ...expected,
+      status: "error",
+      reason: "kernel_died",
+      kernel: "restarted",
+    });
+    expect(outcome.stdout).toBe("before\n");
+    expect(outcome.stderr).toMatch(
+      /^\[sandbox\] The kernel ended \(.+\); variables are lost, files are kept\.\n$/m,
+    );
+    expect((await run("6 * 7")).stdout).toBe("42\n");
+  });
+
+  test("a kernel that dies between calls is not kept secret", async () => {
+    await run("import os, threading\nthreading.Timer(0.05, lambda: os._exit(1)).start()\nvariable = 1");
+    await run("sleep 0.5", { language: "bash" });
+    const next = await run("variable");
+    expect(next.stderr).toContain("[sandbox] The kernel ended (exit code 1) after the previous call");
+    expect(next.reply).toMatchObject({ kernel: "restarted", ename: "NameError" });
+    expect((await run("1")).reply.kernel).toBe("kept");
+  });
+
+  test("a restart on request gives a new kernel", async () => {
+    await run("gone = 1");
+    sandbox.send({ msg_type: "shutdown_request", msg_id: "again", content: { restart: true } });
+    expect((await sandbox.next()).message).toEqual({ msg_type: "shutdown_reply", parent_id: "again" });
+    expect((await run("gone")).reply.ename).toBe("NameError");
+  });
+
+  test("standard output is cut exactly at its limit in UTF-16 units, and the run is ended", async () => {
+    const exact = await run("print('é' * 99)", { stdoutLimit: 100 });
+    expect(exact.reply).toMatchObject({ status: "ok", stdout_truncated: false, reason: null });
+    const over = await run("print('é' * 101)", { stdoutLimit: 100 });
+    expect(over.stdout).toBe("é".repeat(100));
+    expect(over.reply).toMatchObject({ stdout_truncated: true, reason: "stdout_limit" });
+    const pairs = await run("print('😀' * 60)", { stdoutLimit: 101 });
+    expect(pairs.stdout).toBe("😀".repeat(50));
+    const endless = await run("while True: print('x' * 1000)", { stdoutLimit: 65_536 });
+    expect(endless.stdout.length).toBe(65_536);
+    expect(endless.reply).toMatchObject({ reason: "stdout_limit", kernel: "kept" });
+    const shell = await run("yes", { language: "bash", stdoutLimit: 1000 });
+    expect(shell.reply).toMatchObject({ reason: "stdout_limit", signal: "SIGTERM" });
+    expect(shell.stdout.length).toBe(1000);
+  });
+
+  test("standard error is only truncated", async () => {
+    const outcome = await run(
+      "import sys\nfor _ in range(100): print('e' * 1000, file=sys.stderr)\nprint('end')",
+      {
+        stderrLimit: 5000,
+      },
+    );
+    expect(outcome).toMatchObject({
+      stdout: "end\n",
+      reply: { status: "ok", stderr_truncated: true, reason: null },
+    });
+    expect(outcome.stderr.length).toBe(5000);
+  });
+
+  test("bytes that are not UTF-8 pass, also when a character is cut in two writes", async () => {
+    const outcome = await run(
+      "import os, time\nos.write(1, b'\\xff\\xe3\\x81'); time.sleep(0.05); os.write(1, b'\\x82|\\xe3');",
+    );
+    expect(outcome.stdout).toBe("\ufffdあ|\ufffd");
+  });
+
+  test("what a background thread prints after the end belongs to no call", async () => {
+    const first = await run(
+      "import threading, time\ndef late():\n    time.sleep(0.1)\n    print('late')\nthreading.Thread(target=late).start()\nprint('now')",
+    );
+    expect(first.stdout).toBe("now\n");
+    await run("sleep 0.4", { language: "bash" });
+    expect((await run("print('next')")).stdout).toBe("next\n");
+  });
+
+  test("orphans of a Python call end with it, children of the kernel stay", async () => {
+    await run(
+      "import subprocess\nchild = subprocess.Popen(['sleep', '397'])\nsubprocess.run('setsid sleep 398 & disown', shell=True, executable='/bin/bash')\nimport time; time.sleep(0.05)",
+    );
+    expect((await run("pgrep -f 'sleep 39[8]'; true", { language: "bash" })).stdout).toBe("");
+    expect((await run("child.poll()")).stdout).toBe("");
+    await run("child.kill()");
+  });
+
+  test("a bash program that ignores every signal is killed with all it started", async () => {
+    const outcome = await run("trap '' TERM INT HUP; (trap '' TERM; sleep 396) & while :; do sleep 1; done", {
+      language: "bash",
+      timeoutMs: 300,
+    });
+    expect(outcome.reply).toMatchObject({ reason: "timeout", signal: "SIGKILL", kernel: "kept" });
+    expect((await run("pgrep -f 'sleep 39[6]'; true", { language: "bash" })).stdout).toBe("");
+  });
+});
+
+describe("memory", () => {
+  const sandbox = new Supervised({
+    preload: ["numpy"],
+    env: { KERNELYARD_SANDBOX_MEMORY: String(512 * MIB), OPENBLAS_NUM_THREADS: "1" },
+  });
+  afterAll(() => sandbox[Symbol.asyncDispose]());
+  const run = sandbox.run.bind(sandbox);
+
+  test.each([
+    "x = bytearray(10**10)",
+    "import numpy as np; np.ones(10**9)",
+    "parts = []\nwhile True: parts.append(bytearray(1_000_000))",
+  ])("%s is a MemoryError, and the kernel lives", async (code) => {
+    await run("before = 1; parts = None");
+    const outcome = await run(code);
+    expect(outcome.reply).toMatchObject({ exit_code: 1, ename: "MemoryError", kernel: "kept" });
+    expect((await run("parts = None; before")).stdout).toBe("1\n");
+  });
+
+  test("threads, pools and ordinary arrays fit", async () => {
+    const outcome = await run(
+      "import numpy as np, threading\nfrom multiprocessing import Pool\na = np.random.rand(1000, 1000); b = a @ a\n" +
+        "ts = [threading.Thread(target=len, args=('',)) for _ in range(16)]\nfor t in ts: t.start()\nfor t in ts: t.join()\n" +
+        "with Pool(2) as p: print(sum(p.map(abs, range(10))))",
+    );
+    expect(outcome).toMatchObject({ stdout: "45\n", reply: { exit_code: 0 } });
+  });
+
+  test("many processes together are ended before the sandbox is", async () => {
+    const outcome = await run(
+      "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        block = bytearray(150 * 2**20)\n        time.sleep(60)\ntime.sleep(60)",
+    );
+    expect(outcome.reply).toMatchObject({ reason: "out_of_memory", kernel: "restarted", signal: "SIGKILL" });
+    expect((await run("print('alive')")).stdout).toBe("alive\n");
+  });
+});

@@ -1,0 +1,196 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { Supervised } from "./supervised.ts";
+
+const MIB = 1024 * 1024;
+
+describe("files into and out of the data directory", () => {
+  const sandbox = new Supervised();
+  afterAll(() => sandbox[Symbol.asyncDispose]());
+  const run = sandbox.run.bind(sandbox);
+  const write = sandbox.write.bind(sandbox);
+
+  test("directories are made, names are exact and NFC, empty files work, modes follow read_only", async () => {
+    expect(await write("a/b/日本 語.txt", "text")).toEqual({ status: "ok" });
+    expect(await write("empty", "")).toEqual({ status: "ok" });
+    expect(await write("de\u0301composed.txt", "nfc")).toEqual({ status: "ok" });
+    expect(await write("skill/read.md", "r", { readOnly: true })).toEqual({ status: "ok" });
+    expect(readFileSync(join(sandbox.data, "a/b/日本 語.txt"), "utf8")).toBe("text");
+    expect(readdirSync(sandbox.data)).toContain("d\u00e9composed.txt");
+    expect(statSync(join(sandbox.data, "empty")).size).toBe(0);
+    expect(statSync(join(sandbox.data, "skill/read.md")).mode & 0o777).toBe(0o444);
+    expect(await write("skill/read.md", "again", { size: null })).toEqual({ status: "ok" });
+    expect(readFileSync(join(sandbox.data, "skill/read.md"), "utf8")).toBe("again");
+  });
+
+  test.each([
+    ["../out", "plain relative path"],
+    ["/etc/passwd", "plain relative path"],
+    ["a//b", "plain relative path"],
+    ["a/./b", "plain relative path"],
+    ["nul\0", "plain relative path"],
+    ["a", "is a directory"],
+    ["empty/below", "is not a directory"],
+    ["x".repeat(256), "255 bytes"],
+  ])("%j is refused", async (path, reason) => {
+    const reply = await write(path, "x");
+    expect(reply.status).toBe("error");
+    expect(reply.message).toContain(reason);
+  });
+
+  test("links are not followed", async () => {
+    symlinkSync("/tmp", join(sandbox.data, "link"));
+    expect((await write("link/escaped.txt", "x")).status).toBe("error");
+    symlinkSync("/etc/hostname", join(sandbox.data, "host"));
+    expect((await write("host", "replaced")).status).toBe("ok");
+    expect(readFileSync(join(sandbox.data, "host"), "utf8")).toBe("replaced");
+  });
+
+  test("a source that fails, or another length than announced, leaves nothing", async () => {
+    expect(await write("half", "half of it", { abort: true })).toMatchObject({ status: "error" });
+    expect(await write("short", "abc", { size: 4 })).toMatchObject({ status: "error" });
+    expect(await write("long", "abcde", { size: 4 })).toMatchObject({ status: "error" });
+    const names = execFileSync("find", [sandbox.data, "-type", "f"], { encoding: "utf8" });
+    expect(names).not.toMatch(/half|short|long|\.part/);
+  });
+
+  test("inputs are reported as unchanged, modified or deleted; new files as created", async () => {
+    const inputs = [
+      "in/same.csv",
+      "in/touched.csv",
+      "in/changed.csv",
+      "in/gone.csv",
+      "in/rewritten.csv",
+      "in/readonly.md",
+      ".hidden/input",
+    ];
+    for (const path of inputs) await write(path, "1234", { readOnly: path.endsWith(".md") });
+    const code = [
+      "import os, shutil",
+      "os.utime('in/touched.csv', (1, 1)); os.chmod('in/touched.csv', 0o600)",
+      "open('in/changed.csv', 'w').write('5678')",
+      "os.remove('in/gone.csv')",
+      "open('in/rewritten.csv.new', 'w').write('1234'); os.rename('in/rewritten.csv.new', 'in/rewritten.csv')",
+      "os.chmod('in/readonly.md', 0o644); open('in/readonly.md', 'w').write('overwritten')",
+      "os.makedirs('out/__pycache__'); open('out/new.bin', 'wb').write(bytes(range(256)))",
+      "open('out/__pycache__/x.pyc', 'w').write('x'); open('.secret', 'w').write('x'); os.mkdir('.dir'); open('.dir/x', 'w').write('x')",
+      "open('.hidden/other', 'w').write('x')",
+      "open('out/empty', 'w').close()",
+      "raise SystemExit(1)",
+    ].join("\n");
+    const { reply, files } = await run(code, { collect: { inputs } });
+    expect(reply.inputs?.unchanged.toSorted()).toEqual(
+      ["in/same.csv", "in/touched.csv", "in/rewritten.csv", "in/readonly.md", ".hidden/input"].toSorted(),
+    );
+    expect(reply.inputs).toMatchObject({ modified: ["in/changed.csv"], deleted: ["in/gone.csv"] });
+    expect(reply.exit_code).toBe(1);
+    expect([...files.keys()].sort()).toEqual([".hidden/other", "in/changed.csv", "out/empty", "out/new.bin"]);
+    expect(files.get("in/changed.csv")).toMatchObject({ change: "modified" });
+    expect(files.get("out/new.bin")).toMatchObject({
+      change: "created",
+      bytes: Buffer.from(Array.from({ length: 256 }, (_, i) => i)),
+    });
+    const again = await run("open('out/new.bin', 'ab').write(b'x');", {
+      collect: { inputs: ["in/same.csv"] },
+    });
+    expect([...again.files]).toMatchObject([["out/new.bin", { change: "modified" }]]);
+    expect((await run("pass")).files.size).toBe(0);
+  });
+
+  test("bash programs and runs that time out are collected too; nothing is collected unasked", async () => {
+    const late = await run("open('late.txt', 'w').write('x')\nwhile True: pass", { timeoutMs: 200 });
+    expect([...late.files.keys()]).toEqual(["late.txt"]);
+    expect([...(await run("echo x > sh.txt", { language: "bash" })).files.keys()]).toEqual(["sh.txt"]);
+    const silent = await run("open('silent.txt', 'w').write('x')", { collect: false });
+    expect(silent.files.size).toBe(0);
+    expect(silent.reply.inputs).toBeUndefined();
+    await run("import os; os.remove('silent.txt')");
+  });
+
+  test("a hostile tree is bounded and told about", async () => {
+    const code = [
+      "import os, socket",
+      "os.mkfifo('fifo'); os.symlink('/etc/passwd', 'passwd'); os.symlink('.', 'loop')",
+      "s = socket.socket(socket.AF_UNIX); s.bind('socket'); s.close()",
+      "open(b'not-utf8-\\xff', 'w').close()",
+      "os.makedirs('d/' * 12); open('d/' * 12 + 'deep', 'w').close()",
+      "open('big', 'wb').truncate(3_000_000)",
+      "open('n' * 100, 'w').close()",
+      "open('e\\u0301', 'w').write('nfd'); open('\\u00e9', 'w').write('nfc')",
+    ].join("\n");
+    const { reply, files } = await run(code, { collect: { max_file_bytes: 1_000_000, max_path_bytes: 90 } });
+    const reasons = new Map(reply.skipped?.map(({ path, reason }) => [path, reason]));
+    expect(reasons.get("fifo")).toContain("FIFO");
+    expect(reasons.get("passwd")).toContain("symbolic link");
+    expect(reasons.get("socket")).toContain("socket");
+    expect(reasons.get("not-utf8-\\xff")).toContain("not UTF-8");
+    expect(reasons.get(`d${"/d".repeat(9)}`)).toContain("deeper than 10");
+    expect(reasons.get("big")).toContain("larger than 1000000");
+    expect(reasons.get("n".repeat(100))).toContain("longer than 90 bytes");
+    expect([...files.keys()]).toEqual(["\u00e9"]);
+    expect((await run("pass")).reply.skipped).toEqual([]);
+  });
+
+  test("more files than allowed: the first made, and the rest is named", async () => {
+    const code = "for i in range(8): open(f'many{i}', 'w').write('x' * 10)";
+    const { files, reply } = await run(code, { collect: { max_files: 5, max_total_bytes: 35 } });
+    expect(files.size).toBe(3);
+    expect(reply.skipped?.length).toBe(5);
+    const crowd = await run(
+      "import os\nos.mkdir('crowd')\nfor i in range(3000): open(f'crowd/{i}', 'w').close()",
+    );
+    expect(crowd.files.size).toBe(50);
+    expect(crowd.reply.skipped?.length).toBe(256);
+  });
+
+  test("large files keep their bytes both ways, with the reader slower than the sandbox", async () => {
+    const bytes = randomBytes(40 * MIB);
+    expect(await write("large.bin", bytes)).toEqual({ status: "ok" });
+    const id = sandbox.begin("import shutil; shutil.copy('large.bin', 'copy.bin');", {
+      collect: { inputs: ["large.bin"] },
+    });
+    sandbox.process.stdout.pause();
+    const held = statSync(`/proc/${sandbox.process.pid}`).isDirectory() && rss(sandbox.process.pid ?? 0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(rss(sandbox.process.pid ?? 0)).toBeLessThan(Number(held) + 16 * MIB);
+    sandbox.process.stdout.resume();
+    const { files } = await sandbox.finish(id);
+    expect(files.get("copy.bin")?.bytes.equals(bytes)).toBe(true);
+  });
+
+  test("files of an earlier process are nobody's output", async () => {
+    await using other = new Supervised({ files: { "old.txt": "from before" } });
+    await other.hello();
+    writeFileSync(join(other.data, "young.txt"), "x");
+    expect([...(await other.run("pass")).files.keys()]).toEqual(["young.txt"]);
+    expect([...(await other.run("open('old.txt', 'a').write('x');")).files.keys()]).toEqual(["old.txt"]);
+  });
+
+  test("any name a client may choose comes back as it went in", async () => {
+    const segment = fc
+      .string({ unit: "grapheme", minLength: 1, maxLength: 20 })
+      .map((text) => text.normalize("NFC"))
+      .filter((text) => !/[/\0]/.test(text) && text !== "." && text !== ".." && text.isWellFormed());
+    const path = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
+    await fc.assert(
+      fc.asyncProperty(fc.uniqueArray(path, { minLength: 1, maxLength: 4 }), async (paths) => {
+        const written: string[] = [];
+        for (const one of paths) if ((await write(`p/${one}`, one)).status === "ok") written.push(`p/${one}`);
+        const { reply } = await run("pass", { collect: { inputs: written, max_path_bytes: 4096 } });
+        const lost = written.some((one, i) => written.some((two, j) => i !== j && two.startsWith(`${one}/`)));
+        if (!lost) expect(reply.inputs?.deleted).toEqual([]);
+        expect(reply.inputs?.modified).toEqual([]);
+        await run("import shutil; shutil.rmtree('p', ignore_errors=True)");
+      }),
+      { numRuns: 60, interruptAfterTimeLimit: 15_000 },
+    );
+  });
+});
+
+function rss(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * 4096;
+}
