@@ -14,6 +14,7 @@ import { type FileHandle, mkdir, open, opendir, rename, rm, stat, writeFile } fr
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { countTransfer } from "../protocol/transfer-memory.ts";
 import { isId, newId } from "./ids.ts";
 import { FileRecords, isDatabaseFull } from "./records.ts";
 import {
@@ -27,7 +28,6 @@ import {
   type StagedFile,
   type SweepResult,
 } from "./store.ts";
-import { countTransfer } from "./transfer-memory.ts";
 
 /** Bytes gathered before a write, and read at a time. */
 const BLOCK_BYTES = 256 * 1024;

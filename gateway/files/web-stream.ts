@@ -2,7 +2,7 @@
 import { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import type { Context } from "hono";
-import { countTransfer } from "./transfer-memory.ts";
+import { countTransfer } from "../protocol/transfer-memory.ts";
 
 /**
  * A request's body as Node's stream; empty when there is none. Served by Node, that is the connection's own stream:

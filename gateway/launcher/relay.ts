@@ -6,6 +6,7 @@
  */
 import type { Duplex } from "node:stream";
 import { FrameError, MAX_HEADER_BYTES, PREFIX_BYTES } from "../protocol/frames.ts";
+import { countTransfer } from "../protocol/transfer-memory.ts";
 import { DemultiplexError, Demultiplexer } from "./demultiplexer.ts";
 import { FrameBoundary, WholeFrames } from "./frame-boundary.ts";
 import { HelloSearch } from "./hello.ts";
@@ -82,6 +83,7 @@ export class Relay {
       if (this.#gateway === gateway) this.#sandbox.resume();
     });
     socket.on("data", (chunk: Buffer) => {
+      countTransfer(chunk.length);
       if (this.#gateway === gateway) this.#gatewayData(gateway, chunk);
     });
     this.#sandbox.resume();
@@ -116,6 +118,7 @@ export class Relay {
 
   #sandboxData(chunk: Buffer): void {
     if (this.#over) return;
+    countTransfer(chunk.length);
     const socket = this.#gateway?.socket;
     socket?.cork();
     try {

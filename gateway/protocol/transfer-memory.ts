@@ -23,7 +23,7 @@ function collector(): Collect | null {
 const collect = collector();
 let moved = 0;
 
-/** Tells that so many bytes of a file have passed through buffers of this process. */
+/** Tells that so many bytes have passed through buffers of this process. */
 export function countTransfer(bytes: number): void {
   moved += bytes;
   if (moved < MOVED_BYTES) return;
