@@ -132,6 +132,9 @@ def plan(existing: Json, wanted: Wanted) -> Plan:
     for key, value in keys.items():
         if key in existing or key in wanted.untouched:
             continue
+        # The engine does not start with icc off and iptables off.
+        if key == "icc" and existing.get("iptables") is False:
+            continue
         # Options belong to their driver: never give ours to a driver that the operator chose.
         if key == "log-opts" and existing.get("log-driver", "json-file") != "json-file":
             continue

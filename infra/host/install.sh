@@ -103,6 +103,7 @@ fi
 STAMP="$STATE/runtime-entry.json"
 RESTART_MARK="$STATE/engine-restart-needed"
 
+BACKUP=""
 SAID=0
 say() {
   SAID=1
@@ -364,6 +365,8 @@ engine_pid() {
 # Keys that the daemon was given on its command line must not be in the file as well: it would not start again.
 keys_to_leave() {
   local pid key keys="" command
+  # The second engine has no firewall rules of its own, which icc needs.
+  [[ -z $ENGINE_DIR ]] || keys="icc,"
   pid=$(engine_pid)
   if [[ -n $pid ]]; then
     command=$(tr '\0' ' ' <"/proc/$pid/cmdline")
@@ -388,14 +391,14 @@ wait_until() {
   done
 }
 
+# Starts the engine; on failure says why and returns 1.
 engine_start() {
-  local pid result=0
+  local pid
   if [[ -z $ENGINE_DIR ]] && has_systemd && systemctl cat docker.service >/dev/null 2>&1; then
     say "engine: starting it (systemctl enable --now docker)"
-    unlocked systemctl enable --now docker >/dev/null 2>&1 || result=1
-    [[ $result -eq 0 ]] && wait_until 60 engine_answers ||
-      fail "The engine does not start: see journalctl --unit docker --lines 50"
-    return
+    if unlocked systemctl enable --now docker >/dev/null 2>&1 && wait_until 60 engine_answers; then return 0; fi
+    printf '%s\n' "The engine does not start: see journalctl --unit docker --lines 50" >&2
+    return 1
   fi
   # A number that is left from before a crash may belong to another process now.
   [[ -n $(engine_pid) ]] || rm -f "$PIDFILE"
@@ -413,7 +416,8 @@ engine_start() {
   wait_until 60 ready_or_dead || true
   if ! engine_answers; then
     tail -c "+$((from + 1))" "$LOG" | tail -n 8 | sed 's/^/      /' >&2
-    fail "The engine does not start; its last lines are above, all of them in $LOG."
+    printf '%s\n' "The engine does not start; its last lines are above, all of them in $LOG." >&2
+    return 1
   fi
 }
 
@@ -434,8 +438,7 @@ engine_restart() {
   fi
   say "engine: restarting it (containers keep running)"
   if [[ -z $ENGINE_DIR ]] && has_systemd && systemctl is-active --quiet docker; then
-    unlocked systemctl restart docker || fail "The engine does not start: see journalctl --unit docker --lines 50"
-    wait_until 60 engine_answers || fail "The engine does not answer: see journalctl --unit docker --lines 50"
+    unlocked systemctl restart docker && wait_until 60 engine_answers
   else
     pid=$(engine_pid)
     kill -TERM "$pid"
@@ -445,28 +448,45 @@ engine_restart() {
   fi
 }
 
+# Nobody's engine stays down because of settings of ours.
+put_configuration_back() {
+  if [[ -n $BACKUP ]]; then
+    cp -p "$BACKUP" "$CONFIG"
+    printf '%s\n' "$CONFIG was put back as it was." >&2
+  else
+    mv "$CONFIG" "$CONFIG.refused"
+    printf '%s\n' "$CONFIG was moved to $CONFIG.refused." >&2
+  fi
+  rm -f "$RESTART_MARK"
+}
+
 configure_engine() {
-  local plan change backup=""
+  local plan changed=0
   plan=$(daemon_config --path "$RUNSC" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" --dry-run) || exit $?
   if [[ ${plan%%$'\n'*} != none ]]; then
     say "engine: $CONFIG gets $(tail -n +2 <<<"$plan" | paste -sd' ')"
+    changed=1
     if [[ -f $CONFIG ]]; then
-      backup="$CONFIG.before-kernelyard-$(date -u +%Y%m%dT%H%M%SZ)"
-      cp -p "$CONFIG" "$backup"
-      say "engine: what was there is kept in $backup"
+      BACKUP="$CONFIG.before-kernelyard-$(date -u +%Y%m%dT%H%M%SZ)"
+      cp -p "$CONFIG" "$BACKUP"
+      say "engine: what was there is kept in $BACKUP"
     fi
-    change=${plan%%$'\n'*}
-    [[ $change != restart ]] || touch "$RESTART_MARK"
+    [[ ${plan%%$'\n'*} != restart ]] || touch "$RESTART_MARK"
     daemon_config --path "$RUNSC" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" >/dev/null
   fi
   [[ $START -eq 1 ]] || return 0
 
   if ! engine_answers; then
-    if [[ -n $(engine_pid) ]]; then
+    answers_or_gone() { engine_answers || [[ -z $(engine_pid) ]]; }
+    if ! wait_until 2 answers_or_gone; then
       say "engine: waiting for process $(engine_pid) to answer"
-      wait_until 60 engine_answers || fail "The engine runs (process $(engine_pid)) but $SOCKET does not answer."
-    else
-      engine_start
+      wait_until 60 answers_or_gone || fail "The engine runs (process $(engine_pid)) but $SOCKET does not answer."
+    fi
+    if ! engine_answers; then
+      if ! engine_start; then
+        [[ $changed -eq 0 ]] || put_configuration_back
+        exit 1
+      fi
       rm -f "$RESTART_MARK"
     fi
   fi
@@ -477,16 +497,20 @@ configure_engine() {
     say "engine: reloading its configuration (SIGHUP; running containers are not touched)"
     engine_reload
     if ! wait_until 15 engine_loaded; then
-      if [[ -n $backup ]]; then
-        cp -p "$backup" "$CONFIG"
-        engine_reload
+      if [[ $changed -eq 1 ]]; then
+        put_configuration_back
+        engine_reload || true
       fi
-      fail "The engine does not take the runtime over on reload${backup:+; $CONFIG was put back}." \
+      fail "The engine does not take the runtime over on reload." \
         "Its log says why ($LOG, or journalctl --unit docker)."
     fi
   fi
   if [[ -e $RESTART_MARK ]]; then
-    engine_restart
+    if ! engine_restart; then
+      [[ $changed -eq 0 ]] || put_configuration_back
+      engine_start || true
+      exit 1
+    fi
     rm -f "$RESTART_MARK"
   fi
 }
