@@ -26,7 +26,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
  */
 export function normaliseName(raw: string): NameResult {
   if (raw.length === 0) return refuse("the name is empty");
-  // NFC can at most triple the length, and nothing shrinks below a third: cheap bound before any work.
+  // Composition shortens text at most fourfold: a cheap bound before any work.
   if (raw.length > 4 * MAX_NAME_BYTES) return refuse(`the name is longer than ${MAX_NAME_BYTES} bytes`);
   if (!raw.isWellFormed()) return refuse("the name is not valid Unicode");
   const name = raw.replace(CONTROL, "_").normalize("NFC");
