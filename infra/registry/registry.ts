@@ -32,7 +32,8 @@ export class Registry extends pulumi.ComponentResource {
     super("kernelyard:registry:Registry", name, {}, opts);
     this.image = args.image === null ? this.#build(name, args) : pulumi.output(args.image);
     const volume = this.#volume(name, args);
-    this.containerId = this.#container(name, args, volume);
+    const network = this.#network(name, args);
+    this.containerId = this.#container(name, args, volume, network);
     this.registerOutputs({ image: this.image, containerId: this.containerId });
   }
 
@@ -65,7 +66,25 @@ export class Registry extends pulumi.ComponentResource {
     ).name;
   }
 
-  #container(name: string, args: RegistryArgs, volume: pulumi.Output<string>): pulumi.Output<string> {
+  /** Its own bridge: other containers have no way to it but the published port. */
+  #network(name: string, args: RegistryArgs): pulumi.Output<string> {
+    return new docker.Network(
+      `${name}-network`,
+      {
+        name: `${args.prefix}-registry`,
+        driver: "bridge",
+        labels: [{ label: "kernelyard.part", value: "registry" }],
+      },
+      { parent: this, provider: args.provider },
+    ).name;
+  }
+
+  #container(
+    name: string,
+    args: RegistryArgs,
+    volume: pulumi.Output<string>,
+    network: pulumi.Output<string>,
+  ): pulumi.Output<string> {
     const secured = args.exposure.kind === "secured" ? args.exposure : null;
     return new docker.Container(
       `${name}-container`,
@@ -78,6 +97,7 @@ export class Registry extends pulumi.ComponentResource {
         memory: 512,
         memorySwap: 512,
         cpus: "1",
+        networksAdvanced: [{ name: network }],
         ports: [
           { internal: INNER_PORT, external: args.port, ip: secured === null ? "127.0.0.1" : "0.0.0.0" },
         ],

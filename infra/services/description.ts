@@ -21,12 +21,15 @@ export interface ServiceDescription {
   readonly binds: readonly Bind[];
   /** Time between SIGTERM and SIGKILL: running calls finish in it. */
   readonly stopSeconds: number;
+  /** Asks the service to end; null: SIGTERM. */
+  readonly stopSignal: "SIGUSR2" | null;
   readonly health: "launcher" | "gateway";
 }
 
 export const HEALTH_COMMAND = ["node", "infra/services/healthy.ts"] as const;
 export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
-export const OPEN_FILES = 65536;
+/** No higher than what machines usually allow without CAP_SYS_RESOURCE. */
+export const OPEN_FILES = 16384;
 export const LOG_OPTIONS = { "max-size": "10m", "max-file": "5" } as const;
 
 const bind = (path: string): Bind => ({ path, readOnly: false });
@@ -50,6 +53,8 @@ export function launcherDescription(paths: Paths): ServiceDescription {
       bind("/sys/fs/cgroup"),
     ],
     stopSeconds: 30,
+    // Leaves the kernels running for the launcher that takes over; when the whole stack goes, the sweep ends them.
+    stopSignal: "SIGUSR2",
     health: "launcher",
   };
 }
@@ -67,6 +72,7 @@ export function gatewayDescription(paths: Paths, longestCallMs: number): Service
       { path: launcherSocket(paths).replace(/\/[^/]+$/, ""), readOnly: false },
     ],
     stopSeconds: Math.ceil(longestCallMs / 1000) + 10,
+    stopSignal: null,
     health: "gateway",
   };
 }
@@ -89,6 +95,7 @@ export function runFlags(service: ServiceDescription): string[] {
     ...(service.network === "none" ? ["--network=none"] : []),
     ...service.deviceRules.map((rule) => `--device-cgroup-rule=${rule}`),
     ...service.binds.map((b) => `--volume=${b.path}:${b.path}${b.readOnly ? ":ro" : ""}`),
+    ...(service.stopSignal === null ? [] : [`--stop-signal=${service.stopSignal}`]),
     `--stop-timeout=${service.stopSeconds}`,
   ];
 }

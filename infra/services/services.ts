@@ -107,6 +107,7 @@ export class Services extends pulumi.ComponentResource {
           readOnly: b.readOnly,
         })),
         labels: [{ label: "kernelyard.part", value: service.health }],
+        ...(service.stopSignal === null ? {} : { stopSignal: service.stopSignal }),
         stopTimeout: service.stopSeconds,
         destroyGraceSeconds: service.stopSeconds,
         healthcheck: {

@@ -8,7 +8,8 @@ import { parseStackConfig, StackConfigError } from "../../../infra/config/parse.
 
 const ROOT = join(import.meta.dirname, "../../..");
 const SAMPLES = join(ROOT, "infra/samples");
-const specs: readonly KeySpec<z.ZodType>[] = Object.values(KEYS);
+/** A secret cannot be declared with a default that is empty; Pulumi.yaml mentions it in a comment. */
+const specs = Object.values<KeySpec<z.ZodType>>(KEYS).filter((spec) => spec.secret !== true);
 
 const text = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
 
@@ -40,7 +41,6 @@ describe("Pulumi.yaml", () => {
           type: z.string(),
           description: z.string(),
           default: z.unknown(),
-          secret: z.boolean().optional(),
         }),
       ),
     })
@@ -57,7 +57,6 @@ describe("Pulumi.yaml", () => {
       expect(found?.type).toBe(spec.type);
       expect(found?.description).toBe(spec.about);
       expect(text(found?.default)).toBe(spec.fallback);
-      expect(found?.secret ?? false).toBe(spec.secret ?? false);
     },
   );
 });

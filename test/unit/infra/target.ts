@@ -1,6 +1,8 @@
 /** What holds for the recorded graph of every target. */
 import { beforeAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
 import type { Target } from "../../../infra/config/keys.ts";
+import { brokenPolicies, POLICIES } from "./check-policies.ts";
 import { type Graph, recordStack, reveal, SENTINELS, secretValue } from "./record.ts";
 
 /** Types that hold what cannot be made again. */
@@ -117,6 +119,16 @@ export function describeTarget(target: Target, more: (graph: () => Graph) => voi
       const environment = graph().outputs.librechatEnvironment;
       expect(environment).toBeDefined();
       expect(String(reveal(environment))).toContain("CODEAPI_JWT_PRIVATE_KEY_BASE64=");
+    });
+
+    it("obeys every policy", () => {
+      const broken = customs().flatMap((resource) =>
+        brokenPolicies(POLICIES, {
+          type: resource.type,
+          properties: z.record(z.string(), z.unknown()).parse(reveal(resource.inputs)),
+        }).map((one) => `${resource.name}: ${one.name}: ${one.message}`),
+      );
+      expect(broken).toEqual([]);
     });
 
     more(graph);
