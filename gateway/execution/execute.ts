@@ -229,14 +229,15 @@ export class Execution implements Executor {
     fate: Fate,
     finished: (reason: Finished["reason"], exitCode: number | null) => Finished,
   ): CallOutcome {
-    if (fate.kind === "alive") {
+    if (fate.kind !== "ended") {
       return {
         kind: "unavailable",
         error: "launcher_unavailable",
-        message: "The launcher restarted while the code ran; its output is lost, the session is kept",
+        message:
+          "The launcher restarted while the code ran; its output is lost, the session's files are kept",
       };
     }
-    if (fate.kind === "unknown" || fate.end.reason === "engine_lost") {
+    if (fate.end.reason === "engine_lost") {
       return {
         kind: "unavailable",
         error: "engine_unavailable",

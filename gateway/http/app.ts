@@ -124,6 +124,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
 
   const budget = new BodyBudget();
   for (const route of routes(deps)) register(app, deps, budget, route);
-  app.get("/openapi.json", (c) => c.json(openApiDocument(app)));
+  const description = JSON.stringify(openApiDocument(app), null, 2);
+  app.get("/openapi.json", (c) => c.body(description, 200, { "Content-Type": "application/json" }));
   return app;
 }

@@ -117,17 +117,21 @@ export class Sandboxes {
   /** Why the stream to a sandbox ended. Rejects with `LauncherUnavailable` when nobody can say. */
   async fate(id: string): Promise<Fate> {
     const started = performance.now();
+    let backSince = started;
     let wasAway = false;
     for (;;) {
-      const elapsed = performance.now() - started;
+      const now = performance.now();
+      const waited = now - backSince > END_KNOWN_WITHIN_MS;
       try {
         const sandbox: Sandbox | null = await this.launcher.inspect(id);
-        if (sandbox === null) return { kind: "unknown" };
-        if (sandbox.ended !== null) return { kind: "ended", end: sandbox.ended };
-        if (wasAway || elapsed > END_KNOWN_WITHIN_MS) return { kind: "alive" };
+        if (sandbox !== null && sandbox.ended !== null) return { kind: "ended", end: sandbox.ended };
+        if (sandbox !== null && (wasAway || waited)) return { kind: "alive" };
+        // A launcher that has just started answers before it has found its containers.
+        if (sandbox === null && waited) return { kind: "unknown" };
       } catch (error) {
-        if (!(error instanceof LauncherUnavailable) || elapsed > LAUNCHER_BACK_WITHIN_MS) throw error;
+        if (!(error instanceof LauncherUnavailable) || now - started > LAUNCHER_BACK_WITHIN_MS) throw error;
         wasAway = true;
+        backSince = now;
       }
       await pause(ASK_AGAIN_MS);
     }
