@@ -75,6 +75,7 @@ class CellRunner:
         self._count = 0
         self._running = False
         self._is_child = False
+        self._pipes: dict[int, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stdout = open_stream("stdout")
         self._stderr = open_stream("stderr")
@@ -136,8 +137,10 @@ class CellRunner:
             os.chdir(self._data)
         for fd, original in ((1, out_fd), (2, err_fd)):
             try:
-                found, wanted = os.fstat(fd), os.fstat(original)
-                if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
+                wanted = self._pipes.get(original)
+                if wanted is None:
+                    wanted = self._pipes[original] = os.fstat(original).st_ino
+                if os.fstat(fd).st_ino == wanted:
                     continue
             except OSError:
                 pass

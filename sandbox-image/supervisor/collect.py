@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import unicodedata
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _CHUNK_BYTES = 1024 * 1024
 #: Frames are written out when this much is queued, so that many small files cost few system calls.
 _FLUSH_ABOVE = 256 * 1024
 _MAX_TOLD = 10_000
+_CLOCK_GRAIN_NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Collector:
         self._channel = channel
         self._files = files
         self._told: set[str] = set()
+        self._empty_key: tree.Key | None = None
         self._buffer = bytearray(_CHUNK_BYTES)
 
     # ------------------------------------------------------------ comparing
@@ -80,7 +83,7 @@ class Collector:
         report = Report()
         inputs = set(rules.inputs)
         try:
-            found = walk(self._data, rules.inputs, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
+            found = self._walk(rules)
         except OSError as error:
             found = Found()
             found.skip(".", f"the data directory cannot be read: {error.strerror}")
@@ -114,6 +117,17 @@ class Collector:
                 del self._files.known[disk]
         outputs.sort(key=lambda item: (item[0], item[1].path))
         return self._within_limits([output for _, output in outputs], found, rules, report), report
+
+    def _walk(self, rules: Rules) -> Found:
+        """The usual case is nothing there before and nothing there now: one look at the directory tells."""
+        key = tree.key_of(os.stat(self._data))
+        if key == self._empty_key:
+            return Found()
+        found = walk(self._data, rules.inputs, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
+        # Times have the grain of the clock's tick: a directory changed just now may change again unnoticed.
+        settled = time.time_ns() - max(key[2], key[3]) > _CLOCK_GRAIN_NS
+        self._empty_key = key if settled and found.entries == 0 else None
+        return found
 
     def _tell_skipped(self, found: Found, report: Report) -> None:
         for path, reason in found.skipped:

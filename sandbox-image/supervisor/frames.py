@@ -45,7 +45,7 @@ class Decoder:
         self._buffer = bytearray()
         self._needed = PREFIX.size
 
-    def feed(self, data: bytes) -> Iterator[tuple[Header, bytes]]:
+    def feed(self, data: bytes | memoryview) -> Iterator[tuple[Header, bytes]]:
         buffer = self._buffer
         buffer += data
         if len(buffer) < self._needed:

@@ -1,8 +1,7 @@
 """The event loop: one thread, `poll`, two sets of descriptors.
 
-Output pipes of user code are in the slow set only. For the first milliseconds of a call nobody is woken by them, so
-that a short cell costs one wake-up (its end) instead of one per line; and while the channel to the gateway is full
-they are not read at all, which is the back-pressure on user code.
+Output pipes of user code are in the slow set only. While the channel to the gateway is full they are not read at all,
+which is the back-pressure on user code.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._slow: set[int] = set()
         self._timers: set[Timer] = set()
-        self.quiet_until = 0.0
         self.hold_output = False
 
     def watch(self, fd: int, handler: Handler, events: int = READ, *, slow: bool = False) -> None:
@@ -72,12 +70,7 @@ class Loop:
     def turn(self) -> None:
         now = time.monotonic()
         next_at = min((timer.when for timer in self._timers), default=None)
-        poller = self._all
-        if self.hold_output:
-            poller = self._fast
-        elif self.quiet_until > now:
-            poller = self._fast
-            next_at = self.quiet_until if next_at is None else min(next_at, self.quiet_until)
+        poller = self._fast if self.hold_output else self._all
         # Rounded up: a wait cut short would turn once more for nothing.
         wait = None if next_at is None else max(0, int((next_at - now) * 1000) + 1) if next_at > now else 0
         ready = poller.poll(wait)

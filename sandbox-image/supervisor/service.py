@@ -22,7 +22,7 @@ from supervisor.loop import READ, Loop
 from supervisor.messages import BadMessage, integer, mapping, text
 
 PROTOCOL_VERSION = 1
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 256 * 1024
 #: Above this many unsent bytes nothing more is read: a peer that only asks and never reads gets no memory of ours.
 _STOP_READING_ABOVE = 8 * 1024 * 1024
 _MIB = 1024 * 1024
@@ -30,7 +30,7 @@ _MIB = 1024 * 1024
 #: under gVisor with the default libraries: 90 MiB of the control group are in use beyond what a kernel maps.
 _KERNEL_HEADROOM = 128 * _MIB
 #: All processes together are ended here. The runtime's own share, and what can be allocated between two looks.
-_SANDBOX_HEADROOM = 72 * _MIB
+_SANDBOX_HEADROOM = 96 * _MIB
 #: The first hello waits for a kernel, so that imports are done while the CPU share is lifted; at most that long.
 _FIRST_HELLO_WITHIN_S = 20.0
 _MOST_WAITING_HELLOS = 16
@@ -110,6 +110,7 @@ class Service:
         self._languages = languages
         self._loop = Loop()
         self._decoder = Decoder()
+        self._input = bytearray(_READ_BYTES)
         self._channel = Channel(1, self._loop)
         environment = user_environment(options.data)
         kernel_memory = max(options.memory - _KERNEL_HEADROOM, options.memory // 2)
@@ -185,12 +186,12 @@ class Service:
 
     def _on_input(self, _events: int) -> None:
         try:
-            data = os.read(0, _READ_BYTES)
+            size = os.readv(0, [self._input])
         except BlockingIOError:
             return
-        if not data:
+        if not size:
             raise ChannelClosed("end of input")
-        for header, body in self._decoder.feed(data):
+        for header, body in self._decoder.feed(memoryview(self._input)[:size]):
             self._handle(header, body)
         self._channel.flush()
         if self._channel.queued_bytes > _STOP_READING_ABOVE:

@@ -30,8 +30,9 @@ class Found:
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    #: Left out of reports by rule (hidden, caches): not worth a word.
+    #: Whether the bounds of the walk were wide enough.
     complete: bool = True
+    entries: int = 0
 
     def skip(self, path: str, reason: str) -> None:
         if len(self.skipped) < MAX_SKIPPED:
@@ -89,6 +90,7 @@ class _Walk:
 
     def _within_bounds(self) -> bool:
         self._entries += 1
+        self._found.entries = self._entries
         if self._entries <= MAX_ENTRIES and time.monotonic() < self._deadline:
             return True
         if self._found.complete:
