@@ -48,8 +48,8 @@ echo "Installing packages (npm ci $wanted): a minute or two the first time."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! npm ci "$wanted" --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
-  tail -n 20 "$log" >&2
-  echo "The packages could not be installed; npm's last lines are above. Is the npm registry reachable?" >&2
+  head -n 20 "$log" >&2
+  echo "The packages could not be installed; npm's words are above. Is the npm registry reachable?" >&2
   exit 1
 fi
 if ! node_modules/.bin/node --version >/dev/null 2>&1; then
