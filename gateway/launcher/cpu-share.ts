@@ -11,7 +11,7 @@ export interface CpuShare {
   restore(): void;
 }
 
-const CGROUP_ROOT = "/sys/fs/cgroup";
+export const CGROUP_ROOT = "/sys/fs/cgroup";
 /** What the engine uses for its `NanoCpus`. */
 const PERIOD_US = 100_000;
 
@@ -24,7 +24,7 @@ const version1 = (file: string): Quota => ({ file, write: (quota) => String(quot
 const version2 = (file: string): Quota => ({ file, write: (quota) => `${quota ?? "max"} ${PERIOD_US}` });
 
 /** Where the engine puts a container's cgroup, by its cgroup driver. */
-const GROUPS = [(id: string) => `docker/${id}`, (id: string) => `system.slice/docker-${id}.scope`];
+export const GROUPS = [(id: string) => `docker/${id}`, (id: string) => `system.slice/docker-${id}.scope`];
 
 /** By the container's name, where the engine's usual place has it; null where it has not, or cannot be seen. */
 export function cpuShareOf(containerId: string, cpus: number, root: string = CGROUP_ROOT): CpuShare | null {

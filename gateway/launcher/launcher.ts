@@ -7,6 +7,7 @@ import { capacityOf, sandboxBytes } from "./capacity.ts";
 import { cpuShareOf, cpuShareOfProcess } from "./cpu-share.ts";
 import { type Engine, EngineAwayError, type EngineEvent, EngineRefusedError } from "./engine.ts";
 import { LauncherFailure } from "./errors.ts";
+import { killContainerProcesses } from "./hard-kill.ts";
 import { IsolationError, probeIsolation, type SeccompProfile } from "./isolation.ts";
 import { containerName, encodeSession, LABEL, newId, volumeName } from "./labels.ts";
 import { type Adoptable, type KnownSandbox, type Limits, plan, type Step } from "./reconciler.ts";
@@ -52,6 +53,8 @@ const REMEMBER_ENDED_MAX = 512;
 const CPU_LIFTED_MAX_MS = 30_000;
 /** Between the end of the stream and the engine's word about the container, either way round. */
 const SETTLE_MS = 1_000;
+/** The engine needs 0.1 s; after this it is stuck. */
+const ENGINE_KILLS_WITHIN_MS = 5_000;
 const GONE_WITHIN_MS = 10_000;
 const HELLO_WITHIN_MS = 2_000;
 const PROVEN_WITHIN_MS = 30_000;
@@ -387,10 +390,10 @@ export class Launcher {
 
   /** After the end: waits until container and mounts are gone, then gives up session and memory. */
   async #clear(sandbox: SandboxState): Promise<void> {
-    const { engine, volumes } = this.#options;
+    const { volumes } = this.#options;
     const { session } = sandbox.identity;
     try {
-      if (sandbox.containerId !== null) await engine.removeContainer(sandbox.containerId);
+      if (sandbox.containerId !== null) await this.#removeContainer(sandbox.containerId);
       if (session !== null) {
         await volumes.touch(session);
         if (!(await volumes.freed(session))) {
@@ -413,7 +416,7 @@ export class Launcher {
     const before = sandbox.phase;
     sandbox.phase = "ending";
     try {
-      if (sandbox.containerId !== null) await this.#options.engine.removeContainer(sandbox.containerId);
+      if (sandbox.containerId !== null) await this.#removeContainer(sandbox.containerId);
     } catch (error) {
       if (sandbox.ended === null) sandbox.phase = before === "starting" ? "lost" : before;
       throw startFailure(error);
@@ -442,6 +445,22 @@ export class Launcher {
     sandbox.ended = { reason: sandbox.cause.reason, exit_code: sandbox.died?.exitCode ?? null };
     sandbox.relay?.close();
     await this.#clear(sandbox);
+  }
+
+  /** Resolves when the container is gone; one that the engine cannot end is killed from the host. */
+  async #removeContainer(containerId: string): Promise<void> {
+    const harder = setTimeout(() => {
+      const processes = killContainerProcesses(containerId);
+      this.#log.warn(
+        { container: containerId, processes },
+        "the engine does not end it: killed from the host",
+      );
+    }, ENGINE_KILLS_WITHIN_MS);
+    try {
+      await this.#options.engine.removeContainer(containerId);
+    } finally {
+      clearTimeout(harder);
+    }
   }
 
   // ------------------------------------------------------------------------------------------------ the register
@@ -560,7 +579,8 @@ export class Launcher {
   }
 
   async #engineIsUp(): Promise<void> {
-    await this.#reconcileQuietly();
+    // Not awaited one after the other: a container that is hard to remove does not keep new ones waiting.
+    const reconciled = this.#reconcileQuietly();
     try {
       await this.#resolveImage();
       await this.#prove();
@@ -574,6 +594,7 @@ export class Launcher {
     } finally {
       this.#ready.resolve();
     }
+    await reconciled;
   }
 
   async #resolveImage(): Promise<void> {
@@ -690,7 +711,7 @@ export class Launcher {
   }
 
   async #carryOut(step: Step): Promise<void> {
-    const { engine, volumes } = this.#options;
+    const { volumes } = this.#options;
     switch (step.step) {
       case "adopt":
         return this.#adopt(step.sandbox);
@@ -698,7 +719,7 @@ export class Launcher {
         return this.#readopt(step.sandboxId);
       case "remove-container":
         this.#log.info({ container: step.containerId, why: step.why }, "removing a container nobody owns");
-        return engine.removeContainer(step.containerId);
+        return this.#removeContainer(step.containerId);
       case "forget": {
         const sandbox = this.#sandboxes.get(step.sandboxId);
         if (sandbox === undefined || (sandbox.phase !== "running" && sandbox.phase !== "lost")) return;
@@ -728,7 +749,7 @@ export class Launcher {
     if (this.#stopping.signal.aborted || this.#sandboxes.has(found.sandboxId)) return;
     const { kind, profile, session, createdAt } = found;
     if (session !== null && this.#bySession.has(encodeSession(session))) {
-      return this.#options.engine.removeContainer(found.containerId);
+      return this.#removeContainer(found.containerId);
     }
     const identity = { id: found.sandboxId, kind, profile, session, image: found.imageId, createdAt };
     const sandbox = new SandboxState(identity, true, this.#now());
@@ -769,7 +790,7 @@ export class Launcher {
     const { engine, instance } = this.#options;
     await Promise.allSettled([...this.#sandboxes.values()].map((sandbox) => this.#end(sandbox, "killed")));
     const left = await engine.listContainers(`${LABEL.instance}=${instance}`);
-    await Promise.all(left.map((container) => engine.removeContainer(container.id)));
+    await Promise.all(left.map((container) => this.#removeContainer(container.id)));
   }
 }
 

@@ -1,7 +1,7 @@
 /** A launcher process of the test's own, and a client of its socket. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +21,7 @@ const MAIN = fileURLToPath(new URL("../../../gateway/launcher/main.ts", import.m
 
 /** What the launcher keeps on purpose, and a test does not: session volumes. */
 async function removeVolumes(dataDir: string): Promise<void> {
+  if (!existsSync(join(dataDir, "instance"))) return;
   const docker = new Docker();
   const instance = readFileSync(join(dataDir, "instance"), "utf8").trim();
   const label = [`kernelyard.instance=${instance}`];
