@@ -178,6 +178,9 @@ async function main(): Promise<void> {
           baseUrl: `${baseUrl}/v1`,
           apiKey: keys.apiKey?.created === true ? keys.apiKey.key : null,
           jwt: keys.jwt,
+          issuer: settings.jwtIssuer,
+          audience: settings.jwtAudience,
+          maxLifetimeSeconds: settings.jwtMaxLifetimeS,
         }),
       }),
     );
