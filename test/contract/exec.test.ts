@@ -246,6 +246,27 @@ describe("replies of /exec", () => {
   });
 });
 
+describe("a caller who hangs up", () => {
+  const used = async () =>
+    (await service.launcher.list()).filter((sandbox) => sandbox.used && sandbox.ended === null).length;
+
+  it("frees the sandbox at once", async () => {
+    await expect.poll(used, { timeout: 30_000, interval: 50 }).toBe(0);
+    const controller = new AbortController();
+    const running = fetch(`${service.baseUrl}/exec`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...service.authorization() },
+      body: JSON.stringify({ lang: "py", code: "while True: pass" }),
+      signal: controller.signal,
+    });
+    running.catch(() => {});
+    await expect.poll(used, { timeout: 30_000, interval: 50 }).toBe(1);
+    controller.abort();
+    await expect.poll(used, { timeout: 2000, interval: 50 }).toBe(0);
+    await expect(running).rejects.toThrow();
+  });
+});
+
 describe("a-12 execution profiles", () => {
   const withProfile = (profile: string) =>
     post("/v1/exec", { lang: "bash", code: "true" }, { "X-CodeAPI-Expected-Profile": profile });

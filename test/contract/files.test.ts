@@ -303,6 +303,22 @@ describe("generation 2", () => {
     expect(await exec(gen2(), { lang: "py", code: "1", files: [ref(one), ref(inside)] })).toBe(400);
   });
 
+  it("a-1 a file that cannot be kept is told as the client accepts it, and the others are delivered", async () => {
+    const { content, artifact } = await python(
+      "open('big.bin','wb').write(bytes((1 << 20) + 1)); open('small.txt','w').write('s')",
+      [],
+    );
+    expect(artifact.files?.map(({ name }) => name)).toEqual(["small.txt"]);
+    expect(artifact.artifact_delivery).toEqual({
+      code: "artifact_delivery_failed",
+      status: "partial",
+      attempted: 2,
+      delivered: 1,
+      failed: 1,
+    });
+    expect(content).toMatch(/deliver/i);
+  });
+
   it("c-6 links, pipes, devices and deep or endless trees neither hang nor leak", async () => {
     const { stdout, files } = await run(gen2(), {
       lang: "py",
