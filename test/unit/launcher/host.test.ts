@@ -1,0 +1,98 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { capacityOf } from "../../../gateway/launcher/capacity.ts";
+import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/cpu-share.ts";
+import { InstanceError, openInstance } from "../../../gateway/launcher/instance.ts";
+import { IsolationError, readSeccompProfile } from "../../../gateway/launcher/isolation.ts";
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "kernelyard-host-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function put(path: string, text: string): string {
+  const file = join(directory, path);
+  mkdirSync(join(file, ".."), { recursive: true });
+  writeFileSync(file, text);
+  return file;
+}
+
+describe("the CPU share", () => {
+  test.each([
+    ["v1, cgroupfs", "cpu/docker/c1/cpu.cfs_quota_us", "-1", "50000"],
+    ["v1, systemd", "cpu/system.slice/docker-c1.scope/cpu.cfs_quota_us", "-1", "50000"],
+    ["v2, cgroupfs", "docker/c1/cpu.max", "max 100000", "50000 100000"],
+    ["v2, systemd", "system.slice/docker-c1.scope/cpu.max", "max 100000", "50000 100000"],
+  ])("is lifted and put back in cgroup %s", (_what, path, lifted, restored) => {
+    const file = put(path, "as made");
+    const share = cpuShareOf("c1", 0.5, directory);
+    share?.lift();
+    expect(readFileSync(file, "utf8")).toBe(lifted);
+    share?.restore();
+    expect(readFileSync(file, "utf8")).toBe(restored);
+  });
+
+  test.each([
+    ["v1", "5:cpu,cpuacct:/own/c1\n4:memory:/own/c1\n", "cpu/own/c1/cpu.cfs_quota_us", "-1"],
+    ["v2", "0::/own/c1\n", "own/c1/cpu.max", "max 100000"],
+  ])("is found by process in cgroup %s", (_what, lines, path, lifted) => {
+    const file = put(path, "as made");
+    put("proc/7/cgroup", lines);
+    cpuShareOfProcess(7, 0.5, directory, join(directory, "proc"))?.lift();
+    expect(readFileSync(file, "utf8")).toBe(lifted);
+  });
+
+  test("of a sandbox that died meanwhile is nothing to do", () => {
+    put("docker/c1/cpu.max", "as made");
+    const share = cpuShareOf("c1", 0.5, directory);
+    rmSync(join(directory, "docker"), { recursive: true });
+    expect(() => share?.restore()).not.toThrow();
+  });
+
+  test("that cannot be seen is told", () => {
+    expect(cpuShareOf("c1", 0.5, directory)).toBeNull();
+    expect(cpuShareOfProcess(7, 0.5, directory, directory)).toBeNull();
+  });
+});
+
+describe("the instance", () => {
+  test("keeps its id, and its directory to itself", () => {
+    const first = openInstance(directory);
+    expect(() => openInstance(directory)).toThrow(InstanceError);
+    first.unlock();
+    const second = openInstance(directory);
+    expect(second.id).toBe(first.id);
+    second.unlock();
+  });
+
+  test("with a spoilt id is refused rather than made anew", () => {
+    put("instance", "not an id");
+    expect(() => openInstance(directory)).toThrow(InstanceError);
+  });
+});
+
+test("a seccomp profile that differs from the shipped one is refused, a missing copy is not", () => {
+  const changed = put("seccomp.json", '{"defaultAction":"SCMP_ACT_ALLOW"}');
+  expect(() => readSeccompProfile(changed)).toThrow(IsolationError);
+  const { json, sha256 } = readSeccompProfile(join(directory, "none.json"));
+  expect(readSeccompProfile(put("seccomp.json", json)).sha256).toBe(sha256);
+});
+
+test.each([
+  [24 * GIB, null, 38],
+  [3 * GIB, null, 2],
+  [24 * GIB, 700 * MIB, 1],
+])(
+  "a host of %i bytes with a budget of %s takes %i sandboxes",
+  (hostMemoryBytes, memoryBudgetBytes, sandboxes) => {
+    expect(capacityOf({ memoryBytes: 512 * MIB, memoryBudgetBytes, hostMemoryBytes }).sandboxes).toBe(
+      sandboxes,
+    );
+  },
+);
