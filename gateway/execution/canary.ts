@@ -1,4 +1,5 @@
 /** Healthy means "has just executed code": in a real sandbox, on the way that a caller's code takes. */
+import type { Logger } from "pino";
 import type { LauncherHealth } from "../protocol/launcher-api.ts";
 import type { CallOutcome, Executor } from "./call.ts";
 
@@ -28,6 +29,7 @@ export interface HealthMonitor {
 export interface CanaryOptions {
   readonly executor: Executor;
   readonly launcher: { health(): Promise<LauncherHealth> };
+  readonly log: Logger;
   readonly now?: () => number;
 }
 
@@ -113,6 +115,12 @@ export class Canary implements HealthMonitor {
       durationMs: performance.now() - started,
       problem: problemOf(outcome),
     };
+    const was = this.#last?.problem ?? null;
+    if (proof.problem !== null && proof.problem !== was) {
+      this.#options.log.warn({ problem: proof.problem }, "unhealthy");
+    } else if (proof.problem === null && was !== null) {
+      this.#options.log.info("healthy again");
+    }
     this.#last = proof;
     return proof;
   }

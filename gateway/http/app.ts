@@ -88,7 +88,9 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     c.header("X-Request-Id", requestId);
     c.header("X-Content-Type-Options", "nosniff");
     await next();
-    deps.log.info(
+    // Probes come every few seconds.
+    const level = c.req.path === "/health" ? "debug" : "info";
+    deps.log[level](
       {
         req: requestId,
         method: c.req.method,

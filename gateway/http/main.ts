@@ -69,7 +69,7 @@ async function start(): Promise<void> {
     authentication: createAuthentication(settings),
     rateLimiter: createRateLimiter(settings.rateLimits),
     executor,
-    health: new Canary({ executor, launcher }),
+    health: new Canary({ executor, launcher, log }),
     files,
     programs,
     log,

@@ -146,8 +146,9 @@ export class LauncherClient {
 
   #unavailable(error: unknown): LauncherUnavailable {
     if (error instanceof LauncherUnavailable) return error;
-    const what = error instanceof Error ? error.message : String(error);
-    return new LauncherUnavailable(`The launcher cannot be reached: ${what}`, { cause: error });
+    // The message goes to callers; paths of this host are in the cause, for the log.
+    const code = error instanceof Error && "code" in error ? String(error.code) : "no connection";
+    return new LauncherUnavailable(`The launcher cannot be reached (${code})`, { cause: error });
   }
 
   /** One retry for a kept-alive connection that turns out dead: a restarted launcher costs no caller an error. */

@@ -71,25 +71,39 @@ export class Recovery {
   }
 
   async #reconcile(): Promise<void> {
-    const { sandboxes, pool, registry, log } = this.#options;
+    const { sandboxes, pool, registry } = this.#options;
     await sandboxes.removeDoomed();
     const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
     pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));
-    for (const sandbox of present) {
-      if (this.#stopped || sandboxes.isDoomed(sandbox.id)) continue;
-      try {
-        if (sandbox.session !== null) {
-          if (!registry.knows(sandbox.id)) await this.#adoptSession(sandbox, sandbox.session);
-        } else if (!pool.owns(sandbox.id) && this.#settled(sandbox)) {
-          if (sandbox.used || !(await pool.adopt(sandbox.id))) await sandboxes.remove(sandbox.id);
-        }
-      } catch (error) {
-        log.warn({ sandbox: sandbox.id, err: error }, "sandbox not adopted");
-      }
+    const unknown = present.filter(
+      ({ id }) => !sandboxes.isDoomed(id) && !registry.knows(id) && !pool.owns(id),
+    );
+    // Side by side: one that hangs keeps no other session waiting.
+    await Promise.all(
+      unknown.map((sandbox) =>
+        sandbox.session === null
+          ? null
+          : this.#try(sandbox, () => this.#adoptSession(sandbox, sandbox.session)),
+      ),
+    );
+    for (const sandbox of unknown) {
+      if (this.#stopped || sandbox.session !== null || !this.#settled(sandbox)) continue;
+      await this.#try(sandbox, async () => {
+        if (sandbox.used || !(await pool.adopt(sandbox.id))) await sandboxes.remove(sandbox.id);
+      });
     }
   }
 
-  async #adoptSession(sandbox: Sandbox, session: SessionKey): Promise<void> {
+  async #try(sandbox: Sandbox, action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#options.log.warn({ sandbox: sandbox.id, err: error }, "sandbox not adopted");
+    }
+  }
+
+  async #adoptSession(sandbox: Sandbox, session: SessionKey | null): Promise<void> {
+    if (session === null) return;
     await this.#options.registry.adopt({ ...sandbox, session });
     this.#options.log.info({ sandbox: sandbox.id }, "kernel adopted");
   }

@@ -66,7 +66,7 @@ export function startGateway(
     authentication: createAuthentication(settings),
     rateLimiter: null,
     executor,
-    health: new Canary({ executor, launcher }),
+    health: new Canary({ executor, launcher, log }),
     files,
     programs: new Programs<ProgramReply>(),
     log,
