@@ -87,7 +87,6 @@ class Calls:
         languages: dict[str, Language],
         data: str,
         environment: dict[str, str],
-        program_memory: int,
         sandbox_memory: int,
     ) -> None:
         self._loop = loop
@@ -96,7 +95,6 @@ class Calls:
         self._languages = languages
         self._data = data
         self._environment = environment
-        self._program_memory = program_memory
         self._sandbox_memory = sandbox_memory
         self._meter: Meter | None = choose_meter(sandbox_memory) if sandbox_memory > 0 else None
         self._collector = Collector(data, channel, files)
@@ -227,7 +225,6 @@ class Calls:
                 call.args,
                 self._data,
                 environment,
-                self._program_memory,
                 lambda name: self._on_program_output(call, name),
             )
         except (OSError, ValueError) as error:
@@ -489,7 +486,7 @@ class Calls:
             self._complete(call, None)
             return
         outputs, report = self._collector.compare(call.rules)
-        self._collector.stream(call.id, outputs, report, lambda: self._complete(call, report))
+        self._collector.stream(call.id, call.rules, outputs, report, lambda: self._complete(call, report))
 
     def _complete(self, call: Call, report: Report | None) -> None:
         self._call = None

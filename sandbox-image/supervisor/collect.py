@@ -192,9 +192,11 @@ class Collector:
 
     # ------------------------------------------------------------ streaming
 
-    def stream(self, parent_id: str, outputs: list[Output], report: Report, done: Callable[[], None]) -> None:
+    def stream(
+        self, parent_id: str, rules: Rules, outputs: list[Output], report: Report, done: Callable[[], None]
+    ) -> None:
         """Sends the files one after another; continues whenever the channel has taken what was sent."""
-        sender = _Sender(self, parent_id, outputs, report)
+        sender = _Sender(self, parent_id, rules, outputs, report)
 
         def advance() -> None:
             while not self._channel.blocked:
@@ -209,7 +211,11 @@ class Collector:
 class _Sender:
     """One step sends at most one frame of content."""
 
-    def __init__(self, collector: Collector, parent_id: str, outputs: list[Output], report: Report) -> None:
+    def __init__(
+        self, collector: Collector, parent_id: str, rules: Rules, outputs: list[Output], report: Report
+    ) -> None:
+        self._rules = rules
+        self._room = rules.max_total_bytes
         self._collector = collector
         self._channel = collector._channel
         self._parent_id = parent_id
@@ -258,10 +264,12 @@ class _Sender:
                 self._report.skip(output.path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
                 continue
             status = os.fstat(fd)
-            if not tree.is_regular(status):
+            grown = status.st_size > self._rules.max_file_bytes or status.st_size > self._room
+            if grown or not tree.is_regular(status):
                 os.close(fd)
-                self._report.skip(output.path, "is not a regular file any more")
+                self._report.skip(output.path, "changed while the files were collected")
                 continue
+            self._room -= status.st_size
             self._number += 1
             self._id = f"{self._parent_id[:48]}.f{self._number}"
             self._fd = fd

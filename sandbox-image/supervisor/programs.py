@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -28,7 +27,6 @@ class Program:
         args: list[str],
         data: str,
         environment: dict[str, str],
-        memory: int,
         on_output: Callable[[str], None],
     ) -> None:
         """Raises `OSError` when the program cannot be started."""
@@ -59,11 +57,8 @@ class Program:
                 if fd >= 0:
                     os.close(fd)
         self.pid = self._process.pid
-        if memory > 0:
-            # After the start instead of before `exec`: that would cost a copy of this process. The watchdog covers
-            # what slips through.
-            with contextlib.suppress(OSError, ValueError):
-                resource.prlimit(self.pid, resource.RLIMIT_AS, (2 * memory, 2 * memory))
+        # No limit on address space, as kernels have it: the runtimes of other languages reserve far more than they
+        # use. The watchdog ends what really grows.
         for fd, name in ((self.stdout, "stdout"), (self.stderr, "stderr")):
             os.set_blocking(fd, False)
             loop.watch(fd, lambda _events, name=name: on_output(name), slow=True)  # type: ignore[misc]

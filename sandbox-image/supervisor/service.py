@@ -127,7 +127,6 @@ class Service:
             languages,
             options.data,
             environment,
-            kernel_memory if options.memory else 0,
             sandbox_memory if options.memory else 0,
         )
 

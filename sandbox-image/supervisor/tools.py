@@ -32,6 +32,9 @@ _MAX_REQUEST = 8 << 20
 _MAX_RESULTS = 64 << 20
 _MAX_CALLS = 1000
 _MAX_PER_BATCH = 100
+#: The gateway takes 5 MiB of calls at once.
+_MAX_CALL_BYTES = 2 << 20
+_MAX_BATCH_BYTES = 4 << 20
 _MAX_CLIENTS = 256
 #: Shell programs announce a call before their client starts; that long the batch waits for the announced ones.
 _QUIET_SECONDS = 0.006
@@ -95,6 +98,7 @@ class Tools:
         self._clients: dict[int, _Client] = {}
         self._calls: list[dict[str, Any]] = []
         self._waiting: list[str] = []
+        self._sizes: dict[str, int] = {}
         self._owners: dict[str, _Client] = {}
         self._results: dict[str, dict[str, Any]] = {}
         self._issued = 0
@@ -203,13 +207,21 @@ class Tools:
         if self._issued + len(calls) > _MAX_CALLS:
             self._refuse(client, f"one program may call tools {_MAX_CALLS} times")
             return
+        if not all(isinstance(arguments, dict) for _, arguments in calls):
+            self._refuse(client, "the arguments must be one JSON object")
+            return
+        sizes = [len(json.dumps(arguments)) for _, arguments in calls]
+        if max(sizes) > _MAX_CALL_BYTES:
+            self._refuse(client, f"the arguments of one call may have {_MAX_CALL_BYTES} bytes")
+            return
         client.expected = len(calls)
-        for name, arguments in calls:
+        for (name, arguments), size in zip(calls, sizes, strict=True):
             self._issued += 1
             call_id = f"call_{self._issued:03d}"
             client.ids.append(call_id)
             self._owners[call_id] = client
             self._calls.append({"id": call_id, "name": name, "input": arguments})
+            self._sizes[call_id] = size
         self._arrived += 1
         if not self._first_at:
             self._first_at = time.monotonic()
@@ -235,7 +247,14 @@ class Tools:
         if self._arrived < self._announced and late < _ANNOUNCED_SECONDS:
             self._schedule(_QUIET_SECONDS)
             return
-        batch, self._calls = self._calls[:_MAX_PER_BATCH], self._calls[_MAX_PER_BATCH:]
+        batch: list[dict[str, Any]] = []
+        room = _MAX_BATCH_BYTES
+        for call in self._calls[:_MAX_PER_BATCH]:
+            room -= self._sizes[call["id"]]
+            if batch and room < 0:
+                break
+            batch.append(call)
+        self._calls = self._calls[len(batch) :]
         self._arrived = self._announced = 0
         self._first_at = time.monotonic() if self._calls else 0.0
         self._waiting = [call["id"] for call in batch]

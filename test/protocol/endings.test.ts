@@ -219,5 +219,9 @@ describe("memory", () => {
     );
     expect(outcome.reply).toMatchObject({ reason: "out_of_memory", kernel: "restarted", signal: "SIGKILL" });
     expect((await run("print('alive')")).stdout).toBe("alive\n");
+    const shell = await run("x=$(head -c 100 /dev/zero | tr '\\0' x); while :; do x=$x$x; done", {
+      language: "bash",
+    });
+    expect(shell.reply).toMatchObject({ reason: "out_of_memory", kernel: "kept", signal: "SIGKILL" });
   });
 });

@@ -200,7 +200,16 @@ export class Supervised {
           open.delete(message.parent_id);
         }
       } else if (message.msg_type === "tool_call_request") {
-        const calls = JSON.parse(body.toString()) as ToolCall[];
+        const parts = [body];
+        for (let left = message.content.calls_bytes - body.length; left > 0; ) {
+          const more = await this.next();
+          if (more.message.msg_type !== "chunk" || more.message.parent_id !== message.msg_id) {
+            throw new Error(`${more.message.msg_type} within tool calls`);
+          }
+          parts.push(more.body);
+          left -= more.body.length;
+        }
+        const calls = JSON.parse(Buffer.concat(parts).toString()) as ToolCall[];
         batches.push(calls);
         if (options.answer !== undefined) this.answer(message.msg_id, await options.answer(calls));
       } else if (message.msg_type === "execute_reply" && message.parent_id === id) {

@@ -49,6 +49,19 @@ describe("tools called by programs", () => {
     expect(uncaught.reply).toMatchObject({ exit_code: 1, ename: "ToolExecutionError", evalue: "it broke" });
     expect(uncaught.stderr.trimEnd().split("\n").at(-1)).toBe("ToolExecutionError: it broke");
     expect((await run("await add(1)")).reply.ename).toBe("TypeError");
+    expect((await run("await add(text='x' * 3_000_000)")).reply.evalue).toContain("may have 2097152 bytes");
+  });
+
+  test("Python: a large set of calls is cut into batches that the gateway takes", async () => {
+    const outcome = await run(
+      "import asyncio\nrs = await asyncio.gather(*(add(n=i, text='x' * 1_500_000) for i in range(5)))\n[r['input'] for r in rs]",
+      {
+        answer: (calls: readonly ToolCall[]) =>
+          calls.map(({ id }) => ({ call_id: id, result: { input: id }, is_error: false })),
+      },
+    );
+    expect(outcome.batches.map((batch) => batch.length)).toEqual([2, 2, 1]);
+    expect(outcome.stdout).toBe("['call_001', 'call_002', 'call_003', 'call_004', 'call_005']\n");
   });
 
   test("Python: state stays in the kernel across rounds; the stubs go with the call", async () => {
