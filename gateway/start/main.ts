@@ -65,6 +65,16 @@ function gatewayOwner(): Owner {
   return { uid: id("-u"), gid: id("-g") };
 }
 
+/** A directory of root's own further up would only show as a permission error deep in the gateway. */
+function checkReachable(path: string, { uid, gid }: Owner): void {
+  const as = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
+  if (spawnSync("setpriv", [...as, "test", "-w", path]).status === 0) return;
+  throw new StartError(
+    `The gateway's user ${GATEWAY_USER} cannot enter ${path}. KERNELYARD_DATA_DIR must lie in directories that ` +
+      "everybody may enter: chmod o+x them, or choose another place.",
+  );
+}
+
 function lastLines(path: string, count: number): string {
   return readFileSync(path, "utf8").trimEnd().split("\n").slice(-count).join("\n");
 }
@@ -105,6 +115,7 @@ async function main(): Promise<void> {
   step("Preparing the sandbox image", process.execPath, ["sandbox-image/build.ts"], process.env);
   const owner = gatewayOwner();
   const directory = prepareDataDirectory(settings.dataDir, owner);
+  checkReachable(directory.gateway, owner);
   const keys = await ensureKeys(settings, directory);
   const env = serviceEnvironment(settings, keys);
 

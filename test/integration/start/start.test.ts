@@ -1,7 +1,7 @@
 /** `npm start` as its user meets it: the printed key works, Ctrl-C leaves no container, the next start keeps the state. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,6 +30,7 @@ let running: Started[] = [];
 
 beforeEach(async () => {
   dataDir = mkdtempSync(join(tmpdir(), "ky-start-"));
+  chmodSync(dataDir, 0o755);
   port = await freePort();
   running = [];
 });
@@ -184,6 +185,14 @@ describe("npm start", () => {
         )
         .toEqual({ stdout: "back\n", stderr: "", exit_code: 0 });
     }
+  });
+
+  it("stops with a message when the gateway's user cannot enter the data directory", async () => {
+    chmodSync(dataDir, 0o700);
+    const started = launch();
+    const [code] = await once(started.child, "exit");
+    expect(code).not.toBe(0);
+    expect(started.output()).toMatch(/user kernelyard cannot enter .*KERNELYARD_DATA_DIR.*chmod/);
   });
 
   it.each([
