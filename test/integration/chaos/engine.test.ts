@@ -10,6 +10,7 @@ const WITHIN = { timeout: 60_000, interval: 200 };
 
 let engine: SecondEngine;
 let stack: Stack;
+let stopped = false;
 
 beforeAll(async () => {
   engine = new SecondEngine();
@@ -19,7 +20,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await stack?.stop();
+  if (!stopped) await stack?.stop();
   await engine.remove();
 }, 60_000);
 
@@ -82,6 +83,7 @@ it("survives kill -9 of the engine during a call", async () => {
   expect(mounts()).toHaveLength(1);
 
   await stack.stop();
+  stopped = true;
   expect(ours()).toEqual([]);
   expect(loops()).toEqual([]);
   expect(mounts()).toEqual([]);
