@@ -62,11 +62,9 @@ beforeAll(async () => {
   stack = await startStack({});
   const ip = (...args: string[]) => execFileSync("ip", args);
   ip("netns", "add", NAMESPACE);
-  ip(...inNamespace("ip", "link", "add", "outside", "type", "dummy"));
   ip(...inNamespace("ip", "link", "set", "lo", "up"));
-  ip(...inNamespace("ip", "link", "set", "outside", "up"));
-  ip(...inNamespace("ip", "addr", "add", `${METADATA}/32`, "dev", "outside"));
-  ip(...inNamespace("ip", "-6", "addr", "add", "fd00:ec2::254/128", "dev", "outside", "nodad"));
+  ip(...inNamespace("ip", "addr", "add", `${METADATA}/32`, "dev", "lo"));
+  ip(...inNamespace("ip", "-6", "addr", "add", "fd00:ec2::254/128", "dev", "lo", "nodad"));
   outside = spawn("ip", inNamespace("python3", "-c", OUTSIDE), { stdio: ["pipe", "pipe", "inherit"] });
   if (outside.stdout === null) throw new Error("no output to wait for");
   await once(outside.stdout, "data");
