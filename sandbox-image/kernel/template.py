@@ -22,6 +22,7 @@ from typing import Any
 
 from kernel.cells import CellRunner
 from kernel.control import Control
+from kernel.forks import guard_forks
 from kernel.shell import make_shell
 from kernel.streams import open_stream
 
@@ -88,6 +89,7 @@ def _become_kernel(runner: CellRunner, fds: list[int], memory: int) -> None:
     _set_dumpable(1)
     _reseed()
     _limit_memory(memory)
+    guard_forks(memory)
     runner.serve(Control(control_fd), out_fd, err_fd)
 
 
