@@ -34,6 +34,7 @@ export async function openStack(
   name: string,
   config: Readonly<Record<string, unknown>>,
   environment: Readonly<Record<string, string>> = {},
+  providers: "acting" | "recording" = "acting",
 ): Promise<TestStack> {
   const directory = await pulumiDirectory();
   const folder = mkdtempSync(join(tmpdir(), "kernelyard-pulumi-"));
@@ -42,7 +43,8 @@ export async function openStack(
   writeFileSync(join(folder, "Pulumi.yaml"), projectFile(backend));
   const node = join(ROOT, "node_modules/.bin");
   // The Automation API looks for the command on this process's PATH.
-  process.env.PATH = [directory, PROVIDERS, node, process.env.PATH].join(":");
+  const recording = providers === "recording" ? [join(PROVIDERS, "recording")] : [];
+  process.env.PATH = [directory, ...recording, PROVIDERS, node, process.env.PATH].join(":");
   const stack = await LocalWorkspace.createOrSelectStack(
     { stackName: name, projectName: "kernelyard", program: async () => ({ ...(await kernelyard()) }) },
     {

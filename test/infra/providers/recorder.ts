@@ -1,4 +1,5 @@
-/** `pulumi-resource-aws`: records every call, in order, in the file that RECORDING names; acts on nothing. */
+/** A provider that records every call, in order, in the file that KERNELYARD_TEST_RECORDING names; acts on nothing. */
+import { createHash } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { nameOf, type Properties, type ResourceHandler, serve } from "./server.ts";
 
@@ -23,12 +24,12 @@ function computed(type: string, name: string, inputs: Properties, version: numbe
       return {
         arn,
         registryId: ACCOUNT,
-        repositoryUrl: `${process.env.KERNELYARD_TEST_REGISTRY ?? `${ACCOUNT}.dkr.ecr.test`}/${inputs.name}`,
+        repositoryUrl: `${ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/${inputs.name}`,
       };
     case "aws:ec2/launchTemplate:LaunchTemplate":
       return { arn, latestVersion: version };
     case "aws:secretsmanager/secretVersion:SecretVersion":
-      return { arn, versionId: `version-${version}` };
+      return { arn, versionId: `version-${count}` };
     case "aws:ec2/vpcEndpoint:VpcEndpoint":
       return { arn, prefixListId: "pl-0123456789" };
     case "aws:lb/loadBalancer:LoadBalancer":
@@ -37,6 +38,11 @@ function computed(type: string, name: string, inputs: Properties, version: numbe
       return { arn, arnSuffix: `targetgroup/${name}/1` };
     case "aws:s3/bucket:Bucket":
       return { arn: `arn:aws:s3:::${name}`, bucket: name };
+    case "docker:index/image:Image": {
+      // The tag follows the content, and so does the digest.
+      const digest = createHash("sha256").update(String(inputs.imageName)).digest("hex");
+      return { repoDigest: `${String(inputs.imageName).replace(/:[^:/]+$/, "")}@sha256:${digest}` };
+    }
     default:
       return { arn, ...(inputs.name === undefined ? { name } : {}) };
   }
@@ -69,7 +75,7 @@ function handler(type: string): ResourceHandler {
 }
 
 serve({
-  version: "7.48.0",
+  version: process.argv[2] === "docker" ? "5.2.0" : "7.48.0",
   handler,
   async invoke(token) {
     if (token !== "aws:ecr/getAuthorizationToken:getAuthorizationToken")
