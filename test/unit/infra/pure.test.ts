@@ -1,0 +1,142 @@
+/** The arithmetic and the texts that the stacks are made of. */
+import { spawnSync } from "node:child_process";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { splitCidr } from "../../../infra/aws/cidr.ts";
+import { idleSeconds } from "../../../infra/aws/entry.ts";
+import { launcherDescription, runFlags } from "../../../infra/services/description.ts";
+import { gatewayEnvironment } from "../../../infra/services/environment.ts";
+import { sshMachine } from "../../../infra/shell/machine.ts";
+import { commandLine, quote } from "../../../infra/shell/quote.ts";
+import { ignorePatterns, isLeftOut } from "../../infra/providers/context.ts";
+
+const number = (address: string) => address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
+
+describe("splitCidr", () => {
+  it("gives ranges of equal size, next to each other, inside the whole", () => {
+    fc.assert(
+      fc.property(
+        fc.tuple(fc.nat(255), fc.nat(255), fc.nat(255), fc.nat(255)),
+        fc.integer({ min: 8, max: 24 }),
+        fc.integer({ min: 1, max: 4 }),
+        (octets, length, bits) => {
+          const ranges = splitCidr(`${octets.join(".")}/${length}`, bits);
+          expect(ranges).toHaveLength(2 ** bits);
+          const size = 2 ** (32 - length - bits);
+          const starts = ranges.map((range) => number(range.split("/")[0] ?? ""));
+          const whole = Math.floor(number(octets.join(".")) / 2 ** (32 - length)) * 2 ** (32 - length);
+          expect(starts).toEqual(starts.map((_, index) => whole + index * size));
+          expect(new Set(ranges.map((range) => range.split("/")[1]))).toEqual(
+            new Set([String(length + bits)]),
+          );
+        },
+      ),
+    );
+  });
+
+  it.each(["10.0.0.0", "10.0.0/16", "10.0.0.256/16", "10.0.0.0/27", "10.0.0.0/4"])("refuses %s", (range) => {
+    expect(() => splitCidr(range, 4)).toThrow(/use a range from/);
+  });
+});
+
+describe("quote", () => {
+  it("brings every word through a shell as it was", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.string({ minLength: 1 }).filter((word) => !word.includes("\0")),
+          { minLength: 1, maxLength: 3 },
+        ),
+        (words) => {
+          const said = spawnSync("sh", ["-c", `printf '%s\\0' ${commandLine(words)}`], { encoding: "utf8" });
+          expect(said.stdout.split("\0").slice(0, -1)).toEqual(words);
+        },
+      ),
+      { numRuns: 30 },
+    );
+    expect(quote("")).toBe("''");
+  });
+});
+
+describe("sshMachine", () => {
+  const host = {
+    name: "box-1",
+    address: "10.0.0.11",
+    port: 2222,
+    user: "ops",
+    hostKey: "ssh-ed25519 AAAA",
+  };
+
+  it("accepts the configured host key and no other, and becomes root with sudo", () => {
+    const machine = sshMachine(host, "~/.ssh/id", "/home/operator");
+    expect(machine.dockerHost).toBe("ssh://ops@10.0.0.11:2222");
+    expect(machine.sshOptions).toContain("StrictHostKeyChecking=yes");
+    expect(machine.sshOptions).toContain("UserKnownHostsFile=none");
+    expect(machine.sshOptions).toContain("KnownHostsCommand=/bin/echo %H ssh-ed25519 AAAA");
+    expect(machine.sshOptions.slice(0, 2)).toEqual(["-i", "/home/operator/.ssh/id"]);
+    expect(machine.run("id -u")).toMatch(/ -l ops -- 10\.0\.0\.11 .*sudo -n sh -c .* <\/dev\/null$/);
+  });
+
+  it("uses the agent without a key file, and needs no sudo as root", () => {
+    const machine = sshMachine({ ...host, user: "root" }, null, "/home/operator");
+    expect(machine.sshOptions).not.toContain("-i");
+    expect(machine.run("id -u")).not.toContain("sudo");
+  });
+});
+
+describe("services", () => {
+  it("the launcher's flags ask for nothing but what its description says", () => {
+    const flags = runFlags(launcherDescription({ data: "/d", dockerSocket: "/s" }));
+    expect(flags.filter((flag) => flag.startsWith("--cap-"))).toEqual([
+      "--cap-drop=ALL",
+      "--cap-add=CAP_CHOWN",
+      "--cap-add=CAP_DAC_OVERRIDE",
+      "--cap-add=CAP_FOWNER",
+    ]);
+    expect(flags).toContain("--network=none");
+    expect(flags).not.toContain("--privileged");
+  });
+
+  it("the gateway gets hashes, whatever form further keys have", () => {
+    const environment = gatewayEnvironment(
+      {
+        port: 3112,
+        isolation: "runsc",
+        auth: ["api-key"],
+        keyRotation: "1",
+        settings: {},
+        sandboxContext: "",
+        sandboxBaseImage: "",
+        serviceBaseImage: "",
+        protectData: true,
+      },
+      { data: "/d", dockerSocket: "/s" },
+      { apiKey: "one", jwtPublicKeyPem: "", furtherApiKeys: "team-a=two, three" },
+    );
+    const keys = environment.KERNELYARD_API_KEYS?.split(",") ?? [];
+    expect(keys.map((key) => key.replace(/[0-9a-f]{64}/, "HASH"))).toEqual([
+      "default=sha256:HASH",
+      "team-a=sha256:HASH",
+      "default=sha256:HASH",
+    ]);
+    expect(environment.KERNELYARD_JWT_PUBLIC_KEY).toBeUndefined();
+  });
+
+  it("the load balancer waits longer than the longest call, within its own limit", () => {
+    expect(idleSeconds(300_000)).toBe(360);
+    expect(idleSeconds(86_400_000)).toBe(4000);
+  });
+});
+
+describe("the test provider's build context", () => {
+  it("follows the rules of .dockerignore", () => {
+    const patterns = ignorePatterns(
+      "*\n!gateway\n!infra\ninfra/*\n!infra/host\n**/node_modules\n# comment\n",
+    );
+    expect(isLeftOut("README.md", patterns)).toBe(true);
+    expect(isLeftOut("gateway/http/main.ts", patterns)).toBe(false);
+    expect(isLeftOut("infra/aws/stack.ts", patterns)).toBe(true);
+    expect(isLeftOut("infra/host/install.sh", patterns)).toBe(false);
+    expect(isLeftOut("gateway/node_modules/x.js", patterns)).toBe(true);
+  });
+});
