@@ -1,9 +1,11 @@
 /** `POST /run` on the real engine, under gVisor: state, isolation as the engine shows it, and every way code can end. */
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RunResponse } from "../../../gateway/http/routes/run.ts";
+import { readSettings } from "../../../gateway/settings/read.ts";
 import { SHIPPED_SECCOMP_PROFILE } from "../../../infra/host/isolation.ts";
 import { type Stack, startStack } from "../stack.ts";
 
@@ -88,7 +90,12 @@ describe("the gateway's process", () => {
     expect(field("Groups").filter(Boolean)).toHaveLength(1);
     expect(field("CapEff")).toEqual(["0000000000000000"]);
     expect(field("CapPrm")).toEqual(["0000000000000000"]);
-    expect(readlinkSync(`/proc/${stack.gatewayPid}/exe`)).toBe(process.execPath);
+    const socketPath = readSettings({}).dockerSocket;
+    const mayWrite = (...as: string[]) => spawnSync("setpriv", [...as, "test", "-w", socketPath]).status;
+    const [uid, gid] = [field("Uid")[0], field("Gid")[0]];
+    expect(mayWrite(`--reuid=${uid}`, `--regid=${gid}`, `--groups=${field("Groups")[0]}`)).toBe(1);
+    // The same question finds the socket open for root.
+    expect(mayWrite("--clear-groups")).toBe(0);
   });
 });
 
