@@ -1,0 +1,99 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import {
+  confinementFindings,
+  memoryFinding,
+  processesFinding,
+  render,
+  sessionDiskFinding,
+  summary,
+} from "../../../gateway/doctor/findings.ts";
+import {
+  HOST_FILES,
+  isolationProblems,
+  RUNTIME_ARGUMENTS,
+  RUNTIME_NAME,
+  SHIPPED_SECCOMP_PROFILE,
+} from "../../../infra/host/isolation.ts";
+
+const good = {
+  runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },
+  installedProfile: SHIPPED_SECCOMP_PROFILE,
+};
+
+describe("isolation of a host", () => {
+  test("an installed host has no problem", () => expect(isolationProblems(good)).toEqual([]));
+
+  test.each([
+    ["no-runtime", { ...good, runtimes: { runc: {} } }],
+    ["runtime-arguments", { ...good, runtimes: { [RUNTIME_NAME]: { runtimeArgs: ["--platform=systrap"] } } }],
+    [
+      "runtime-arguments",
+      { ...good, runtimes: { [RUNTIME_NAME]: { runtimeArgs: ["--oci-seccomp=false"] } } },
+    ],
+    [
+      "runtime-arguments",
+      { ...good, runtimes: { [RUNTIME_NAME]: { runtimeArgs: ["-oci-seccomp", "--network=host"] } } },
+    ],
+    ["no-profile", { ...good, installedProfile: null }],
+    ["changed-profile", { ...good, installedProfile: `${SHIPPED_SECCOMP_PROFILE} ` }],
+  ])("%s", (id, facts) => {
+    expect(isolationProblems(facts).map((problem) => problem.id)).toEqual([id]);
+  });
+
+  test("every file that a remote host gets is there", () => {
+    for (const file of HOST_FILES) {
+      expect(existsSync(join(import.meta.dirname, "../../../infra/host", file)), file).toBe(true);
+    }
+  });
+});
+
+describe("the doctor", () => {
+  const facts = {
+    kernel: "Linux version 4.19.0-gvisor #1 SMP",
+    uid: 10001,
+    seccomp: "2",
+    capabilities: "0000000000000000",
+    no_new_privileges: "1",
+    calls: { keyctl: "EPERM" },
+    network: "none",
+    root_writable: [],
+    threads: true,
+    libraries: { numpy: "2.4" },
+  };
+  const states = (change: object) =>
+    confinementFindings({ ...facts, ...change }, "runsc")
+      .filter((finding) => finding.state !== "ok")
+      .map((finding) => finding.title);
+
+  test("all is well", () => expect(states({})).toEqual([]));
+
+  test.each([
+    ["kernel of the sandbox", { kernel: "Linux version 6.1.0 (debian)" }],
+    ["seccomp in effect inside", { seccomp: "0" }],
+    ["seccomp in effect inside", { calls: { keyctl: "EPERM", unshare: "ok" } }],
+    ["no privileges", { uid: 0 }],
+    ["no privileges", { capabilities: "00000000a80425fb" }],
+    ["no network", { network: "interfaces: eth0" }],
+    ["read-only root", { root_writable: ["/etc"] }],
+    ["threads", { threads: false }],
+    ["libraries", { libraries: { numpy: "error: no such module" } }],
+  ])("%s is missed", (title, change) => expect(states(change)).toEqual([title]));
+
+  test("limits count only when they hold", () => {
+    expect(memoryFinding(null, 100).state).toBe("ok");
+    expect(memoryFinding({ survived_bytes: 200 }, 100).state).toBe("missing");
+    expect(processesFinding({ started: 512 }, 512).state).toBe("missing");
+    expect(sessionDiskFinding({ written_bytes: 90 }, 100, null).state).toBe("ok");
+    expect(sessionDiskFinding({ written_bytes: 200 }, 100, null).state).toBe("missing");
+    expect(sessionDiskFinding(null, 100, "no loop devices").state).toBe("weaker");
+  });
+
+  test("runc is weaker, never ok; every problem has a remedy", () => {
+    const findings = confinementFindings(facts, "runc-unsafe");
+    expect(findings[0]?.state).toBe("weaker");
+    expect(render(findings)[1]).toContain("KERNELYARD_ISOLATION");
+    expect(summary(findings)).toBe("Ready, with 1 weaker than designed.");
+  });
+});
