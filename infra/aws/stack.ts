@@ -73,7 +73,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       gateway: repositories.gateway.repositoryUrl,
     },
     registry: repositories.access,
-    gatewayStage: "host-bundle",
+    gvisorUrl: config.gvisorUrl,
   });
   const gatewaySettings = pulumi
     .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? ""])

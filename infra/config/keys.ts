@@ -385,6 +385,18 @@ export const KEYS = {
     about:
       "Machine image: an SSM public parameter or an AMI id. Amazon Linux 2023, or any with systemd, engine and AWS CLI.",
   }),
+  gvisorUrl: key({
+    name: "gvisorUrl",
+    schema: z
+      .string()
+      .regex(/^https?:\/\/[^\s"$`\\]+[^/]$/, "must be the URL of a folder, without a slash at its end"),
+    type: "string",
+    fallback: "https://storage.googleapis.com/gvisor/releases/release/latest/x86_64",
+    targets: ["aws"],
+    remedy: "leave the default, or name a fixed release or a mirror",
+    about:
+      "Folder of gvisor.tar.bz2 and its sha512, read when the image is built; name a fixed release to pin it.",
+  }),
   hostCount: key({
     name: "hostCount",
     schema: count(1, 64),

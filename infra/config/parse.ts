@@ -63,6 +63,7 @@ export interface AwsConfig {
   readonly domainName: string;
   readonly instanceType: string;
   readonly imageParameter: string;
+  readonly gvisorUrl: string;
   readonly hostCount: number;
   readonly diskGb: number;
   readonly logRetentionDays: number;
@@ -208,6 +209,7 @@ export function parseStackConfig(get: (key: string) => string | undefined): Stac
         domainName: required(KEYS.domainName, ""),
         instanceType: value(KEYS.instanceType, ""),
         imageParameter: value(KEYS.imageParameter, ""),
+        gvisorUrl: value(KEYS.gvisorUrl, ""),
         hostCount,
         diskGb: value(KEYS.diskGb, 60),
         logRetentionDays: value(KEYS.logRetentionDays, 30),

@@ -19,8 +19,8 @@ export interface ImagesArgs {
   readonly repositories?: { readonly sandbox: pulumi.Input<string>; readonly gateway: pulumi.Input<string> };
   readonly registry?: docker.types.input.Registry;
   readonly platform?: string;
-  /** Stage of `gateway/Dockerfile`: `services`, or `host-bundle` with what a bare machine needs beside. */
-  readonly gatewayStage?: "services" | "host-bundle";
+  /** Takes the stage `host-bundle` of `gateway/Dockerfile`, with gVisor from there, for machines without internet. */
+  readonly gvisorUrl?: string;
 }
 
 export class Images extends pulumi.ComponentResource {
@@ -46,7 +46,10 @@ export class Images extends pulumi.ComponentResource {
     // One tag for each content: tags are never written twice (ECR refuses it), and people can tell them apart.
     const tags = {
       sandbox: contentDigest(sandboxFolder, ["."], [config.sandboxBaseImage]),
-      gateway: contentDigest(args.projectRoot, SERVICE_FILES, [config.serviceBaseImage]),
+      gateway: contentDigest(args.projectRoot, SERVICE_FILES, [
+        config.serviceBaseImage,
+        args.gvisorUrl ?? "",
+      ]),
     };
     const image = (
       purpose: "sandbox" | "gateway",
@@ -73,8 +76,11 @@ export class Images extends pulumi.ComponentResource {
       gateway: image("gateway", repositories.gateway, {
         context: args.projectRoot,
         dockerfile: join(args.projectRoot, "gateway/Dockerfile"),
-        target: args.gatewayStage ?? "services",
-        args: { BASE_IMAGE: config.serviceBaseImage },
+        target: args.gvisorUrl === undefined ? "services" : "host-bundle",
+        args: {
+          BASE_IMAGE: config.serviceBaseImage,
+          ...(args.gvisorUrl === undefined ? {} : { GVISOR_URL: args.gvisorUrl }),
+        },
       }),
     };
   }
