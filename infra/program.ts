@@ -17,17 +17,23 @@ export interface Surroundings {
   readonly localProblems: typeof localProblems;
   readonly machineDrift: typeof machineDrift;
   readonly home: string;
+  /** What images are built from, and keys are made with. */
+  readonly projectRoot: string;
 }
 
-const SURROUNDINGS: Surroundings = { localProblems, machineDrift, home: homedir() };
-const PROJECT_ROOT = join(import.meta.dirname, "..");
+export const SURROUNDINGS: Surroundings = {
+  localProblems,
+  machineDrift,
+  home: homedir(),
+  projectRoot: join(import.meta.dirname, ".."),
+};
 
 /** Printed by Pulumi without a stack. */
 const refusal = (text: string) => new pulumi.RunError(text);
 
 export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Promise<StackOutputs> {
   const { config, apiKeys } = configuration();
-  const shared = { projectRoot: PROJECT_ROOT, stack: pulumi.getStack(), apiKeys };
+  const shared = { projectRoot: surroundings.projectRoot, stack: pulumi.getStack(), apiKeys };
   // A preview needs neither engines nor machines.
   const update = !pulumi.runtime.isDryRun();
   switch (config.target) {

@@ -2,10 +2,12 @@
  * The two service containers as data: `Services` gives it to the Docker provider, `runFlags` to `docker run` in a unit.
  * Each starts from nothing and names what it needs.
  */
-import { launcherSocket, type Paths } from "./environment.ts";
+import { dirname } from "node:path";
+import { ENGINE_MOUNT, launcherSocket, type Paths } from "./environment.ts";
 
 export interface Bind {
-  readonly path: string;
+  readonly source: string;
+  readonly target: string;
   readonly readOnly: boolean;
 }
 
@@ -17,7 +19,6 @@ export interface ServiceDescription {
   readonly network: "none" | "own";
   readonly memoryMib: number;
   readonly deviceRules: readonly string[];
-  /** Paths that are the same inside and on the host. */
   readonly binds: readonly Bind[];
   /** Time between SIGTERM and SIGKILL: running calls finish in it. */
   readonly stopSeconds: number;
@@ -32,7 +33,8 @@ export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
 export const OPEN_FILES = 16384;
 export const LOG_OPTIONS = { "max-size": "10m", "max-file": "5" } as const;
 
-const bind = (path: string): Bind => ({ path, readOnly: false });
+/** The same path inside and on the host: the engine mounts what the launcher names. */
+const bind = (path: string): Bind => ({ source: path, target: path, readOnly: false });
 
 export function launcherDescription(paths: Paths): ServiceDescription {
   return {
@@ -47,7 +49,8 @@ export function launcherDescription(paths: Paths): ServiceDescription {
     deviceRules: ["b 7:* rw", "c 10:237 rw"],
     binds: [
       bind(paths.data),
-      bind(paths.dockerSocket),
+      // The folder, not the socket itself: an engine that is started again makes a new one.
+      { source: dirname(paths.dockerSocket), target: ENGINE_MOUNT, readOnly: true },
       bind("/dev"),
       // The CPU share of a sandbox is lifted while it starts.
       bind("/sys/fs/cgroup"),
@@ -67,10 +70,7 @@ export function gatewayDescription(paths: Paths, longestCallMs: number): Service
     network: "own",
     memoryMib: 1024,
     deviceRules: [],
-    binds: [
-      bind(`${paths.data}/gateway`),
-      { path: launcherSocket(paths).replace(/\/[^/]+$/, ""), readOnly: false },
-    ],
+    binds: [bind(`${paths.data}/gateway`), bind(dirname(launcherSocket(paths)))],
     stopSeconds: Math.ceil(longestCallMs / 1000) + 10,
     stopSignal: null,
     health: "gateway",
@@ -94,7 +94,7 @@ export function runFlags(service: ServiceDescription): string[] {
     ...(service.user === null ? [] : [`--user=${service.user}`]),
     ...(service.network === "none" ? ["--network=none"] : []),
     ...service.deviceRules.map((rule) => `--device-cgroup-rule=${rule}`),
-    ...service.binds.map((b) => `--volume=${b.path}:${b.path}${b.readOnly ? ":ro" : ""}`),
+    ...service.binds.map((b) => `--volume=${b.source}:${b.target}${b.readOnly ? ":ro" : ""}`),
     ...(service.stopSignal === null ? [] : [`--stop-signal=${service.stopSignal}`]),
     `--stop-timeout=${service.stopSeconds}`,
   ];

@@ -1,15 +1,20 @@
 /** The settings that launcher and gateway of a deployment run with. Pure text. */
 import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
 import { SETTINGS } from "../../gateway/settings/schema.ts";
 import type { CommonConfig } from "../config/parse.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** Socket and data live at the same paths inside the service containers and on the host: the engine mounts by them. */
 export interface Paths {
+  /** The same inside the service containers and on the host: the engine mounts session volumes from it. */
   readonly data: string;
+  /** On the host. */
   readonly dockerSocket: string;
 }
+
+/** Where the launcher sees the folder of the engine's socket. */
+export const ENGINE_MOUNT = "/run/engine";
 
 export const launcherSocket = (paths: Paths) => `${paths.data}/run/launcher.sock`;
 
@@ -19,7 +24,7 @@ export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxI
     ...config.settings,
     KERNELYARD_DATA_DIR: paths.data,
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
-    KERNELYARD_DOCKER_SOCKET: paths.dockerSocket,
+    KERNELYARD_DOCKER_SOCKET: join(ENGINE_MOUNT, basename(paths.dockerSocket)),
     KERNELYARD_ISOLATION: config.isolation,
     KERNELYARD_IMAGE: sandboxImage,
   };

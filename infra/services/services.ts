@@ -102,8 +102,8 @@ export class Services extends pulumi.ComponentResource {
         memorySwap: service.memoryMib,
         deviceCgroupRules: [...service.deviceRules],
         volumes: service.binds.map((b) => ({
-          hostPath: b.path,
-          containerPath: b.path,
+          hostPath: b.source,
+          containerPath: b.target,
           readOnly: b.readOnly,
         })),
         labels: [{ label: "kernelyard.part", value: service.health }],

@@ -5,7 +5,8 @@ const CONTAINER = ["docker:index/container:Container"];
 const DIGEST = /(^|@)sha256:[0-9a-f]{64}$/;
 /** What the launcher needs; nobody else needs any. */
 const LAUNCHER_CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
-const SOCKET = /docker\.sock$/;
+/** The engine's socket, or the folder that it is in. */
+const SOCKET = /docker\.sock$|^\/(var\/)?run\/?$|^\/$/;
 
 const bare = (capability: string) => capability.replace(/^CAP_/, "");
 

@@ -1,6 +1,15 @@
 /** A stack on the real Pulumi engine: inline program, files as the backend, the test providers on PATH. */
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +17,7 @@ import { promisify } from "node:util";
 import { LocalWorkspace, type Stack } from "@pulumi/pulumi/automation/index.js";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
-import { kernelyard } from "../../infra/program.ts";
+import { kernelyard, SURROUNDINGS } from "../../infra/program.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 const PROVIDERS = join(import.meta.dirname, "providers");
@@ -40,13 +49,18 @@ export async function openStack(
   const folder = mkdtempSync(join(tmpdir(), "kernelyard-pulumi-"));
   const backend = join(folder, "state");
   mkdirSync(backend);
+  const projectRoot = projectCopy(join(folder, "project"));
   writeFileSync(join(folder, "Pulumi.yaml"), projectFile(backend));
   const node = join(ROOT, "node_modules/.bin");
   // The Automation API looks for the command on this process's PATH.
   const recording = providers === "recording" ? [join(PROVIDERS, "recording")] : [];
   process.env.PATH = [directory, ...recording, PROVIDERS, node, process.env.PATH].join(":");
   const stack = await LocalWorkspace.createOrSelectStack(
-    { stackName: name, projectName: "kernelyard", program: async () => ({ ...(await kernelyard()) }) },
+    {
+      stackName: name,
+      projectName: "kernelyard",
+      program: async () => ({ ...(await kernelyard({ ...SURROUNDINGS, projectRoot })) }),
+    },
     {
       workDir: folder,
       pulumiHome: join(folder, "home"),
@@ -83,6 +97,15 @@ export async function openStack(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What the stack's images are made of, as it is now: a test must not see edits made while it runs. */
+function projectCopy(folder: string): string {
+  for (const entry of ["package.json", "package-lock.json", ".npmrc", "gateway", "infra"]) {
+    cpSync(join(ROOT, entry), join(folder, entry), { recursive: true });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  return folder;
 }
 
 /** The project as it is, its declared configuration included; only the state is kept elsewhere. */

@@ -145,6 +145,7 @@ export async function recordStack(
       localProblems: async () => [],
       machineDrift: async () => null,
       home: "/home/operator",
+      projectRoot: ROOT,
     });
   });
   await pulumi.runtime.disconnect();
