@@ -26,6 +26,7 @@ const SETUP: readonly Stage[] = [
 const CHECKS: readonly Stage[] = [
   { title: "format and lint", command: ["biome", "check", "."] },
   { title: "types", command: ["tsc", "--noEmit"] },
+  { title: "Python: format, lint, types", command: ["node", "sandbox-image/check-python.ts"] },
 ];
 
 function run(stage: Stage): Promise<boolean> {
