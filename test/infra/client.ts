@@ -1,5 +1,6 @@
 /** Calls a deployed endpoint with nothing but the printed LibreChat environment. */
 import { z } from "zod";
+import { callTool, loadAgents, type ToolMessage } from "../contract/support/clients.ts";
 import { parseEnvironment, TokenSigner } from "../contract/support/tokens.ts";
 
 const ExecReply = z.object({
@@ -52,6 +53,18 @@ export class DeployedClient {
         { lang: "py", code, ...(hint === undefined ? {} : { runtime_session_hint: hint }) },
       ),
     );
+  }
+
+  /** LibreChat's own code tool (@librechat/agents), in one conversation. */
+  librechat(hint: string): (code: string) => Promise<ToolMessage> {
+    const tool = loadAgents().createCodeExecutionTool({
+      baseUrl: this.#baseUrl,
+      authHeaders: async () => ({ Authorization: `Bearer ${this.#signer.sign({ id: "user-1" })}` }),
+      statefulSessions: true,
+      runtimeSessionHint: hint,
+      executionProfile: "stateful",
+    });
+    return (code) => callTool(tool, "execute_code", { lang: "py", code });
   }
 
   /** The specification's own route, with the generated API key. */

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { setup as installClients } from "../contract/support/install-clients.ts";
 import { DeployedClient, watchDowntime } from "./client.ts";
 import { debianBase, SandboxContext, serviceBase } from "./images.ts";
 import { freePort, openStack, type TestStack } from "./stack.ts";
@@ -59,6 +60,7 @@ describe("target local", () => {
   };
 
   beforeAll(async () => {
+    installClients();
     sandbox = new SandboxContext();
     const opened = await openStack(STACK, {
       target: "local",
@@ -86,19 +88,15 @@ describe("target local", () => {
 
   it("serves LibreChat with the environment that it prints: state kept, a file out", async () => {
     expect(first.outputs.librechatEnvironment?.secret).toBe(true);
-    expect((await client.exec("x = 41", "conversation-1")).stderr).toBe("");
-    const second = await client.exec("print(x + 1); open('out.txt', 'w').write('kept')", "conversation-1");
-    expect(second.stdout).toContain("42");
-    const file = second.files.find((one) => one.name === "out.txt");
-    expect(await client.download(second.session_id, file?.id ?? "")).toBe("kept");
-    expect(
-      await client.run(SESSION, "open('/mnt/session_data/a.txt', 'w').write('mine')\ny = 7"),
-    ).toBeDefined();
-  });
-
-  it("changes nothing the second time", async () => {
-    const again = await stack.up();
-    expect(Object.keys(again.summary.resourceChanges ?? {})).toEqual(["same"]);
+    const execute = client.librechat("v2:conversation:1");
+    expect((await execute("x = 41")).artifact).toMatchObject({ runtime_status: "new" });
+    const second = await execute("print(x + 1); open('out.txt', 'w').write('kept')");
+    expect(second.content).toContain("42");
+    expect(second.artifact).toMatchObject({ runtime_status: "reused" });
+    const file = second.artifact.files?.find((one) => one.name === "out.txt");
+    expect(await client.download(file?.storage_session_id ?? file?.session_id ?? "", file?.id ?? "")).toBe(
+      "kept",
+    );
     expect(await client.run(SESSION, "print(y)")).toContain("7");
   });
 

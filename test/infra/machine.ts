@@ -38,7 +38,17 @@ export class Machine {
     this.hostKey = readFileSync(join(folder, "host.pub"), "utf8").trim().split(" ").slice(0, 2).join(" ");
   }
 
-  static async start(): Promise<Machine> {
+  get namespace(): string {
+    return this.#name;
+  }
+
+  /** This machine's address as the other one sees it. */
+  get gateway(): string {
+    return this.address.replace(/\d+$/, "1");
+  }
+
+  /** `more`: further folders that are empty there, as on a machine that nobody has touched. */
+  static async start(more: readonly string[] = []): Promise<Machine> {
     if (!existsSync("/usr/sbin/sshd")) {
       const environment = { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
       await run("apt-get", ["install", "-q", "-y", "--no-install-recommends", "openssh-server"], environment);
@@ -54,7 +64,7 @@ export class Machine {
     const machine = new Machine(name, folder, `${subnet}.2`);
     try {
       await machine.#network(subnet);
-      await machine.#sshd();
+      await machine.#sshd([...OWN, ...more]);
     } catch (error) {
       await machine.stop();
       throw error;
@@ -89,7 +99,7 @@ export class Machine {
     ];
   }
 
-  async #sshd(): Promise<void> {
+  async #sshd(own: readonly string[]): Promise<void> {
     const config = join(this.#folder, "sshd_config");
     mkdirSync(join(this.#folder, "own"));
     writeFileSync(
@@ -110,9 +120,9 @@ export class Machine {
     );
     const script = [
       "set -eu",
-      ...OWN.map((path) => {
-        const own = join(this.#folder, "own", path.replaceAll("/", "_"));
-        return `mkdir -p ${own} ${path}; mount --bind ${own} ${path}`;
+      ...own.map((path) => {
+        const folder = join(this.#folder, "own", path.replaceAll("/", "_"));
+        return `mkdir -p ${folder} ${path}; mount --bind ${folder} ${path}`;
       }),
       "mkdir -p /run/sshd /run/lock",
       `exec /usr/sbin/sshd -D -e -f ${config}`,
