@@ -74,6 +74,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
     },
     registry: repositories.access,
     gvisorUrl: config.gvisorUrl,
+    platform: /arm64|aarch64/.test(config.imageParameter) ? "linux/arm64" : "linux/amd64",
   });
   const gatewaySettings = pulumi
     .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? ""])

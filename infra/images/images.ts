@@ -18,6 +18,7 @@ export interface ImagesArgs {
   /** Names one repository for each image: ECR knows no folders that are made by a push. */
   readonly repositories?: { readonly sandbox: pulumi.Input<string>; readonly gateway: pulumi.Input<string> };
   readonly registry?: docker.types.input.Registry;
+  /** Of the machines that will run them, where that is not the engine that builds. */
   readonly platform?: string;
   /** Takes the stage `host-bundle` of `gateway/Dockerfile`, with gVisor from there, for machines without internet. */
   readonly gvisorUrl?: string;
@@ -62,7 +63,11 @@ export class Images extends pulumi.ComponentResource {
           imageName: pulumi.interpolate`${repository}:${tags[purpose]}`,
           // A preview must work without an engine.
           buildOnPreview: false,
-          build: { ...build, network: "host", platform: args.platform ?? "linux/amd64" },
+          build: {
+            ...build,
+            network: "host",
+            ...(args.platform === undefined ? {} : { platform: args.platform }),
+          },
           ...(args.registry === undefined ? {} : { registry: args.registry }),
         },
         { parent: this, provider: args.provider },
