@@ -135,8 +135,10 @@ describe("target local", () => {
 
   it("removes the data too when its protection is taken away", async () => {
     test?.configure({ protectData: false });
-    await stack.up();
-    expect(await client.run(SESSION, "print(open('/mnt/session_data/a.txt').read())")).toContain("mine");
+    // The keys went with the stack, and new ones were made.
+    const up = await stack.up();
+    const again = new DeployedClient(output(up, "librechatEnvironment"));
+    expect(await again.run(SESSION, "print(open('/mnt/session_data/a.txt').read())")).toContain("mine");
     await stack.destroy();
     expect(existsSync(`/var/lib/${PREFIX}`)).toBe(false);
     expect(await docker("volume", "ls", "-q", "--filter", `name=librechat_vol_${SESSION}`)).toEqual([]);
