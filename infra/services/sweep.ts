@@ -74,9 +74,17 @@ export class Sweep extends pulumi.ComponentResource {
         update: args.machine.run("true"),
         delete: args.machine.run(`set -eu
 ${sandboxesOf(args.folder)}
-docker image ls --format '{{.Repository}} {{.ID}}' | while read -r name id; do
-  case $name in ${quote(args.repository)}/*) echo "$id" ;; esac
-done | sort -u | xargs -r docker image rm -f >/dev/null`),
+references() {
+  docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' | while read -r name tag digest; do
+    case $name in ${quote(args.repository)}/*) ;; *) continue ;; esac
+    if [ "$tag" != '<none>' ]; then echo "$name:$tag"; fi
+    if [ "$digest" != '<none>' ]; then echo "$name@$digest"; fi
+  done | sort -u
+}
+# By name: an image that somebody else has named as well stays theirs. With its tag a digest may go.
+references | while read -r reference; do docker image rm -f "$reference" >/dev/null 2>&1 || true; done
+left=$(references)
+if [ -n "$left" ]; then echo "these images could not be removed: $left" >&2; exit 1; fi`),
         logging: command.local.Logging.Stderr,
       },
       { parent: this, provider: args.provider, dependsOn: [...args.dependsOn] },

@@ -1,5 +1,6 @@
 /** A stack on the real Pulumi engine: inline program, files as the backend, the test providers on PATH. */
 import { execFile } from "node:child_process";
+import { randomInt } from "node:crypto";
 import {
   cpSync,
   existsSync,
@@ -116,17 +117,22 @@ function projectFile(backend: string): string {
   return stringify({ ...project, backend: { url: `file://${backend}` } });
 }
 
-/** A port that was free a moment ago, on this machine. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/** Below the ports that the kernel gives to outgoing connections: a minute may pass before the port is used. */
+const FIRST_PORT = 20_000;
+const PORTS = 12_000;
+
+/** A port of 127.0.0.1 that is free, and that nobody gets by chance. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = FIRST_PORT + randomInt(PORTS);
+    if (await canListen(port)) return port;
+  }
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === "string") reject(new Error("no port"));
-        else resolve(address.port);
-      });
-    });
+    server.on("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
