@@ -1,11 +1,11 @@
-/** Two hundred calls without a session, one after another: no container stays, memory and descriptors stay flat. */
+/** Calls without a session, one after another: no container stays, memory and descriptors stay flat. */
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Stack, startStack } from "../stack.ts";
 
-const CALLS = 200;
+const CALLS = 100;
 /** What is allocated once (pools, caches, compiled code) is there after this many. */
-const SETTLED_AFTER = 60;
+const SETTLED_AFTER = 40;
 const MIB = 1024 * 1024;
 
 let stack: Stack;
