@@ -6,7 +6,7 @@ import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { openStack, ROOT, type TestStack } from "./stack.ts";
+import { openStack, ROOT, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
 
 const Step = z.object({
   action: z.enum(["create", "update", "delete", "invoke"]),
@@ -64,7 +64,7 @@ describe("target aws", () => {
     };
     opened = await openStack("prod", { ...config, sandboxContext: context }, closed, "recording");
     stack = opened.stack;
-  });
+  }, SET_UP_WITHIN_MS);
 
   afterAll(async () => {
     await opened?.remove();

@@ -31,7 +31,7 @@ import {
 import { serviceBase } from "./images.ts";
 import { Machine } from "./machine.ts";
 import { stagedContext } from "./providers/context.ts";
-import { freePort, ROOT } from "./stack.ts";
+import { freePort, ROOT, SET_UP_WITHIN_MS } from "./stack.ts";
 
 const run = promisify(execFile);
 const API_KEY = "ky_bootstrap_test_key_0123456789";
@@ -246,7 +246,7 @@ describe("the bootstrap of an AWS host", () => {
     await machine.command(
       `install -m 755 ${folder}/systemctl ${folder}/aws /usr/local/sbin/ && install -m 600 ${folder}/secret /etc/kernelyard/test-secret`,
     );
-  });
+  }, SET_UP_WITHIN_MS);
 
   afterAll(async () => {
     await machine?.command(`rm -rf /var/lib/kernelyard-bootstrap-${process.pid}`).catch(() => {});

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DeployedClient } from "./client.ts";
 import { serviceBase } from "./images.ts";
 import { Machine } from "./machine.ts";
-import { openStack, type TestStack } from "./stack.ts";
+import { openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
 
 const STACK = `hosts-${process.pid}`;
 const PREFIX = `kernelyard-${STACK}`;
@@ -37,7 +37,7 @@ describe("target hosts", () => {
     await machine.bringImages([base, SANDBOX_IMAGE]);
     // The image is built already; here it matters how it gets to the machine, not what is in it.
     context = mkdtempSync(join(tmpdir(), "kernelyard-sandbox-context-"));
-    writeFileSync(join(context, "Dockerfile.rce"), "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nLABEL test=hosts\n");
+    writeFileSync(join(context, "Dockerfile.rce"), "ARG BASE_IMAGE\nFROM $BASE_IMAGE\nLABEL test=hosts\n");
     opened = await openStack(STACK, {
       target: "hosts",
       hosts: hosts(machine.hostKey),
@@ -50,7 +50,7 @@ describe("target hosts", () => {
     stack = opened.stack;
     first = await stack.up();
     client = new DeployedClient(output(first, "librechatEnvironment"));
-  });
+  }, SET_UP_WITHIN_MS);
 
   afterAll(async () => {
     await opened?.remove();

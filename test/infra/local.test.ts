@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setup as installClients } from "../contract/support/install-clients.ts";
 import { DeployedClient, watchDowntime } from "./client.ts";
 import { debianBase, SandboxContext, serviceBase } from "./images.ts";
-import { freePort, openStack, type TestStack } from "./stack.ts";
+import { freePort, openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
 
 const run = promisify(execFile);
 const STACK = `local-${process.pid}`;
@@ -79,7 +79,7 @@ describe("target local", () => {
     stack = opened.stack;
     first = await stack.up();
     client = new DeployedClient(output(first, "librechatEnvironment"));
-  });
+  }, SET_UP_WITHIN_MS);
 
   afterAll(async () => {
     await test?.remove();

@@ -24,6 +24,9 @@ export const ROOT = join(import.meta.dirname, "../..");
 const PROVIDERS = join(import.meta.dirname, "providers");
 const run = promisify(execFile);
 
+/** The first set-up may have to build the Pulumi command. */
+export const SET_UP_WITHIN_MS = 1_200_000;
+
 /** The Pulumi command, built once where it cannot be had otherwise. */
 export async function pulumiDirectory(): Promise<string> {
   const { stdout } = await run("bash", [join(import.meta.dirname, "pulumi-cli.sh")], { timeout: 1_200_000 });
