@@ -1,11 +1,11 @@
 /**
  * The Docker engine as the launcher needs it, and no wider. This module alone talks to the engine's socket; whatever
- * comes back is parsed here. Every call has a deadline.
+ * comes back is parsed here. Every call has a deadline, at which its connection is closed.
  */
-import { request } from "node:http";
+import { Agent, request } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
-import Docker, { type ContainerCreateOptions } from "dockerode";
+import Docker, { type ContainerCreateOptions, type DockerOptions } from "dockerode";
 
 export interface EngineContainer {
   readonly id: string;
@@ -75,9 +75,14 @@ export class EngineRefusedError extends Error {
   }
 }
 
-/** For calls that make or remove something, and for calls that only ask. */
-const CALL_DEADLINE_MS = 20_000;
-const ASK_DEADLINE_MS = 5_000;
+export interface EngineDeadlines {
+  /** For calls that make or remove something. */
+  readonly callMs: number;
+  /** For calls that only ask. */
+  readonly askMs: number;
+}
+
+const DEADLINES: EngineDeadlines = { callMs: 20_000, askMs: 5_000 };
 const MAX_EVENT_LINE = 256 * 1024;
 const AWAY_CODES = new Set(["ECONNREFUSED", "ENOENT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EACCES"]);
 
@@ -115,20 +120,21 @@ function volumeOf(raw: z.infer<typeof Volume>): EngineVolume {
 
 export class DockerEngine implements Engine {
   readonly #socketPath: string;
-  readonly #docker: Docker;
+  readonly #deadlines: EngineDeadlines;
 
-  constructor(socketPath: string) {
+  constructor(socketPath: string, deadlines: EngineDeadlines = DEADLINES) {
     this.#socketPath = socketPath;
-    this.#docker = new Docker({ socketPath });
+    this.#deadlines = deadlines;
   }
 
   async version(): Promise<EngineVersion> {
-    const info = Info.parse(await this.#call("info", this.#docker.info(), ASK_DEADLINE_MS));
+    const info = Info.parse(await this.#ask("info", (docker) => docker.info()));
     return { version: info.ServerVersion, runtimes: info.Runtimes ?? {} };
   }
 
   async imageId(name: string): Promise<string | null> {
-    const raw = await this.#unless404(this.#call("inspect image", this.#docker.getImage(name).inspect()));
+    const inspection = this.#call("inspect image", (docker) => docker.getImage(name).inspect());
+    const raw = await this.#unless404(inspection);
     return raw === null ? null : Image.parse(raw).Id;
   }
 
@@ -138,44 +144,44 @@ export class DockerEngine implements Engine {
       _query: { name },
       _body: body,
     };
-    const container = await this.#call("create container", this.#docker.createContainer(split));
+    const container = await this.#call("create container", (docker) => docker.createContainer(split));
     return container.id;
   }
 
   attach(containerId: string): Promise<Duplex> {
     const path = `/containers/${containerId}/attach?stream=1&stdin=1&stdout=1&stderr=1`;
-    const attached = new Promise<Duplex>((resolve, reject) => {
-      const call = request({
-        socketPath: this.#socketPath,
-        method: "POST",
-        path,
-        headers: { Connection: "Upgrade", Upgrade: "tcp" },
-        agent: false,
-        timeout: CALL_DEADLINE_MS,
+    return this.#call("attach", (_docker, agent) => {
+      return new Promise<Duplex>((resolve, reject) => {
+        const call = request({
+          socketPath: this.#socketPath,
+          method: "POST",
+          path,
+          headers: { Connection: "Upgrade", Upgrade: "tcp" },
+          agent,
+        });
+        call.once("upgrade", (_response, socket, head) => {
+          if (head.length > 0) socket.unshift(head);
+          resolve(socket);
+        });
+        call.once("response", (response) => {
+          response.resume();
+          const status = response.statusCode ?? 0;
+          reject(new EngineRefusedError(status, `the engine refused to attach (HTTP ${status})`));
+        });
+        call.on("error", reject);
+        call.end();
       });
-      call.once("upgrade", (_response, socket, head) => {
-        socket.setTimeout(0);
-        if (head.length > 0) socket.unshift(head);
-        resolve(socket);
-      });
-      call.once("response", (response) => {
-        response.resume();
-        const status = response.statusCode ?? 0;
-        reject(new EngineRefusedError(status, `the engine refused to attach (HTTP ${status})`));
-      });
-      call.once("timeout", () => call.destroy(new EngineAwayError("attach: no answer in time")));
-      call.once("error", reject);
-      call.end();
     });
-    return this.#call("attach", attached);
   }
 
   async startContainer(containerId: string): Promise<void> {
-    await this.#call("start container", this.#docker.getContainer(containerId).start());
+    await this.#call("start container", (docker) => docker.getContainer(containerId).start());
   }
 
   async pid(containerId: string): Promise<number | null> {
-    const inspection = this.#call("inspect container", this.#docker.getContainer(containerId).inspect());
+    const inspection = this.#call("inspect container", (docker) =>
+      docker.getContainer(containerId).inspect(),
+    );
     const raw = await this.#unless404(inspection);
     if (raw === null) return null;
     const { State } = Inspection.parse(raw);
@@ -183,22 +189,28 @@ export class DockerEngine implements Engine {
   }
 
   async removeContainer(containerId: string): Promise<void> {
-    const container = this.#docker.getContainer(containerId);
     // Asked for before the removal: afterwards there is nothing left to wait for.
-    const gone = this.#unless404(this.#call("wait for removal", container.wait({ condition: "removed" })));
-    const removed = this.#call("remove container", container.remove({ force: true })).catch(
-      (error: unknown) => {
-        // 409: the engine's own auto-removal is under way.
-        if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
-        throw error;
-      },
+    const gone = this.#unless404(
+      this.#call("wait for removal", (docker) =>
+        docker.getContainer(containerId).wait({ condition: "removed" }),
+      ),
     );
+    const removed = this.#call("remove container", (docker) =>
+      docker.getContainer(containerId).remove({ force: true }),
+    ).catch((error: unknown) => {
+      // 409: the engine's own auto-removal is under way.
+      if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
+      throw error;
+    });
     await Promise.all([gone, removed]);
   }
 
   async listContainers(label: string): Promise<EngineContainer[]> {
-    const listed = this.#docker.listContainers({ all: true, filters: { label: [label] } });
-    return Containers.parse(await this.#call("list containers", listed, ASK_DEADLINE_MS)).map((c) => ({
+    const filters = { label: [label] };
+    const listed = await this.#ask("list containers", (docker) =>
+      docker.listContainers({ all: true, filters }),
+    );
+    return Containers.parse(listed).map((c) => ({
       id: c.Id,
       labels: c.Labels ?? {},
       state: c.State,
@@ -212,30 +224,34 @@ export class DockerEngine implements Engine {
     options: Record<string, string>,
   ): Promise<void> {
     const body = { Name: name, Driver: "local", DriverOpts: options, Labels: labels };
-    await this.#call("create volume", this.#docker.createVolume(body));
+    await this.#call("create volume", (docker) => docker.createVolume(body));
   }
 
   async volume(name: string): Promise<EngineVolume | null> {
-    const inspection = this.#call("inspect volume", this.#docker.getVolume(name).inspect());
+    const inspection = this.#call("inspect volume", (docker) => docker.getVolume(name).inspect());
     const raw = await this.#unless404(inspection);
     return raw === null ? null : volumeOf(Volume.parse(raw));
   }
 
   async listVolumes(label: string): Promise<EngineVolume[]> {
-    const listed = this.#docker.listVolumes({ filters: { label: [label] } });
-    return (Volumes.parse(await this.#call("list volumes", listed, ASK_DEADLINE_MS)).Volumes ?? []).map(
-      volumeOf,
-    );
+    const filters = { label: [label] };
+    const listed = await this.#ask("list volumes", (docker) => docker.listVolumes({ filters }));
+    return (Volumes.parse(listed).Volumes ?? []).map(volumeOf);
   }
 
   async removeVolume(name: string): Promise<void> {
-    await this.#unless404(this.#call("remove volume", this.#docker.getVolume(name).remove()));
+    await this.#unless404(this.#call("remove volume", (docker) => docker.getVolume(name).remove()));
   }
 
   async events(label: string, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
-    const filters = { type: ["container"], event: ["oom", "die", "destroy"], label: [label] };
-    const stream = this.#docker.getEvents({ filters: JSON.stringify(filters), abortSignal: signal });
-    const readable = await this.#call("follow events", stream, ASK_DEADLINE_MS);
+    const filters = JSON.stringify({
+      type: ["container"],
+      event: ["oom", "die", "destroy"],
+      label: [label],
+    });
+    const readable = await this.#ask("follow events", (docker) =>
+      docker.getEvents({ filters, abortSignal: signal }),
+    );
     return parseEvents(readable);
   }
 
@@ -248,35 +264,48 @@ export class DockerEngine implements Engine {
     }
   }
 
-  async #call<T>(what: string, work: Promise<T>, withinMs: number = CALL_DEADLINE_MS): Promise<T> {
+  #ask<T>(what: string, work: (docker: Docker) => Promise<T>): Promise<T> {
+    return this.#call(what, work, this.#deadlines.askMs);
+  }
+
+  /** Every call has a connection of its own: closing it is how a hung engine is let go of. */
+  async #call<T>(
+    what: string,
+    work: (docker: Docker, agent: Agent) => Promise<T>,
+    withinMs: number = this.#deadlines.callMs,
+  ): Promise<T> {
+    const agent = new Agent({ keepAlive: false });
+    const options: DockerOptions & { agent: Agent } = { socketPath: this.#socketPath, agent };
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new EngineAwayError(`${what}: the Docker engine gave no answer in ${withinMs} ms`)),
-        withinMs,
-      );
+      timer = setTimeout(() => {
+        reject(new EngineAwayError(`${what}: the Docker engine gave no answer in ${withinMs} ms`));
+        agent.destroy();
+      }, withinMs);
     });
     try {
-      return await Promise.race([work, deadline]);
+      return await Promise.race([work(new Docker(options), agent), deadline]);
     } catch (error) {
-      if (error instanceof EngineAwayError || error instanceof EngineRefusedError) throw error;
-      const failure = Failure.safeParse(error);
-      const { statusCode, code, message, json } = failure.success ? failure.data : {};
-      if (statusCode !== undefined) {
-        throw new EngineRefusedError(
-          statusCode,
-          `${what}: ${json?.message ?? message ?? `HTTP ${statusCode}`}`,
-        );
-      }
-      if (code !== undefined && AWAY_CODES.has(code)) {
-        throw new EngineAwayError(
-          `${what}: the Docker engine does not answer on ${this.#socketPath} (${code}); start it, or set KERNELYARD_DOCKER_SOCKET`,
-        );
-      }
-      throw new EngineAwayError(`${what}: ${message ?? String(error)}`, { cause: error });
+      throw this.#failure(what, error);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #failure(what: string, error: unknown): EngineAwayError | EngineRefusedError {
+    if (error instanceof EngineAwayError || error instanceof EngineRefusedError) return error;
+    const failure = Failure.safeParse(error);
+    const { statusCode, code, message, json } = failure.success ? failure.data : {};
+    if (statusCode !== undefined) {
+      const reason = json?.message ?? message ?? `HTTP ${statusCode}`;
+      return new EngineRefusedError(statusCode, `${what}: ${reason}`);
+    }
+    if (code !== undefined && AWAY_CODES.has(code)) {
+      return new EngineAwayError(
+        `${what}: the Docker engine does not answer on ${this.#socketPath} (${code}); start it, or set KERNELYARD_DOCKER_SOCKET`,
+      );
+    }
+    return new EngineAwayError(`${what}: ${message ?? String(error)}`, { cause: error });
   }
 }
 

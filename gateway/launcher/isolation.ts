@@ -3,8 +3,10 @@
  * from inside what confines it. Anything short of that refuses, with the remedy.
  */
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { createReadStream, readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import type { ContainerCreateOptions } from "dockerode";
 import {
@@ -61,6 +63,7 @@ export interface ProbeResult {
 }
 
 const PROBE_DEADLINE_MS = 20_000;
+const PROGRAM_DEADLINE_MS = 5_000;
 const MAX_PROBE_OUTPUT = 64 * 1024;
 const END_MARK = "kernelyard-probe-end";
 const PROBE_COMMAND = `cat /proc/version /proc/self/status; echo ${END_MARK}`;
@@ -69,6 +72,8 @@ const PROBE_COMMAND = `cat /proc/version /proc/self/status; echo ${END_MARK}`;
 export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
   const { engine, ceilings } = input;
   const { runtimes } = await engine.version();
+  const name = ceilings.isolation === "runsc" ? "runsc" : "runc";
+  const identified = programIdentity(name, runtimes[name]?.path);
   if (ceilings.isolation === "runsc") {
     const problems = isolationProblems({ runtimes, installedProfile: input.seccomp.json });
     if (problems.length > 0) throw new IsolationError(tell(problems));
@@ -90,8 +95,7 @@ export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
       `A probe container under ${ceilings.isolation} is not isolated: ${failures.join("; ")}. Repair the host: sudo bash infra/host/install.sh`,
     );
   }
-  const name = ceilings.isolation === "runsc" ? "runsc" : "runc";
-  return { runtimeVersion: (await programVersion(runtimes[name]?.path)) ?? `${name} (kernel ${kernel})` };
+  return { runtimeVersion: (await identified) ?? `${name} (kernel ${kernel})` };
 }
 
 async function runProbe(input: ProbeInput): Promise<string> {
@@ -163,13 +167,20 @@ function collect(stream: Duplex): Promise<string> {
   return collected;
 }
 
-async function programVersion(path: string | undefined): Promise<string | null> {
+/**
+ * What an operator can compare: the program's version, or the digest of one that was built without (a source build of
+ * runsc says VERSION_MISSING). Null where the engine's programs are out of sight, as from within a container.
+ */
+export async function programIdentity(name: string, path: string | undefined): Promise<string | null> {
   if (path === undefined) return null;
   try {
-    const { stdout } = await promisify(execFile)(path, ["--version"], { timeout: 5_000 });
-    return stdout.split("\n")[0]?.trim() ?? null;
+    const { stdout } = await promisify(execFile)(path, ["--version"], { timeout: PROGRAM_DEADLINE_MS });
+    const version = stdout.split("\n")[0]?.trim() ?? "";
+    if (version !== "" && !version.includes("VERSION_MISSING")) return version;
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(path), hash);
+    return `${name} built from source, sha256 ${hash.digest("hex").slice(0, 12)}`;
   } catch {
-    // In a container the engine's programs are out of sight.
     return null;
   }
 }

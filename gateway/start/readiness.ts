@@ -39,12 +39,12 @@ function get(target: Target, path: string): Promise<{ status: number; body: stri
   });
 }
 
-/** The launcher's health once it answers and its engine is there. */
+/** The launcher's health once it answers, its engine is there, and isolation is proven: then it names its runtime. */
 export async function launcherHealth(socketPath: string): Promise<LauncherHealth | null> {
   const answer = await get({ socketPath }, "/health");
   if (answer === null || answer.status !== 200) return null;
   const health = LauncherHealth.parse(JSON.parse(answer.body));
-  return health.engine.state === "ok" ? health : null;
+  return health.engine.state === "ok" && health.runtime_version !== "" ? health : null;
 }
 
 /** True once the gateway has executed code in a real sandbox. */

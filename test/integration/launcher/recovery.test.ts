@@ -34,9 +34,10 @@ describe("after kill -9 of the launcher", () => {
 
     await launcher.start();
     await launcher.logged(`"sandbox":"${silent.id}","reason":"engine_lost"`);
-    expect(await launcher.list()).toMatchObject([
-      { id: session.id, used: true, attached: false, ended: null },
-    ]);
+    // Its end is told before its container has gone.
+    await expect
+      .poll(() => launcher.list())
+      .toMatchObject([{ id: session.id, used: true, attached: false, ended: null }]);
     expect(await containersOf(launcher.dataDir)).toEqual([session.container_id]);
     const again = await launcher.attach(session.id);
     await again.hello();

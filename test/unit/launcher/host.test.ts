@@ -1,11 +1,12 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { capacityOf } from "../../../gateway/launcher/capacity.ts";
 import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/cpu-share.ts";
 import { InstanceError, openInstance } from "../../../gateway/launcher/instance.ts";
-import { IsolationError, readSeccompProfile } from "../../../gateway/launcher/isolation.ts";
+import { IsolationError, programIdentity, readSeccompProfile } from "../../../gateway/launcher/isolation.ts";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -74,6 +75,31 @@ describe("the instance", () => {
   test("with a spoilt id is refused rather than made anew", () => {
     put("instance", "not an id");
     expect(() => openInstance(directory)).toThrow(InstanceError);
+  });
+});
+
+describe("the runtime's program", () => {
+  const program = (says: string) => {
+    const file = put("runsc", `#!/bin/sh\nprintf '${says}'\n`);
+    chmodSync(file, 0o755);
+    return file;
+  };
+
+  test("is named by its version", async () => {
+    const file = program("runsc version release-20261101.0\\nspec: 1.2.1\\n");
+    expect(await programIdentity("runsc", file)).toBe("runsc version release-20261101.0");
+  });
+
+  test("is named by its digest when it was built without a version", async () => {
+    const file = program("runsc version VERSION_MISSING\\n");
+    const digest = createHash("sha256").update(readFileSync(file)).digest("hex");
+    expect(await programIdentity("runsc", file)).toBe(
+      `runsc built from source, sha256 ${digest.slice(0, 12)}`,
+    );
+  });
+
+  test.each([undefined, "/no/such/program"])("that is out of sight (%s) is not named", async (path) => {
+    expect(await programIdentity("runsc", path)).toBeNull();
   });
 });
 
