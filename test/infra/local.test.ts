@@ -94,9 +94,14 @@ describe("target local", () => {
     expect(second.content).toContain("42");
     expect(second.artifact).toMatchObject({ runtime_status: "reused" });
     const file = second.artifact.files?.find((one) => one.name === "out.txt");
-    expect(await client.download(file?.storage_session_id ?? file?.session_id ?? "", file?.id ?? "")).toBe(
-      "kept",
-    );
+    const session = file?.storage_session_id ?? file?.session_id ?? second.artifact.session_id ?? "";
+    expect(await client.download(session, file?.id ?? "")).toBe("kept");
+    await client.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')");
+  });
+
+  it("changes nothing the second time", async () => {
+    const again = await stack.up();
+    expect(Object.keys(again.summary.resourceChanges ?? {})).toEqual(["same"]);
     expect(await client.run(SESSION, "print(y)")).toContain("7");
   });
 
