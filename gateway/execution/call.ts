@@ -120,6 +120,8 @@ export type NotRun =
       readonly supported: readonly string[];
     }
   | { readonly kind: "input_failed"; readonly path: string; readonly message: string }
+  /** Arguments, tool names and file names together are too long; the message says which, and what to do. */
+  | { readonly kind: "too_large"; readonly message: string }
   | { readonly kind: "cancelled" };
 
 export type CallOutcome = Finished | NotRun;

@@ -28,6 +28,8 @@ export function notRunError(outcome: NotRun): ServiceError {
         "session_input_unavailable",
         `File \`${outcome.path}\` could not be put into the sandbox: ${outcome.message}`,
       );
+    case "too_large":
+      return new ServiceError("bad_request", outcome.message);
     case "cancelled":
       // Nobody reads it: the caller hung up.
       return new ServiceError("shutting_down", "The call was cancelled");

@@ -26,8 +26,6 @@ export interface HelloRequest {
 export interface ToolDeclaration {
   /** The name as the client registered it; the sandbox derives the callable's name from it. */
   readonly name: string;
-  readonly description?: string | undefined;
-  readonly parameters?: unknown;
 }
 
 /** What the supervisor collects from the data directory after a run. Absent: nothing is collected. */

@@ -1,6 +1,7 @@
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { MAX_HEADER_BYTES } from "../../../gateway/protocol/frames.ts";
 import type { GatewayMessage } from "../../../gateway/protocol/messages.ts";
 import { KernelConnection, type RunRequest } from "../../../gateway/sessions/kernel-connection.ts";
 import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
@@ -83,12 +84,62 @@ describe("a call", () => {
     expect(Buffer.concat(received).toString()).toBe(code);
     connection.release();
   });
+});
 
-  it("refuses a header that grows too long without touching the sandbox", async () => {
+describe("a header that grows too long", () => {
+  const never = () => {
+    throw new Error("an input was opened for a run that cannot be asked for");
+  };
+  const files = Array.from({ length: 1000 }, (_, i) => ({
+    path: `${"f".repeat(80)}${i}`,
+    size: 1,
+    readOnly: false,
+    open: never,
+  }));
+  const sink = { accept: never };
+
+  it.each<[string, Partial<RunRequest>, string]>([
+    ["arguments", { args: ["x".repeat(70_000)] }, "`args` are too long together: 70004 bytes"],
+    [
+      "tool names",
+      { args: ["a"], tools: Array.from({ length: 100 }, () => ({ name: "€".repeat(256) })) },
+      "The names of `tools` are too long together: 78001 bytes",
+    ],
+    [
+      "file names",
+      { args: ["a"], inputs: files, collect: { rules: RULES, sink } },
+      "The names of `files` are too long together: 8",
+    ],
+  ])("is refused with what is too long: %s", async (_what, more, message) => {
     const connection = await open();
-    const result = await connection.run(request({ args: ["x".repeat(70_000)] }));
-    expect(result.kind).toBe("input_failed");
-    expect(connection.usable).toBe(true);
+    const result = await connection.run(request(more));
+    expect(result).toEqual({ kind: "too_large", message: expect.stringContaining(message) });
+    expect(ofType("execute_request")).toEqual([]);
+    expect(ofType("file_write_request")).toEqual([]);
+    expect(await connection.run(request({ code: "next" }))).toMatchObject({
+      kind: "replied",
+      stdout: "next",
+    });
+    connection.release();
+  });
+
+  it("is taken up to the last byte", async () => {
+    const connection = await open();
+    const first = await connection.run(request({ args: [""] }));
+    expect(first.kind).toBe("replied");
+    const [asked] = ofType("execute_request");
+    const room = MAX_HEADER_BYTES - Buffer.byteLength(JSON.stringify(asked));
+    expect((await connection.run(request({ args: ["x".repeat(room)] }))).kind).toBe("replied");
+    expect((await connection.run(request({ args: ["x".repeat(room + 1)] }))).kind).toBe("too_large");
+    connection.release();
+  });
+
+  it("has room for tools with long descriptions: only their names go in", async () => {
+    const connection = await open();
+    const described = { name: "search", description: "d".repeat(70_000), parameters: { type: "object" } };
+    const tools: RunRequest["tools"] = [described];
+    expect((await connection.run(request({ tools }))).kind).toBe("replied");
+    expect(ofType("execute_request")[0]?.content.tools).toEqual([{ name: "search" }]);
     connection.release();
   });
 });
@@ -148,6 +199,29 @@ describe("inputs", () => {
     const connection = await open();
     const inputs = [{ path: "a", size: 10, readOnly: false, open: broken }];
     const failed = await connection.run(request({ inputs }));
+    expect(failed).toMatchObject({ kind: "input_failed", path: "a" });
+    expect((await connection.run(request())).kind).toBe("replied");
+    connection.release();
+  });
+
+  it("says so when a source cannot be opened, and goes on with the next call", async () => {
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "execute_request") ECHO(message, body, box);
+      if (message.msg_type === "chunk" && message.content?.aborted === true) {
+        box.send({
+          msg_type: "file_write_reply",
+          parent_id: message.parent_id,
+          content: { status: "error", message: "aborted" },
+        });
+      }
+    };
+    const open_ = () => {
+      throw new Error("no such object");
+    };
+    const connection = await open();
+    const failed = await connection.run(
+      request({ inputs: [{ path: "a", size: 1, readOnly: false, open: open_ }] }),
+    );
     expect(failed).toMatchObject({ kind: "input_failed", path: "a" });
     expect((await connection.run(request())).kind).toBe("replied");
     connection.release();
@@ -281,6 +355,53 @@ describe("tools", () => {
     );
     expect(result).toMatchObject({ stdout: '[{"call_id":"call_001","result":2,"is_error":false}]' });
     connection.release();
+  });
+});
+
+describe("tools of an interrupted program", () => {
+  it("are not answered, and do not stop the clock of its end", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    try {
+      let asked = 0;
+      const again = Promise.withResolvers<void>();
+      const askForTool = (box: SandboxStandIn, parent: string) => {
+        asked += 1;
+        const calls = Buffer.from(JSON.stringify([{ id: "call_001", name: "f", input: {} }]));
+        box.send(
+          {
+            msg_type: "tool_call_request",
+            msg_id: `t${asked}`,
+            parent_id: parent,
+            content: { calls_bytes: calls.length },
+          },
+          calls,
+        );
+      };
+      launcher.script = (message, _body, box) => {
+        if (message.msg_type === "execute_request") askForTool(box, message.msg_id);
+        if (message.msg_type !== "interrupt_request") return;
+        askForTool(box, message.parent_id);
+        box.print(message.parent_id, "not done");
+      };
+      let answered = 0;
+      const connection = await open();
+      const running = connection.run(
+        request({
+          tools: [{ name: "f" }],
+          onToolCalls: async () => {
+            answered += 1;
+            throw new Error("no such tool");
+          },
+          onStream: () => again.resolve(),
+        }),
+      );
+      await again.promise;
+      await vi.advanceTimersByTimeAsync(10_001);
+      expect(await running).toMatchObject({ kind: "lost", why: "deadline", stdout: "not done" });
+      expect(answered).toBe(1);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

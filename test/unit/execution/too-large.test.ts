@@ -1,0 +1,57 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { SHARED_SUBJECT } from "../../../gateway/auth/principal.ts";
+import type { CallRequest } from "../../../gateway/execution/call.ts";
+import { notRunError } from "../../../gateway/http/outcome.ts";
+import { startGateway } from "../http/gateway-under-test.ts";
+import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+
+let launcher: LauncherStandIn;
+let gateway: ReturnType<typeof startGateway>;
+
+beforeEach(async () => {
+  launcher = new LauncherStandIn();
+  await launcher.start();
+  gateway = startGateway(launcher.socketPath);
+});
+
+afterEach(async () => {
+  gateway.stop();
+  await launcher.dispose();
+});
+
+const never = () => {
+  throw new Error("nothing is read or stored for a call that cannot be asked for");
+};
+
+const call = (more: Partial<CallRequest> = {}): CallRequest => ({
+  principal: { mode: "api-key", tenant: "default", subject: SHARED_SUBJECT },
+  language: "py",
+  code: "next",
+  args: [],
+  timeoutMs: 1000,
+  binding: { kind: "session", key: { kind: "named", tenant: "default", name: "s" } },
+  inputs: [],
+  outputs: null,
+  signal: new AbortController().signal,
+  ...more,
+});
+
+it("is the caller's mistake, named, and the session's sandbox goes on", async () => {
+  const inputs = Array.from({ length: 2000 }, (_, i) => ({
+    path: `${"long".repeat(10)}-${i}.csv`,
+    size: 1,
+    readOnly: false,
+    open: never,
+  }));
+  const outcome = await gateway.executor.execute(call({ inputs, outputs: { accept: never } }));
+  if (outcome.kind === "finished") throw new Error("it ran");
+  const error = notRunError(outcome);
+  expect(error.status).toBe(400);
+  expect(error.body()).toEqual({
+    error: "bad_request",
+    message: expect.stringMatching(/^The names of `files` are too long together: \d+ bytes/),
+  });
+  const next = await gateway.executor.execute(call());
+  expect(next).toMatchObject({ kind: "finished", stdout: "next", kernel: { status: "reused" } });
+  expect(launcher.created).toBe(1);
+});
