@@ -23,6 +23,8 @@ export class Admission {
   readonly #turns = new Set<() => void>();
   readonly #freed = new Set<() => void>();
   #creating = 0;
+  /** Within `create`, also between two attempts: room that is made for them is not for a spare sandbox. */
+  #callers = 0;
   #passing = 0;
   /** Removes one unused pool sandbox; false when there is none. */
   #giveWay: () => Promise<boolean> = () => Promise.resolve(false);
@@ -38,7 +40,7 @@ export class Admission {
 
   /** True when making a spare sandbox now would keep no caller waiting. */
   get quiet(): boolean {
-    return this.#creating === 0 && this.#turns.size === 0;
+    return this.#creating === 0 && this.#callers === 0;
   }
 
   /**
@@ -61,6 +63,15 @@ export class Admission {
 
   /** Rejects with `HostFull`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
   async create(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox> {
+    this.#callers += 1;
+    try {
+      return await this.#create(spec, signal);
+    } finally {
+      this.#callers -= 1;
+    }
+  }
+
+  async #create(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox> {
     const deadline = performance.now() + this.#options.waitMs;
     for (;;) {
       const made =

@@ -63,14 +63,19 @@ describe("Admission", () => {
   it("lets unused pool sandboxes give way", async () => {
     const launcher = host(0);
     const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    let quiet = true;
     admission.onFull(async () => {
+      // A spare made now would take the room again.
+      quiet = admission.quiet;
       launcher.room += 1;
       return true;
     });
     const made = admission.create(SESSION, never);
     await settled();
+    expect(quiet).toBe(false);
     launcher.pending.shift()?.();
     expect((await made).kind).toBe("session");
+    expect(admission.quiet).toBe(true);
   });
 
   it("refuses at once when nothing is about to end", async () => {
