@@ -20,8 +20,11 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  if (!stopped) await stack?.stop();
-  await engine.remove();
+  try {
+    if (!stopped) await stack?.stop();
+  } finally {
+    await engine.remove();
+  }
 }, 60_000);
 
 async function run(code: string): Promise<{ status: number; body: Record<string, unknown> }> {

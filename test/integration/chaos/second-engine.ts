@@ -1,10 +1,13 @@
-/** A Docker engine of the test's own, so that killing one disturbs nobody else on the machine. */
+/**
+ * A Docker engine of the test's own, so that killing one disturbs nobody else on the machine. It has a network namespace
+ * of its own: an engine without a bridge would remove the bridge of the machine's engine.
+ */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 const READY_WITHIN_MS = 60_000;
@@ -12,11 +15,14 @@ const READY_WITHIN_MS = 60_000;
 export class SecondEngine {
   readonly directory: string;
   readonly socket: string;
+  readonly #namespace: string;
   #process: ChildProcess | null = null;
 
   constructor() {
     this.directory = mkdtempSync(join(tmpdir(), "ky-engine-"));
     this.socket = join(this.directory, "docker.sock");
+    this.#namespace = basename(this.directory);
+    execFileSync("ip", ["netns", "add", this.#namespace]);
     // The same runtimes as the machine's engine, nothing else of its configuration.
     const machine: unknown = JSON.parse(readFileSync("/etc/docker/daemon.json", "utf8"));
     const runtimes =
@@ -33,8 +39,11 @@ export class SecondEngine {
   async start(): Promise<void> {
     const log = openSync(join(this.directory, "dockerd.log"), "a");
     this.#process = spawn(
-      "dockerd",
+      // Not `ip netns exec`: that hides the cgroup mounts.
+      "nsenter",
       [
+        `--net=/run/netns/${this.#namespace}`,
+        "dockerd",
         `--config-file=${this.directory}/daemon.json`,
         `--data-root=${this.directory}/data`,
         `--exec-root=${this.directory}/exec`,
@@ -103,6 +112,7 @@ export class SecondEngine {
       .filter((path) => path.startsWith(`${this.directory}/`))
       .reverse();
     for (const path of mounts) execFileSync("umount", ["--lazy", path]);
+    execFileSync("ip", ["netns", "delete", this.#namespace]);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
