@@ -4,6 +4,7 @@
  */
 import { Agent, request } from "node:http";
 import type { Duplex, Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import Docker, { type ContainerCreateOptions, type DockerOptions } from "dockerode";
 
@@ -83,6 +84,7 @@ export interface EngineDeadlines {
 }
 
 const DEADLINES: EngineDeadlines = { callMs: 20_000, askMs: 5_000 };
+const REMOVAL_ASKED_EVERY_MS = 25;
 const MAX_EVENT_LINE = 256 * 1024;
 const AWAY_CODES = new Set(["ECONNREFUSED", "ENOENT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EACCES"]);
 
@@ -189,20 +191,28 @@ export class DockerEngine implements Engine {
   }
 
   async removeContainer(containerId: string): Promise<void> {
-    // Asked for before the removal: afterwards there is nothing left to wait for.
-    const gone = this.#unless404(
-      this.#call("wait for removal", (docker) =>
-        docker.getContainer(containerId).wait({ condition: "removed" }),
-      ),
-    );
-    const removed = this.#call("remove container", (docker) =>
-      docker.getContainer(containerId).remove({ force: true }),
-    ).catch((error: unknown) => {
-      // 409: the engine's own auto-removal is under way.
-      if (error instanceof EngineRefusedError && (error.status === 404 || error.status === 409)) return;
+    const deadline = performance.now() + this.#deadlines.callMs;
+    // Asked until it is gone, not waited for: the engine forgets a waiter that comes while it removes.
+    while (!(await this.#removed(containerId))) {
+      if (performance.now() > deadline) {
+        throw new EngineAwayError(`the Docker engine did not remove ${containerId} in its time`);
+      }
+      await delay(REMOVAL_ASKED_EVERY_MS);
+    }
+  }
+
+  /** False while the engine's own removal (`AutoRemove`) is under way. */
+  async #removed(containerId: string): Promise<boolean> {
+    try {
+      await this.#call("remove container", (docker) =>
+        docker.getContainer(containerId).remove({ force: true }),
+      );
+      return true;
+    } catch (error) {
+      if (error instanceof EngineRefusedError && error.status === 404) return true;
+      if (error instanceof EngineRefusedError && error.status === 409) return false;
       throw error;
-    });
-    await Promise.all([gone, removed]);
+    }
   }
 
   async listContainers(label: string): Promise<EngineContainer[]> {

@@ -79,6 +79,19 @@ describe("an engine that stops in the middle of its answer", () => {
   );
 });
 
+test.each([
+  ["at once", ["204 No Content"]],
+  ["when the engine's own removal is under way", ["409 Conflict", "409 Conflict", "404 Not Found"]],
+])("a container is removed %s", async (_what, statuses) => {
+  const engine = new DockerEngine(join(directory, "docker.sock"));
+  const left = [...statuses];
+  server.on("connection", () => {
+    answer = `HTTP/1.1 ${left.shift() ?? "500 Too Often"}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+  });
+  await engine.removeContainer(ID);
+  expect(left).toEqual([]);
+});
+
 test("a stream of events outlives the deadline of its opening, and ends by its signal", async () => {
   answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   const following = new AbortController();
