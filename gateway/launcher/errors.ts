@@ -1,4 +1,6 @@
 import type { LauncherError } from "../protocol/launcher-api.ts";
+import { EngineAwayError } from "./engine.ts";
+import { IsolationError } from "./isolation.ts";
 
 /** A request that is answered with a `LauncherError`. */
 export class LauncherFailure extends Error {
@@ -11,4 +13,16 @@ export class LauncherFailure extends Error {
     this.code = code;
     this.sandboxId = sandboxId;
   }
+}
+
+/** What a caller is told about a sandbox that could not be made or removed. */
+export function failureOf(error: unknown): LauncherFailure {
+  if (error instanceof LauncherFailure) return error;
+  if (error instanceof EngineAwayError) return new LauncherFailure("engine_unavailable", error.message);
+  if (error instanceof IsolationError) return new LauncherFailure("isolation_refused", error.message);
+  return new LauncherFailure("sandbox_failed", messageOf(error));
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

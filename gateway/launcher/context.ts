@@ -1,0 +1,31 @@
+/** What the launcher's parts are given in common. */
+import type { Logger } from "pino";
+import type { Settings } from "../settings/read.ts";
+import type { Engine } from "./engine.ts";
+import type { SeccompProfile } from "./isolation.ts";
+import type { Volumes } from "./volumes.ts";
+
+export type LauncherSettings = Pick<
+  Settings,
+  | "isolation"
+  | "image"
+  | "memoryBytes"
+  | "cpus"
+  | "pids"
+  | "freshDiskBytes"
+  | "memoryBudgetBytes"
+  | "idleMs"
+  | "sessionVolumeTtlMs"
+>;
+
+export interface LauncherContext {
+  readonly settings: LauncherSettings;
+  readonly instance: string;
+  readonly engine: Engine;
+  readonly volumes: Volumes;
+  readonly seccomp: SeccompProfile;
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Aborted when the launcher stops: nothing new begins. */
+  readonly stopping: AbortSignal;
+}
