@@ -62,7 +62,7 @@ export interface SessionFile {
   readonly linked: boolean;
 }
 
-export type FileStoreFailure = "too_large" | "storage_full" | "gone" | "closed" | "in_use";
+export type FileStoreFailure = "too_large" | "storage_full" | "gone" | "closed" | "in_use" | "unreachable";
 
 /** The store could not do it. `too_large`: the file exceeds its limit; `storage_full`: there is no space left;
  * `gone`: its time was over before it was read. */

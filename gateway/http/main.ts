@@ -1,6 +1,5 @@
 /** The gateway's process: settings, parts, privileges, listening, and an orderly end. */
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
@@ -10,7 +9,7 @@ import { Canary } from "../execution/canary.ts";
 import { Execution } from "../execution/execute.ts";
 import { Programs } from "../execution/programmatic/programs.ts";
 import type { ProgramReply } from "../execution/programmatic/service.ts";
-import { DiskFileStore } from "../files/disk-store.ts";
+import { loadFileStore } from "../files/load-store.ts";
 import { FileStoreError } from "../files/store.ts";
 import { Admission } from "../sessions/admission.ts";
 import { LauncherClient } from "../sessions/launcher-client.ts";
@@ -29,24 +28,17 @@ const REQUEST_TIMEOUT_MS = 600_000;
 const HEADERS_TIMEOUT_MS = 60_000;
 /** Longer than load balancers keep theirs, so that they never send into a closing connection. */
 const KEEP_ALIVE_MS = 75_000;
-/** Between two looks for files whose time is over and for what a killed process left. */
-const FILE_SWEEP_MS = 600_000;
-
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
   const settings = readSettings(process.env);
   process.umask(0o077);
+  const openFiles = await loadFileStore(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
-  const files = await DiskFileStore.open({
-    directory: join(settings.dataDir, "gateway", "files"),
-    ttlMs: settings.fileTtlMs,
-    sweepEveryMs: FILE_SWEEP_MS,
-    onSweepError: (error) => log.error({ err: error }, "the sweep of files failed"),
-  });
+  const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
   const launcher = new LauncherClient(settings.launcherSocket);
   const admission = new Admission({
     launcher,

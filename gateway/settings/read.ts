@@ -39,6 +39,12 @@ export interface Settings {
   readonly queueLength: number;
   readonly idleMs: number;
   readonly sessionVolumeTtlMs: number;
+  readonly fileStore: Value<"KERNELYARD_FILE_STORE">;
+  readonly s3Bucket: string | null;
+  /** `null`, or ending in `/`. */
+  readonly s3Prefix: string | null;
+  readonly s3Region: string | null;
+  readonly s3Endpoint: string | null;
   readonly fileMaxBytes: number;
   readonly filesMax: number;
   readonly outputFilesMax: number;
@@ -137,6 +143,27 @@ function contradictions(settings: Settings): string[] {
     Buffer.byteLength(settings.launcherSocket) > 107,
     `KERNELYARD_LAUNCHER_SOCKET: ${settings.launcherSocket} is longer than the 107 bytes that a unix socket's path may have. Set a shorter path.`,
   );
+  const s3 = settings.fileStore === "s3";
+  check(
+    s3 && settings.s3Bucket === null,
+    "KERNELYARD_FILE_STORE=s3: needs a bucket. Set KERNELYARD_S3_BUCKET, or remove KERNELYARD_FILE_STORE for files on the disk.",
+  );
+  check(
+    s3 && settings.s3Region === null && settings.s3Endpoint === null,
+    "KERNELYARD_FILE_STORE=s3: needs to know where the bucket is. Set KERNELYARD_S3_REGION for AWS, KERNELYARD_S3_ENDPOINT for another store.",
+  );
+  const unused = (
+    [
+      ["KERNELYARD_S3_BUCKET", settings.s3Bucket],
+      ["KERNELYARD_S3_PREFIX", settings.s3Prefix],
+      ["KERNELYARD_S3_REGION", settings.s3Region],
+      ["KERNELYARD_S3_ENDPOINT", settings.s3Endpoint],
+    ] as const
+  ).flatMap(([name, value]) => (value === null ? [] : [name]));
+  check(
+    !s3 && unused.length > 0,
+    `${unused.join(", ")}: without effect while KERNELYARD_FILE_STORE is disk. Set KERNELYARD_FILE_STORE=s3, or remove it.`,
+  );
   return problems;
 }
 
@@ -197,6 +224,11 @@ export function readSettings(env: Environment): Settings {
     queueLength: value("KERNELYARD_QUEUE_LENGTH", SETTINGS.KERNELYARD_QUEUE_LENGTH),
     idleMs: value("KERNELYARD_IDLE_MS", SETTINGS.KERNELYARD_IDLE_MS),
     sessionVolumeTtlMs: value("KERNELYARD_SESSION_VOLUME_TTL_MS", SETTINGS.KERNELYARD_SESSION_VOLUME_TTL_MS),
+    fileStore: value("KERNELYARD_FILE_STORE", SETTINGS.KERNELYARD_FILE_STORE),
+    s3Bucket: optional("KERNELYARD_S3_BUCKET", SETTINGS.KERNELYARD_S3_BUCKET),
+    s3Prefix: optional("KERNELYARD_S3_PREFIX", SETTINGS.KERNELYARD_S3_PREFIX),
+    s3Region: optional("KERNELYARD_S3_REGION", SETTINGS.KERNELYARD_S3_REGION),
+    s3Endpoint: optional("KERNELYARD_S3_ENDPOINT", SETTINGS.KERNELYARD_S3_ENDPOINT),
     fileMaxBytes: value("KERNELYARD_FILE_MAX_BYTES", SETTINGS.KERNELYARD_FILE_MAX_BYTES),
     filesMax: value("KERNELYARD_FILES_MAX", SETTINGS.KERNELYARD_FILES_MAX),
     outputFilesMax: value("KERNELYARD_OUTPUT_FILES_MAX", SETTINGS.KERNELYARD_OUTPUT_FILES_MAX),

@@ -178,6 +178,39 @@ export const SETTINGS = {
     "Time after its last use when a session's volume is removed (30 days).",
   ),
 
+  KERNELYARD_FILE_STORE: setting(
+    z.enum(["disk", "s3"]),
+    "disk",
+    "Where files live: `disk` is the data directory; `s3` a bucket that several gateways can share. Credentials for `s3` come from AWS's default chain (instance role, `AWS_*` variables).",
+  ),
+  KERNELYARD_S3_BUCKET: setting(
+    z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be the name of a bucket"),
+    null,
+    "Bucket of `KERNELYARD_FILE_STORE=s3`.",
+  ),
+  KERNELYARD_S3_PREFIX: setting(
+    z
+      .string()
+      .regex(
+        /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*\/?$/,
+        "must be folders of A-Z a-z 0-9 _ . - with / between them",
+      )
+      .max(256, "must have at most 256 characters")
+      .transform((text) => (text.endsWith("/") ? text : `${text}/`)),
+    null,
+    "Folder in the bucket, for a bucket that holds other things too. Default: none.",
+  ),
+  KERNELYARD_S3_REGION: setting(
+    z.string().regex(/^[a-z0-9-]{1,64}$/, "must be a region such as eu-central-1"),
+    null,
+    "Region of the bucket. Default with `KERNELYARD_S3_ENDPOINT`: `us-east-1`.",
+  ),
+  KERNELYARD_S3_ENDPOINT: setting(
+    z.url({ protocol: /^https?$/, error: "must be an address such as https://s3.example.org" }),
+    null,
+    "Address of an S3-compatible store, used with the bucket in the path. Default: AWS.",
+  ),
+
   KERNELYARD_FILE_MAX_BYTES: setting(bytes(1, 64 * GIB), "150m", "Largest uploaded or collected file."),
   KERNELYARD_FILES_MAX: setting(integer(1, 2000), "200", "Files in one batch upload."),
   KERNELYARD_OUTPUT_FILES_MAX: setting(integer(0, 2000), "50", "Files collected from one call."),

@@ -1,10 +1,8 @@
-import { createHash } from "node:crypto";
 import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
 import { newId } from "../../../gateway/files/ids.ts";
-import { FileStoreError } from "../../../gateway/files/store.ts";
 import {
   chunks,
   contentFiles,
@@ -16,238 +14,60 @@ import {
   temporaryDirectory,
   text,
 } from "./helpers.ts";
+import { describeFileStore } from "./store-suite.ts";
 
-describe("a committed file", () => {
-  it("is found with everything it was given, its size and its sha256", async () => {
-    const store = await openStore({ now: () => Date.UTC(2026, 0, 2, 3, 4, 5, 6) });
-    const file = newFile({
-      kind: "skill",
-      resourceId: "pptx",
-      version: 7,
-      readOnly: true,
-      name: "skills/é 日本.py",
-    });
-    const staged = await store.stage(chunks("hel", "lo"), NO_LIMIT);
-    const [record] = await store.commit([{ staged, file }]);
+const content = (directory: string, id: string) => join(directory, "content", id.charAt(0), id);
 
-    expect(record).toEqual({
-      ...file,
-      id: expect.stringMatching(/^[A-Za-z0-9_-]{21}$/),
-      size: 5,
-      etag: createHash("sha256").update("hello").digest("hex"),
-      createdAt: "2026-01-02T03:04:05.006Z",
-      modifiedAt: "2026-01-02T03:04:05.006Z",
-    });
-    const found = await store.find(file.storageSessionId, staged.id);
-    expect(found).toEqual({
-      record,
-      sessionId: file.storageSessionId,
-      owner: file.owner,
-      name: file.name,
-      linked: false,
-    });
-  });
-
-  it("is read back whole and by range, empty and large ones too", async () => {
-    const store = await openStore();
-    const large = Buffer.alloc(3 * 1024 * 1024 + 17, "abcdefg");
-    const record = await put(store, large);
-    const empty = await put(store, "");
-
-    expect(await text(await store.open(record))).toBe(large.toString());
-    expect(await text(await store.open(record, { start: 7, end: 9 }))).toBe("abc");
-    expect(empty.size).toBe(0);
-    expect(await text(await store.open(empty))).toBe("");
-  });
-
-  it("is not found in another session", async () => {
-    const store = await openStore();
-    const record = await put(store, "x");
-    expect(await store.find(newId(), record.id)).toBeNull();
-    expect(await store.list(newId())).toEqual([]);
-  });
-
-  it("survives closing and opening", async () => {
+describeFileStore(
+  async () => {
     const directory = await temporaryDirectory();
-    const first = await openStore({ directory });
-    const record = await put(first, "kept");
-    await first.close();
-    const second = await openStore({ directory });
-    expect((await second.find(record.storageSessionId, record.id))?.record).toEqual(record);
-    expect(await text(await second.open(record))).toBe("kept");
-  });
+    return {
+      open: (options) => openStore({ ...options, directory }),
+      contentIds: () => contentFiles(directory),
+      loseContent: (id) => rm(content(directory, id)),
+      addContent: (id) => writeFile(content(directory, id), "nobody's"),
+    };
+  },
+  { orphanAgeMs: 0 },
+);
 
-  it("is one of many that are committed together, all or none", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    const storageSessionId = newId();
-    const staged = await Promise.all(
-      ["1", "2", "3"].map((content) => store.stage(chunks(content), NO_LIMIT)),
-    );
-    const files = staged.map((one, index) => ({
-      staged: one,
-      file: newFile({ storageSessionId, name: `${index}` }),
-    }));
-    await expect(
-      store.commit([...files, { staged: { id: newId(), size: 1, etag: "" }, file: newFile() }]),
-    ).rejects.toThrow("ENOENT");
-    expect(await store.list(storageSessionId)).toEqual([]);
-    expect(await contentFiles(directory)).toEqual([]);
-  });
-
-  it("is removed once, with its bytes", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    const record = await put(store, "x");
-    expect(await store.remove(newId(), record.id)).toBe(false);
-    expect(await store.remove(record.storageSessionId, record.id)).toBe(true);
-    expect(await store.remove(record.storageSessionId, record.id)).toBe(false);
-    expect(await store.open(record)).toBeNull();
-    expect(await contentFiles(directory)).toEqual([]);
-  });
-
-  it("is read to its end by a reader that began before it was removed", async () => {
-    const store = await openStore();
-    const record = await put(store, "still here");
-    const stream = await store.open(record);
-    await store.remove(record.storageSessionId, record.id);
-    expect(await text(stream)).toBe("still here");
-  });
-});
-
-describe("staging", () => {
-  it("refuses more bytes than allowed and leaves nothing", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    await expect(store.stage(chunks("12345", "6"), { maxBytes: 5 })).rejects.toMatchObject({
-      code: "too_large",
-    });
-    expect((await store.stage(chunks("12345"), { maxBytes: 5 })).size).toBe(5);
-    expect(await contentFiles(directory)).toHaveLength(1);
-  });
-
-  it("passes on the source's error and leaves nothing", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    async function* broken(): AsyncGenerator<Uint8Array> {
-      yield Buffer.from("half");
-      throw new Error("client hung up");
+it("does not read ahead of the disk", async () => {
+  const directory = await temporaryDirectory();
+  const store = await openStore({ directory });
+  const block = Buffer.alloc(64 * 1024);
+  let furthestAhead = 0;
+  async function* source(): AsyncGenerator<Uint8Array> {
+    for (let produced = 0; produced < 200; produced++) {
+      const [name] = await contentFiles(directory);
+      const { size } = await stat(join(directory, "incoming", name ?? ""));
+      furthestAhead = Math.max(furthestAhead, produced * block.length - size);
+      yield block;
     }
-    await expect(store.stage(broken(), NO_LIMIT)).rejects.toThrow("client hung up");
-    expect(await contentFiles(directory)).toEqual([]);
-  });
-
-  it("can be discarded", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    await store.discard(await store.stage(chunks("x"), NO_LIMIT));
-    expect(await contentFiles(directory)).toEqual([]);
-  });
-
-  it("does not read ahead of the disk", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    const block = Buffer.alloc(64 * 1024);
-    let furthestAhead = 0;
-    async function* source(): AsyncGenerator<Uint8Array> {
-      for (let produced = 0; produced < 200; produced++) {
-        const [name] = await contentFiles(directory);
-        const { size } = await stat(join(directory, "incoming", name ?? ""));
-        furthestAhead = Math.max(furthestAhead, produced * block.length - size);
-        yield block;
-      }
-    }
-    expect((await store.stage(source(), NO_LIMIT)).size).toBe(200 * block.length);
-    expect(furthestAhead).toBeLessThanOrEqual(256 * 1024);
-  });
+  }
+  expect((await store.stage(source(), NO_LIMIT)).size).toBe(200 * block.length);
+  expect(furthestAhead).toBeLessThanOrEqual(256 * 1024);
 });
 
-describe("links", () => {
-  it("show an input in the session of the execution that saw it", async () => {
-    const store = await openStore();
-    const input = await put(store, "in", { owner: "t:agent:a", name: "in.txt" });
-    const sessionId = newId();
-    const output = await put(store, "out", { storageSessionId: sessionId, name: "out.txt" });
-    await store.link([
-      { sessionId, fileId: input.id, owner: "t:user:u", name: "mounted.txt" },
-      { sessionId, fileId: newId(), owner: "t:user:u", name: "gone.txt" },
-    ]);
+it("the sweep removes what is neither in flight nor part of a file, wherever it lies", async () => {
+  const directory = await temporaryDirectory();
+  const store = await openStore({ directory });
+  const kept = await put(store, "kept");
+  const lost = await put(store, "lost");
+  await rm(join(directory, "content", lost.id.charAt(0), lost.id));
+  const orphan = newId();
+  await writeFile(join(directory, "content", orphan.charAt(0), orphan), "nobody's");
+  await writeFile(join(directory, "incoming", newId()), "half");
+  const staged = await store.stage(chunks("in flight"), NO_LIMIT);
 
-    const listed = await store.list(sessionId);
-    expect(listed.map(({ name, linked, owner }) => ({ name, linked, owner }))).toEqual([
-      { name: "mounted.txt", linked: true, owner: "t:user:u" },
-      { name: "out.txt", linked: false, owner: output.owner },
-    ]);
-    expect((await store.find(sessionId, input.id))?.record).toEqual(input);
-  });
-
-  it("are removed without the file, and go with it", async () => {
-    const store = await openStore();
-    const input = await put(store, "in");
-    const [a, b] = [newId(), newId()];
-    for (const sessionId of [a, b])
-      await store.link([{ sessionId, fileId: input.id, owner: "o", name: "n" }]);
-    expect(await store.remove(a, input.id)).toBe(true);
-    expect(await store.find(input.storageSessionId, input.id)).not.toBeNull();
-    expect(await store.list(a)).toEqual([]);
-    await store.remove(input.storageSessionId, input.id);
-    expect(await store.list(b)).toEqual([]);
-  });
-});
-
-describe("the sweep", () => {
-  it("removes files after their time, which are not served meanwhile", async () => {
-    let now = Date.now();
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory, now: () => now });
-    const old = await Promise.all(Array.from({ length: 450 }, () => put(store, "old")));
-    now += DAY_MS - 1000;
-    const young = await put(store, "young");
-    expect(await store.find(old[0]?.storageSessionId ?? "", old[0]?.id ?? "")).not.toBeNull();
-    now += 1001;
-    expect(await store.find(old[0]?.storageSessionId ?? "", old[0]?.id ?? "")).toBeNull();
-    expect(await store.sweep()).toEqual({ expired: 450, orphanedContent: 0, orphanedRecords: 0 });
-    expect(await contentFiles(directory)).toEqual([young.id]);
-  });
-
-  it("removes content that nobody owns and records without content, and nothing in flight", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openStore({ directory });
-    const kept = await put(store, "kept");
-    const lost = await put(store, "lost");
-    await rm(join(directory, "content", lost.id.charAt(0), lost.id));
-    const orphan = newId();
-    await writeFile(join(directory, "content", orphan.charAt(0), orphan), "nobody's");
-    await writeFile(join(directory, "incoming", newId()), "half");
-    const staged = await store.stage(chunks("in flight"), NO_LIMIT);
-
-    expect(await store.sweep()).toEqual({ expired: 0, orphanedContent: 2, orphanedRecords: 1 });
-    expect((await contentFiles(directory)).sort()).toEqual([kept.id, staged.id].sort());
-    expect(await store.find(lost.storageSessionId, lost.id)).toBeNull();
-    const [record] = await store.commit([{ staged, file: newFile() }]);
-    expect(record && (await text(await store.open(record)))).toBe("in flight");
-  });
-
-  it("runs by itself when the store opens", async () => {
-    const directory = await temporaryDirectory();
-    const first = await openStore({ directory });
-    await first.stage(chunks("never committed"), NO_LIMIT);
-    await first.close();
-    const second = await openStore({ directory, sweepEveryMs: 60_000 });
-    await second.sweep();
-    expect(await contentFiles(directory)).toEqual([]);
-  });
+  expect(await store.sweep()).toEqual({ expired: 0, orphanedContent: 2, orphanedRecords: 1 });
+  expect((await contentFiles(directory)).sort()).toEqual([kept.id, staged.id].sort());
+  expect(await store.find(lost.storageSessionId, lost.id)).toBeNull();
+  const [record] = await store.commit([{ staged, file: newFile() }]);
+  expect(record && (await text(await store.open(record)))).toBe("in flight");
 });
 
 it("a second process cannot open the same directory", async () => {
   const directory = await temporaryDirectory();
   await openStore({ directory });
   await expect(DiskFileStore.open({ directory, ttlMs: DAY_MS })).rejects.toMatchObject({ code: "in_use" });
-});
-
-it("a closed store says so", async () => {
-  const store = await openStore();
-  await store.close();
-  await expect(store.stage(chunks("x"), NO_LIMIT)).rejects.toThrow(FileStoreError);
-  await expect(store.find(newId(), newId())).rejects.toMatchObject({ code: "closed" });
 });

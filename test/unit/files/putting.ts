@@ -3,10 +3,15 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
 import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
 import { newId } from "../../../gateway/files/ids.ts";
+import { S3FileStore } from "../../../gateway/files/s3-store.ts";
 
-const directory = process.argv[2];
-if (directory === undefined) throw new Error("usage: putting.ts DIRECTORY");
-const store = await DiskFileStore.open({ directory, ttlMs: 86_400_000, sweepEveryMs: 50 });
+const [place, bucket] = process.argv.slice(2);
+if (place === undefined) throw new Error("usage: putting.ts DIRECTORY | putting.ts ENDPOINT BUCKET");
+const common = { ttlMs: 86_400_000, sweepEveryMs: 50 };
+const store =
+  bucket === undefined
+    ? await DiskFileStore.open({ ...common, directory: place })
+    : await S3FileStore.open({ ...common, bucket, prefix: "", region: "us-east-1", endpoint: place });
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
 
 async function putForever(): Promise<never> {

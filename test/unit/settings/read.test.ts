@@ -50,6 +50,29 @@ describe("readSettings", () => {
     });
   });
 
+  it("reads where files live", () => {
+    expect(readSettings({})).toMatchObject({ fileStore: "disk", s3Bucket: null, s3Prefix: null });
+    const s3 = { KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_BUCKET: "my-files" };
+    expect(
+      readSettings({
+        ...s3,
+        KERNELYARD_S3_PREFIX: "kernelyard/prod",
+        KERNELYARD_S3_ENDPOINT: "https://s3.example.org:9000",
+      }),
+    ).toMatchObject({
+      fileStore: "s3",
+      s3Bucket: "my-files",
+      s3Prefix: "kernelyard/prod/",
+      s3Region: null,
+      s3Endpoint: "https://s3.example.org:9000",
+    });
+    for (const prefix of ["/a", "a//b", "a b"]) {
+      expect(problems({ ...s3, KERNELYARD_S3_REGION: "eu-central-1", KERNELYARD_S3_PREFIX: prefix })).toEqual(
+        [expect.stringContaining("must be folders of")],
+      );
+    }
+  });
+
   it("takes an empty value for not set", () => {
     expect(readSettings({ KERNELYARD_PORT: "", KERNELYARD_API_KEYS: "" })).toMatchObject({
       port: 3112,
@@ -129,6 +152,12 @@ describe("readSettings", () => {
       "only one can verify tokens",
     ],
     [{ KERNELYARD_LAUNCHER_SOCKET: `/${"x".repeat(120)}` }, "KERNELYARD_LAUNCHER_SOCKET"],
+    [{ KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_REGION: "eu-central-1" }, "Set KERNELYARD_S3_BUCKET"],
+    [{ KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_BUCKET: "files" }, "Set KERNELYARD_S3_REGION"],
+    [
+      { KERNELYARD_S3_BUCKET: "files", KERNELYARD_S3_PREFIX: "a" },
+      "KERNELYARD_S3_BUCKET, KERNELYARD_S3_PREFIX: without effect while KERNELYARD_FILE_STORE is disk",
+    ],
   ])("refuses what contradicts itself: %j", (env, part) => {
     const found = problems(env);
     expect(found).toHaveLength(1);

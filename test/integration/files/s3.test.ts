@@ -1,0 +1,229 @@
+/** The S3 store against a real S3 server: what every store promises, and what only this one has. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { z } from "@hono/zod-openapi";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { newId } from "../../../gateway/files/ids.ts";
+import { ORPHAN_AGE_MS, S3FileStore, type S3FileStoreOptions } from "../../../gateway/files/s3-store.ts";
+import {
+  chunks,
+  DAY_MS,
+  NO_LIMIT,
+  newFile,
+  put,
+  temporaryDirectory,
+  text,
+} from "../../unit/files/helpers.ts";
+import { expectWhole, putAndKill } from "../../unit/files/killing.ts";
+import { describeFileStore } from "../../unit/files/store-suite.ts";
+import { CREDENTIALS, type S3Server, startS3 } from "./s3-server.ts";
+
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await startS3();
+});
+afterAll(async () => {
+  await server.stop();
+});
+
+async function openStore(
+  options: Pick<S3FileStoreOptions, "bucket"> & Partial<S3FileStoreOptions>,
+): Promise<S3FileStore> {
+  for (const [name, value] of Object.entries(CREDENTIALS)) vi.stubEnv(name, value);
+  const store = await S3FileStore.open({
+    prefix: "",
+    region: "us-east-1",
+    endpoint: server.endpoint,
+    ttlMs: DAY_MS,
+    ...options,
+  });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+/** Those of contents; an upload in parts lies in a folder of the server's own until it is complete. */
+const contentIds = (keys: readonly string[]) =>
+  keys
+    .filter((key) => key.includes("content/") || key.startsWith(".sgwtmp/"))
+    .map((key) => key.slice(key.lastIndexOf("/") + 1));
+
+describeFileStore(
+  async () => {
+    const bucket = await server.makeBucket();
+    const prefix = "kernelyard/test/";
+    return {
+      open: (options) => openStore({ ...options, bucket, prefix }),
+      contentIds: async () => contentIds(await server.keys(bucket)),
+      loseContent: (id) => server.loseObject(bucket, `${prefix}content/${id}`),
+      addContent: (id) => server.addObject(bucket, `${prefix}content/${id}`, "nobody's"),
+      setWritten: async ({ id, storageSessionId }, atMs) => {
+        const keys = [`content/${id}`, `files/${id}.json`, `sessions/${storageSessionId}/${id}.json`];
+        for (const key of keys) await server.setModified(bucket, prefix + key, atMs);
+      },
+    };
+  },
+  { orphanAgeMs: ORPHAN_AGE_MS },
+);
+
+const BLOCK = Buffer.alloc(1024 * 1024, "kernelyard");
+
+describe("a file of many parts", () => {
+  async function* blocks(count: number, end?: Error): AsyncGenerator<Uint8Array> {
+    for (let n = 0; n < count; n++) yield BLOCK;
+    if (end) throw end;
+  }
+
+  it("is stored and read back, whole and from the middle", async () => {
+    const store = await openStore({ bucket: await server.makeBucket() });
+    const staged = await store.stage(blocks(21), NO_LIMIT);
+    const [record] = await store.commit([{ staged, file: newFile() }]);
+    if (!record) throw new Error("commit returned no record");
+    const hash = createHash("sha256");
+    for (let n = 0; n < 21; n++) hash.update(BLOCK);
+    expect(record).toMatchObject({ size: 21 * BLOCK.length, etag: hash.digest("hex") });
+    expect((await text(await store.open(record))).length).toBe(21 * BLOCK.length);
+    const start = 8 * BLOCK.length - 2;
+    const middle = await text(await store.open(record, { start, end: start + 3 }));
+    expect(middle).toBe(BLOCK.subarray(-2).toString() + BLOCK.subarray(0, 2).toString());
+  });
+
+  it("leaves nothing when it is too large or its source breaks", async () => {
+    const bucket = await server.makeBucket();
+    const store = await openStore({ bucket });
+    await expect(store.stage(blocks(21), { maxBytes: 20 * BLOCK.length })).rejects.toMatchObject({
+      code: "too_large",
+    });
+    await expect(store.stage(blocks(10, new Error("client hung up")), NO_LIMIT)).rejects.toThrow(
+      "client hung up",
+    );
+    expect(await server.keys(bucket)).toEqual([]);
+  });
+
+  it("whose process died is given up by a sweep, once it is old", async () => {
+    const bucket = await server.makeBucket();
+    const store = await openStore({ bucket });
+    let reached = () => {};
+    const secondPart = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    async function* stuck(): AsyncGenerator<Uint8Array> {
+      yield* blocks(9);
+      reached();
+      await new Promise(() => {});
+    }
+    void store.stage(stuck(), NO_LIMIT);
+    await secondPart;
+    expect(await server.keys(bucket)).not.toEqual([]);
+
+    const young = await openStore({ bucket });
+    expect(await young.sweep()).toMatchObject({ orphanedContent: 0 });
+    const later = await openStore({ bucket, now: () => Date.now() + ORPHAN_AGE_MS + 60_000 });
+    expect(await later.sweep()).toMatchObject({ orphanedContent: 1 });
+    expect(await server.keys(bucket)).toEqual([]);
+  });
+});
+
+it("two gateways on one bucket see each other's files at once, and leave unfinished ones alone", async () => {
+  const bucket = await server.makeBucket();
+  const [a, b] = [await openStore({ bucket }), await openStore({ bucket })];
+  const record = await put(a, "shared");
+  expect((await b.list(record.storageSessionId)).map((file) => file.record)).toEqual([record]);
+  expect(await text(await b.open(record))).toBe("shared");
+  const staged = await a.stage(chunks("on its way"), NO_LIMIT);
+  expect(await b.sweep()).toEqual({ expired: 0, orphanedContent: 0, orphanedRecords: 0 });
+  await a.commit([{ staged, file: newFile() }]);
+  await b.remove(record.storageSessionId, record.id);
+  expect(await a.find(record.storageSessionId, record.id)).toBeNull();
+});
+
+it("bytes that have waited too long for their record are refused: a sweep elsewhere may have taken them", async () => {
+  let now = Date.now();
+  const bucket = await server.makeBucket();
+  const store = await openStore({ bucket, now: () => now });
+  const staged = await store.stage(chunks("late"), NO_LIMIT);
+  now += ORPHAN_AGE_MS / 2 + 1;
+  await expect(store.commit([{ staged, file: newFile() }])).rejects.toMatchObject({ code: "gone" });
+  expect(await server.keys(bucket)).toEqual([]);
+});
+
+it("a batch whose records cannot be written is taken back whole", async () => {
+  const bucket = await server.makeBucket();
+  const store = await openStore({ bucket });
+  const storageSessionId = newId();
+  const files = await Promise.all(
+    ["1", "2"].map(async (name) => ({
+      staged: await store.stage(chunks(name), NO_LIMIT),
+      file: newFile({ storageSessionId, name }),
+    })),
+  );
+  // An object where the folder of the records should be.
+  await server.addObject(bucket, "files", "in the way");
+  await expect(store.commit(files)).rejects.toThrow();
+  expect(await server.keys(bucket)).toEqual(["files"]);
+});
+
+it("a sweep takes more than one page of a listing", async () => {
+  const bucket = await server.makeBucket();
+  const store = await openStore({ bucket, now: () => Date.now() + ORPHAN_AGE_MS + 60_000 });
+  for (let n = 0; n < 2100; n++) await server.addObject(bucket, `content/${newId()}`, "");
+  expect(await store.sweep()).toEqual({ expired: 0, orphanedContent: 2100, orphanedRecords: 0 });
+  expect(await server.keys(bucket)).toEqual([]);
+});
+
+it("kill -9 between any two steps loses no acknowledged file and leaves nothing that nobody owns", async () => {
+  const bucket = await server.makeBucket();
+  for (const [name, value] of Object.entries(CREDENTIALS)) vi.stubEnv(name, value);
+  const acknowledged = await putAndKill([server.endpoint, bucket], 4);
+
+  const store = await openStore({ bucket, now: () => Date.now() + ORPHAN_AGE_MS + 60_000 });
+  await store.sweep();
+  await expectWhole(store, acknowledged);
+  const present = new Set(contentIds(await server.keys(bucket)));
+  for (const id of acknowledged.files.keys()) present.delete(id);
+  for (const id of acknowledged.undecided.keys()) present.delete(id);
+  // What remains was committed and not yet printed: it has a record, at most one per writer and round.
+  expect(present.size).toBeLessThanOrEqual(4 * 4);
+  expect(await store.sweep()).toEqual({ expired: 0, orphanedContent: 0, orphanedRecords: 0 });
+}, 60_000);
+
+it("a bucket that cannot be used is refused at the start, with what to look at", async () => {
+  await expect(openStore({ bucket: "no-such-bucket" })).rejects.toMatchObject({
+    code: "unreachable",
+    message: expect.stringMatching(/no-such-bucket at http:.*NoSuchBucket.*KERNELYARD_S3_BUCKET/s),
+  });
+});
+
+/** In a process of its own, since this one has loaded everything already. */
+function runLoading(environment: Readonly<Record<string, string>>): unknown {
+  const printed = execFileSync(process.execPath, [join(import.meta.dirname, "loading.ts")], {
+    encoding: "utf8",
+    env: { PATH: process.env.PATH, ...environment },
+  });
+  const parsed: unknown = JSON.parse(printed);
+  return parsed;
+}
+
+it("is what KERNELYARD_FILE_STORE=s3 gives, and has loaded all its code before it is opened", async () => {
+  const bucket = await server.makeBucket();
+  const result = runLoading({
+    ...CREDENTIALS,
+    KERNELYARD_FILE_STORE: "s3",
+    KERNELYARD_S3_BUCKET: bucket,
+    KERNELYARD_S3_PREFIX: "yard",
+    KERNELYARD_S3_ENDPOINT: server.endpoint,
+  });
+  expect(result).toEqual({ client: true, loadedLate: [], kept: expect.any(String) });
+  const { kept } = z.object({ kept: z.string() }).parse(result);
+  expect((await server.keys(bucket)).filter((key) => key.includes(kept)).sort()).toEqual([
+    `yard/content/${kept}`,
+    `yard/files/${kept}.json`,
+    expect.stringMatching(/^yard\/sessions\/[^/]+\/[^/]+\.json$/),
+  ]);
+});
+
+it("costs a gateway with files on its disk nothing: the client is not loaded", async () => {
+  const result = runLoading({ KERNELYARD_DATA_DIR: await temporaryDirectory() });
+  expect(result).toEqual({ client: false, loadedLate: [], kept: expect.any(String) });
+});
