@@ -17,6 +17,10 @@ export interface HostFile {
 export const HOST_ENVIRONMENT = "/etc/kernelyard/host.env";
 const SECRETS = "/run/kernelyard-secrets/gateway.env";
 const PROGRAMS = "/usr/local/lib/kernelyard";
+/** In memory: the gateway's short-lived credentials for the bucket of files. */
+export const CREDENTIALS = "/run/kernelyard-credentials";
+/** Group of the gateway's user (`gateway/Dockerfile`). */
+const GATEWAY_GROUP = 10002;
 
 /** Sourced by every script: the instance's own data, with the session token that IMDSv2 asks for. */
 const COMMON = `set -euo pipefail
@@ -116,11 +120,47 @@ if [ -n "$(number capacity)" ]; then put SlotsFree "$(($(number capacity) - $(nu
 put DiskUsed "$(df --output=pcent /var/lib | tail -n 1 | tr -dc 0-9)" Percent
 `;
 
+const RENEW_CREDENTIALS = `#!/bin/bash
+# Takes on the role that may use the bucket of files, for the gateway, whose container is one hop too far from the
+# metadata service. They last an hour; a new set is there in good time.
+. ${PROGRAMS}/common.sh
+folder=${CREDENTIALS}
+install -d -m 0750 -g ${GATEWAY_GROUP} "$folder"
+[ -z "$(find "$folder/credentials.json" -mmin -20 2>/dev/null)" ] || exit 0
+umask 027
+printf '[default]\\ncredential_process = cat %s/credentials.json\\n' "$folder" > "$folder/config"
+aws sts assume-role --role-arn "$FILES_ROLE" --role-session-name "$(imds instance-id)" --duration-seconds 3600 \\
+  --query Credentials --output json | sed '1s/{/{"Version": 1,/' > "$folder/new.$$"
+chgrp ${GATEWAY_GROUP} "$folder/config" "$folder/new.$$"
+mv "$folder/new.$$" "$folder/credentials.json"
+`;
+
+const CREDENTIALS_UNIT = `[Unit]
+Description=Kernelyard: renew the gateway's credentials for files
+
+[Service]
+Type=oneshot
+ExecStart=${PROGRAMS}/credentials.sh
+TimeoutStartSec=50
+`;
+
+const CREDENTIALS_TIMER = `[Unit]
+Description=Kernelyard: credentials for files, looked at every minute
+
+[Timer]
+OnBootSec=2min
+OnUnitActiveSec=1min
+
+[Install]
+WantedBy=timers.target
+`;
+
 function serviceUnit(
   service: ServiceDescription,
   title: string,
   more: readonly string[],
   ports: string,
+  before: readonly string[] = [],
 ): string {
   const name = `kernelyard-${service.health}`;
   const requires = service.health === "gateway" ? "kernelyard-launcher.service" : "docker.service";
@@ -141,7 +181,7 @@ Wants=${requires}
 [Service]
 EnvironmentFile=${HOST_ENVIRONMENT}
 ExecStartPre=-/usr/bin/docker rm -f ${name}
-ExecStart=${commandLine(run)}${ports} $LOG_FLAGS --log-opt=tag=${service.health}/{{.ID}} \${GATEWAY_IMAGE} ${commandLine(service.command)}
+${before.map((program) => `ExecStartPre=${program}\n`).join("")}ExecStart=${commandLine(run)}${ports} $LOG_FLAGS --log-opt=tag=${service.health}/{{.ID}} \${GATEWAY_IMAGE} ${commandLine(service.command)}
 ExecStop=/usr/bin/docker stop -t ${service.stopSeconds} ${name}
 TimeoutStopSec=${service.stopSeconds + 15}
 Restart=always
@@ -198,11 +238,12 @@ WantedBy=timers.target
 `;
 
 /** Units that user data enables. */
-export const ENABLED_UNITS = [
+export const enabledUnits = (fileBucket: boolean): string[] => [
   "kernelyard-bootstrap.service",
   "kernelyard-drain.service",
   "kernelyard-metrics.timer",
-] as const;
+  ...(fileBucket ? ["kernelyard-credentials.timer"] : []),
+];
 
 const unit = (name: string, content: string): HostFile => ({
   path: `/etc/systemd/system/${name}`,
@@ -215,7 +256,12 @@ const program = (name: string, content: string): HostFile => ({
   content,
 });
 
-export function hostFiles(paths: Paths, port: number, longestCallMs: number): HostFile[] {
+export function hostFiles(
+  paths: Paths,
+  port: number,
+  longestCallMs: number,
+  fileBucket: boolean,
+): HostFile[] {
   const launcher = launcherDescription(paths);
   const gateway = gatewayDescription(paths, longestCallMs);
   return [
@@ -227,8 +273,26 @@ export function hostFiles(paths: Paths, port: number, longestCallMs: number): Ho
     unit("kernelyard-launcher.service", serviceUnit(launcher, "Kernelyard launcher", [], "")),
     unit(
       "kernelyard-gateway.service",
-      serviceUnit(gateway, "Kernelyard gateway", [`--env-file=${SECRETS}`], ` --publish=${port}:${port}`),
+      serviceUnit(
+        gateway,
+        "Kernelyard gateway",
+        [
+          `--env-file=${SECRETS}`,
+          ...(fileBucket
+            ? [`--volume=${CREDENTIALS}:${CREDENTIALS}:ro`, `--env=AWS_CONFIG_FILE=${CREDENTIALS}/config`]
+            : []),
+        ],
+        ` --publish=${port}:${port}`,
+        fileBucket ? [`${PROGRAMS}/credentials.sh`] : [],
+      ),
     ),
+    ...(fileBucket
+      ? [
+          program("credentials.sh", RENEW_CREDENTIALS),
+          unit("kernelyard-credentials.service", CREDENTIALS_UNIT),
+          unit("kernelyard-credentials.timer", CREDENTIALS_TIMER),
+        ]
+      : []),
     unit("kernelyard-drain.service", DRAIN_UNIT),
     unit("kernelyard-metrics.service", METRICS_UNIT),
     unit("kernelyard-metrics.timer", METRICS_TIMER),

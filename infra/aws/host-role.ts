@@ -59,6 +59,8 @@ export function hostPolicy(input: HostPolicyInput): string {
 
 export class HostRole extends pulumi.ComponentResource {
   readonly instanceProfileArn: pulumi.Output<string>;
+  readonly roleName: pulumi.Output<string>;
+  readonly roleArn: pulumi.Output<string>;
 
   constructor(name: string, args: HostRoleArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:aws:HostRole", name, {}, opts);
@@ -97,6 +99,8 @@ export class HostRole extends pulumi.ComponentResource {
       { ...options, dependsOn: [policy, session] },
     );
     this.instanceProfileArn = profile.arn;
+    this.roleName = role.id;
+    this.roleArn = role.arn;
     this.registerOutputs({ instanceProfileArn: this.instanceProfileArn });
   }
 }

@@ -184,12 +184,12 @@ export class Network extends pulumi.ComponentResource {
           type: "egress",
           securityGroupId: this.hostGroup.id,
           prefixListIds: [s3PrefixListId],
-          description: "S3: packages and image layers",
+          description: "S3: packages, image layers, files",
         },
         options,
       );
     }
-    for (const service of INTERFACE_SERVICES) {
+    for (const service of [...INTERFACE_SERVICES, ...(config.fileBucket ? ["sts"] : [])]) {
       new ec2.VpcEndpoint(
         `${name}-${service.replace(".", "-")}`,
         {

@@ -19,6 +19,7 @@ import {
 } from "../services/environment.ts";
 import { Alarms } from "./alarms.ts";
 import { Entry } from "./entry.ts";
+import { Files, filesEnvironment } from "./files.ts";
 import { Fleet } from "./fleet.ts";
 import { hostFiles } from "./host-files.ts";
 import { HostRole } from "./host-role.ts";
@@ -92,6 +93,15 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
     kmsKeyArn: encryption.arn,
     provider: cloud,
   });
+  const files = config.fileBucket
+    ? new Files("kernelyard-files", {
+        prefix,
+        config,
+        kmsKeyArn: encryption.arn,
+        host: role,
+        provider: cloud,
+      })
+    : null;
   const entry = new Entry("kernelyard-entry", {
     prefix,
     config,
@@ -108,8 +118,10 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       secret.arn,
       secret.version,
       logs.hosts.name,
+      files?.bucket ?? null,
+      files?.roleArn ?? null,
     ])
-    .apply(([gatewayImage, sandboxImage, registry, secretArn, secretVersion, logGroup]) =>
+    .apply(([gatewayImage, sandboxImage, registry, secretArn, secretVersion, logGroup, bucket, filesRole]) =>
       userData({
         host: hostEnvironment({
           region: config.region,
@@ -122,10 +134,15 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
           logGroup,
           port: common.port,
           launcherSocket: launcherSocket(PATHS),
+          filesRole,
         }),
         launcher: launcherEnvironment(common, PATHS, sandboxImage),
-        gateway: openSettings(gatewayEnvironment(common, PATHS, NO_KEYS)),
-        files: hostFiles(PATHS, common.port, longestCallMs(common)),
+        gateway: {
+          ...openSettings(gatewayEnvironment(common, PATHS, NO_KEYS)),
+          ...(bucket === null ? {} : filesEnvironment(bucket, config.region)),
+        },
+        files: hostFiles(PATHS, common.port, longestCallMs(common), config.fileBucket),
+        fileBucket: config.fileBucket,
       }),
     );
   new Fleet(
@@ -143,7 +160,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       provider: cloud,
     },
     // Hosts without their endpoints, or before the listener, would fail their bootstrap or health check.
-    { dependsOn: [network, entry] },
+    { dependsOn: [network, entry, ...(files === null ? [] : [files])] },
   );
 
   const endpoint = `https://${config.domainName}`;

@@ -1,6 +1,6 @@
 /** User data: writes files, enables units, does nothing else. At most 16 KB, never a secret. Pure. */
 import { assignments, type Environment } from "../services/environment.ts";
-import { ENABLED_UNITS, HOST_ENVIRONMENT, type HostFile } from "./host-files.ts";
+import { enabledUnits, HOST_ENVIRONMENT, type HostFile } from "./host-files.ts";
 
 export const METRIC_NAMESPACE = "Kernelyard";
 /** The service's limit, before base64. */
@@ -17,6 +17,8 @@ export interface HostValues {
   readonly logGroup: string;
   readonly port: number;
   readonly launcherSocket: string;
+  /** Role that may use the bucket of files; null: files are on the host. */
+  readonly filesRole: string | null;
 }
 
 export function hostEnvironment(values: HostValues): Environment {
@@ -32,6 +34,7 @@ export function hostEnvironment(values: HostValues): Environment {
     PORT: String(values.port),
     LAUNCHER_SOCKET: values.launcherSocket,
     NAMESPACE: METRIC_NAMESPACE,
+    ...(values.filesRole === null ? {} : { FILES_ROLE: values.filesRole }),
     // One word list for systemd: the engine itself writes to CloudWatch, and never makes a container wait for it.
     LOG_FLAGS: `--log-driver=awslogs --log-opt=awslogs-region=${values.region} --log-opt=awslogs-group=${values.logGroup} --log-opt=mode=non-blocking`,
   };
@@ -49,6 +52,7 @@ export interface UserDataInput {
   /** Without keys: those come from the secret. */
   readonly gateway: Environment;
   readonly files: readonly HostFile[];
+  readonly fileBucket: boolean;
 }
 
 export function userData(input: UserDataInput): string {
@@ -78,7 +82,7 @@ umask 022
 mkdir -p ${folders.join(" ")}
 w() { cat > "$2"; chmod "$1" "$2"; }
 ${files.map((file) => `w ${file.mode} ${file.path} <<'END-OF-FILE'\n${file.content}END-OF-FILE\n`).join("")}systemctl daemon-reload
-systemctl enable --now --no-block ${ENABLED_UNITS.join(" ")}
+systemctl enable --now --no-block ${enabledUnits(input.fileBucket).join(" ")}
 `;
   const bytes = Buffer.byteLength(text);
   if (bytes > USER_DATA_LIMIT) {

@@ -415,6 +415,15 @@ export const KEYS = {
     remedy: "pulumi config set unroutedSessions true",
     about: "Accepts several hosts although a session lives on the host that its first call reached.",
   }),
+  fileBucket: key({
+    name: "fileBucket",
+    schema: flag,
+    type: "boolean",
+    fallback: "false",
+    targets: ["aws"],
+    remedy: "pulumi config set fileBucket true",
+    about: "Uploaded and produced files live in a bucket: they outlive a host, and every host serves them.",
+  }),
   diskGb: key({
     name: "diskGb",
     schema: count(20, 16384),

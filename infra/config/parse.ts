@@ -65,6 +65,7 @@ export interface AwsConfig {
   readonly imageParameter: string;
   readonly gvisorUrl: string;
   readonly hostCount: number;
+  readonly fileBucket: boolean;
   readonly diskGb: number;
   readonly logRetentionDays: number;
   readonly alarmTopicArn: string | null;
@@ -211,6 +212,7 @@ export function parseStackConfig(get: (key: string) => string | undefined): Stac
         imageParameter: value(KEYS.imageParameter, ""),
         gvisorUrl: value(KEYS.gvisorUrl, ""),
         hostCount,
+        fileBucket: value(KEYS.fileBucket, false),
         diskGb: value(KEYS.diskGb, 60),
         logRetentionDays: value(KEYS.logRetentionDays, 30),
         alarmTopicArn: read(KEYS.alarmTopicArn),

@@ -231,13 +231,15 @@ describe("the bootstrap of an AWS host", () => {
           logGroup: "/test/hosts",
           port: PORT,
           launcherSocket: launcherSocket(paths),
+          filesRole: null,
         }),
         IMDS: `http://${machine.gateway}:${metadataPort}`,
         LOG_FLAGS: "--log-driver=json-file",
       },
       launcher: launcherEnvironment(common, paths, sandboxImage),
       gateway: open,
-      files: hostFiles(paths, PORT, 30_000),
+      files: hostFiles(paths, PORT, 30_000, false),
+      fileBucket: false,
     });
     writeFileSync(join(folder, "user-data"), text);
     writeFileSync(join(folder, "systemctl"), SYSTEMCTL);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 
-export const CREDENTIALS = { AWS_ACCESS_KEY_ID: "tests", AWS_SECRET_ACCESS_KEY: "not-a-secret" };
+export const TEST_CREDENTIALS = { AWS_ACCESS_KEY_ID: "tests", AWS_SECRET_ACCESS_KEY: "not-a-secret" };
 const READY_MS = 20_000;
 
 export interface S3Server {
@@ -41,8 +41,8 @@ export async function startS3(): Promise<S3Server> {
       "--quiet",
       "--keep-alive",
       `--port=127.0.0.1:${port}`,
-      `--access=${CREDENTIALS.AWS_ACCESS_KEY_ID}`,
-      `--secret=${CREDENTIALS.AWS_SECRET_ACCESS_KEY}`,
+      `--access=${TEST_CREDENTIALS.AWS_ACCESS_KEY_ID}`,
+      `--secret=${TEST_CREDENTIALS.AWS_SECRET_ACCESS_KEY}`,
       "--health=/health",
       "posix",
       // Not every temporary directory has extended attributes.

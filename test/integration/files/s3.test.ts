@@ -1,11 +1,16 @@
 /** The S3 store against a real S3 server: what every store promises, and what only this one has. */
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { basename, join } from "node:path";
+import { promisify } from "node:util";
 import { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { newId } from "../../../gateway/files/ids.ts";
 import { ORPHAN_AGE_MS, S3FileStore, type S3FileStoreOptions } from "../../../gateway/files/s3-store.ts";
+import { CREDENTIALS, HOST_ENVIRONMENT, hostFiles } from "../../../infra/aws/host-files.ts";
 import {
   chunks,
   DAY_MS,
@@ -17,7 +22,7 @@ import {
 } from "../../unit/files/helpers.ts";
 import { expectWhole, putAndKill } from "../../unit/files/killing.ts";
 import { describeFileStore } from "../../unit/files/store-suite.ts";
-import { CREDENTIALS, type S3Server, startS3 } from "./s3-server.ts";
+import { type S3Server, startS3, TEST_CREDENTIALS } from "./s3-server.ts";
 
 let server: S3Server;
 
@@ -31,7 +36,7 @@ afterAll(async () => {
 async function openStore(
   options: Pick<S3FileStoreOptions, "bucket"> & Partial<S3FileStoreOptions>,
 ): Promise<S3FileStore> {
-  for (const [name, value] of Object.entries(CREDENTIALS)) vi.stubEnv(name, value);
+  for (const [name, value] of Object.entries(TEST_CREDENTIALS)) vi.stubEnv(name, value);
   const store = await S3FileStore.open({
     prefix: "",
     region: "us-east-1",
@@ -174,7 +179,7 @@ it("a sweep takes more than one page of a listing", async () => {
 
 it("kill -9 between any two steps loses no acknowledged file and leaves nothing that nobody owns", async () => {
   const bucket = await server.makeBucket();
-  for (const [name, value] of Object.entries(CREDENTIALS)) vi.stubEnv(name, value);
+  for (const [name, value] of Object.entries(TEST_CREDENTIALS)) vi.stubEnv(name, value);
   const acknowledged = await putAndKill([server.endpoint, bucket], 4);
 
   const store = await openStore({ bucket, now: () => Date.now() + ORPHAN_AGE_MS + 60_000 });
@@ -208,7 +213,7 @@ function runLoading(environment: Readonly<Record<string, string>>): unknown {
 it("is what KERNELYARD_FILE_STORE=s3 gives, and has loaded all its code before it is opened", async () => {
   const bucket = await server.makeBucket();
   const result = runLoading({
-    ...CREDENTIALS,
+    ...TEST_CREDENTIALS,
     KERNELYARD_FILE_STORE: "s3",
     KERNELYARD_S3_BUCKET: bucket,
     KERNELYARD_S3_PREFIX: "yard",
@@ -221,6 +226,56 @@ it("is what KERNELYARD_FILE_STORE=s3 gives, and has loaded all its code before i
     `yard/files/${kept}.json`,
     expect.stringMatching(/^yard\/sessions\/[^/]+\/[^/]+\.json$/),
   ]);
+});
+
+it("works with the credentials that an AWS host hands to its gateway", async () => {
+  const bucket = await server.makeBucket();
+  const folder = await temporaryDirectory();
+  const metadata = createServer((request, response) => {
+    response.end(request.method === "PUT" ? "token" : "i-0123456789");
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void metadata.close());
+  await once(metadata, "listening");
+  const { port } = z.object({ port: z.number() }).parse(metadata.address());
+  // The host's own folders, moved; its AWS command, answering what STS answers.
+  const here = (text: string) =>
+    text
+      .replaceAll(HOST_ENVIRONMENT, join(folder, "host.env"))
+      .replaceAll("/usr/local/lib/kernelyard", folder)
+      .replaceAll(CREDENTIALS, join(folder, "credentials"));
+  for (const { path, content } of hostFiles(
+    { data: "/data", dockerSocket: "/var/run/docker.sock" },
+    3112,
+    1000,
+    true,
+  )) {
+    if (path.endsWith(".sh")) await writeFile(join(folder, basename(path)), here(content), { mode: 0o755 });
+  }
+  const answer = {
+    AccessKeyId: TEST_CREDENTIALS.AWS_ACCESS_KEY_ID,
+    SecretAccessKey: TEST_CREDENTIALS.AWS_SECRET_ACCESS_KEY,
+    Expiration: new Date(Date.now() + 3_600_000).toISOString(),
+  };
+  const aws = `#!/bin/sh\necho "$*" >>${folder}/calls\ncat <<'END'\n${JSON.stringify(answer, null, 4)}\nEND\n`;
+  await writeFile(join(folder, "aws"), aws, { mode: 0o755 });
+  await writeFile(join(folder, "host.env"), `IMDS=http://127.0.0.1:${port}\nFILES_ROLE=arn:role\n`);
+  const renew = () =>
+    promisify(execFile)(join(folder, "credentials.sh"), [], {
+      env: { PATH: `${folder}:${process.env.PATH}` },
+    });
+  await renew();
+  await renew();
+  const calls = await readFile(join(folder, "calls"), "utf8");
+  expect(calls.trim().split("\n"), "fresh ones are kept").toEqual([
+    expect.stringMatching(/^sts assume-role --role-arn arn:role --role-session-name i-0123456789 /),
+  ]);
+  const result = runLoading({
+    AWS_CONFIG_FILE: join(folder, "credentials/config"),
+    KERNELYARD_FILE_STORE: "s3",
+    KERNELYARD_S3_BUCKET: bucket,
+    KERNELYARD_S3_ENDPOINT: server.endpoint,
+  });
+  expect(result).toMatchObject({ client: true, loadedLate: [] });
 });
 
 it("costs a gateway with files on its disk nothing: the client is not loaded", async () => {
