@@ -21,13 +21,14 @@ import { readSettings, SettingsError } from "../settings/read.ts";
 import { createApp } from "./app.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
 
-/** Calls that run when the end is asked for may take this long to finish. */
-const DRAIN_MS = 15_000;
+/** Calls that run when the end is asked for finish first, the longest ones too; who asked may be less patient. */
+const DRAIN_BEYOND_CALL_MS = 10_000;
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
 const REQUEST_TIMEOUT_MS = 600_000;
 const HEADERS_TIMEOUT_MS = 60_000;
-/** Longer than load balancers keep theirs, so that they never send into a closing connection. */
-const KEEP_ALIVE_MS = 75_000;
+/** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest call: it must never
+ * send into a closing connection. */
+const KEEP_ALIVE_BEYOND_CALL_MS = 120_000;
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
   const settings = readSettings(process.env);
@@ -72,7 +73,7 @@ async function start(): Promise<void> {
     serverOptions: {
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveTimeout: settings.timeoutMaxMs + KEEP_ALIVE_BEYOND_CALL_MS,
       noDelay: true,
     },
   });
@@ -89,7 +90,9 @@ async function start(): Promise<void> {
     programs.close();
     await Promise.race([
       executor.drain(),
-      new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref()),
+      new Promise<void>((resolve) =>
+        setTimeout(resolve, settings.timeoutMaxMs + DRAIN_BEYOND_CALL_MS).unref(),
+      ),
     ]);
     // The sandboxes are the launcher's: the next gateway finds them there.
     pool.stop();
