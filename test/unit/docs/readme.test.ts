@@ -41,6 +41,23 @@ describe("README", () => {
     ]);
   });
 
+  it("deploys as docs/deploy.md does, with files and outputs that exist", () => {
+    const deploy = readFileSync(join(ROOT, "docs/deploy.md"), "utf8");
+    const outputs = readFileSync(join(ROOT, "infra/outputs.ts"), "utf8");
+    const section = readme.slice(readme.indexOf("## Deploy"), readme.indexOf("## Test"));
+    const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
+    expect(blocks).toHaveLength(3);
+    for (const block of blocks) {
+      expect(deploy).toContain(block);
+      for (const [, path] of block.matchAll(/(infra\/\S+)/g)) {
+        expect(existsSync(join(ROOT, path ?? "")), path).toBe(true);
+      }
+      for (const [, output] of block.matchAll(/pulumi stack output (?:--show-secrets )?(\w+)/g)) {
+        expect(outputs).toContain(output ?? "");
+      }
+    }
+  });
+
   it("names only npm scripts, files and settings that exist", () => {
     const scripts: unknown = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts;
     expect(scripts).toBeTypeOf("object");
