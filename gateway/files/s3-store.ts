@@ -15,6 +15,7 @@
  */
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -57,6 +58,7 @@ const SOCKETS = 256;
 const CONNECT_MS = 5000;
 /** Nothing moves on a connection. */
 const SILENCE_MS = 120_000;
+const CLOSE_MS = 5000;
 /** Keys that a listing or a deletion takes at once, S3's limit. */
 const PAGE_KEYS = 1000;
 /**
@@ -271,7 +273,8 @@ export class S3FileStore implements FileStore {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#timer) clearInterval(this.#timer);
-    await this.#sweeping?.catch(ignore);
+    // A store that does not answer must not hold up the end; what a sweep leaves, the next one takes.
+    await Promise.race([this.#sweeping?.catch(ignore), setTimeout(CLOSE_MS, null, { ref: false })]);
     this.#client.destroy();
   }
 

@@ -20,6 +20,11 @@ export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
   "KERNELYARD_JWT_PUBLIC_KEY",
   "KERNELYARD_ISOLATION",
   "KERNELYARD_IMAGE",
+  "KERNELYARD_FILE_STORE",
+  "KERNELYARD_S3_BUCKET",
+  "KERNELYARD_S3_PREFIX",
+  "KERNELYARD_S3_REGION",
+  "KERNELYARD_S3_ENDPOINT",
 ]);
 
 const settingSchemas: ReadonlyMap<string, z.ZodType> = new Map(

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { splitCidr } from "../../../infra/aws/cidr.ts";
 import { idleSeconds } from "../../../infra/aws/entry.ts";
+import { hostFiles } from "../../../infra/aws/host-files.ts";
 import { launcherDescription, runFlags } from "../../../infra/services/description.ts";
 import { gatewayEnvironment } from "../../../infra/services/environment.ts";
 import { sshMachine } from "../../../infra/shell/machine.ts";
@@ -120,6 +121,18 @@ describe("services", () => {
       "default=sha256:HASH",
     ]);
     expect(environment.KERNELYARD_JWT_PUBLIC_KEY).toBeUndefined();
+  });
+
+  it("an AWS host asks for credentials only where files are in a bucket, and then before the gateway starts", () => {
+    const paths = { data: "/data", dockerSocket: "/var/run/docker.sock" };
+    const gatewayUnit = (fileBucket: boolean) =>
+      hostFiles(paths, 3112, 1000, fileBucket).find(({ path }) =>
+        path.endsWith("/kernelyard-gateway.service"),
+      );
+    expect(JSON.stringify(hostFiles(paths, 3112, 1000, false))).not.toMatch(/credentials|AWS_CONFIG_FILE/);
+    expect(gatewayUnit(true)?.content).toMatch(
+      /^ExecStartPre=\S+\/credentials\.sh\nExecStart=.* --env=AWS_CONFIG_FILE=\/run\/kernelyard-credentials\/config /m,
+    );
   });
 
   it("the load balancer waits longer than the longest call, within its own limit", () => {
