@@ -24,11 +24,14 @@ import { expectWhole, putAndKill } from "../../unit/files/killing.ts";
 import { describeFileStore } from "../../unit/files/store-suite.ts";
 import { type S3Server, startS3, TEST_CREDENTIALS } from "./s3-server.ts";
 
+/** The server is built the first time: a minute and a half on two cores. */
+const BUILT_WITHIN_MS = 600_000;
+
 let server: S3Server;
 
 beforeAll(async () => {
   server = await startS3();
-});
+}, BUILT_WITHIN_MS);
 afterAll(async () => {
   await server.stop();
 });
