@@ -121,6 +121,8 @@ async function build(client: Client, inputs: z.output<typeof ImageInputs>): Prom
   try {
     await client.run([
       "build",
+      // A step that fails leaves no container.
+      "--force-rm",
       "--quiet",
       "--network",
       wanted.network ?? "default",
