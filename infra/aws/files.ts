@@ -11,6 +11,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { SETTINGS } from "../../gateway/settings/schema.ts";
 import type { AwsConfig } from "../config/parse.ts";
 import type { Environment } from "../services/environment.ts";
+import { onlyTls } from "./bucket-policy.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -116,16 +117,7 @@ export class Files extends pulumi.ComponentResource {
         policy: bucket.arn.apply((arn) =>
           JSON.stringify({
             Version: "2012-10-17",
-            Statement: [
-              {
-                Sid: "OnlyTls",
-                Effect: "Deny",
-                Principal: "*",
-                Action: "s3:*",
-                Resource: [arn, `${arn}/*`],
-                Condition: { Bool: { "aws:SecureTransport": "false" } },
-              },
-            ],
+            Statement: [onlyTls(arn)],
           }),
         ),
       },

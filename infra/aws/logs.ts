@@ -6,6 +6,7 @@ import type { Provider } from "@pulumi/aws/provider.js";
 import * as s3 from "@pulumi/aws/s3/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../config/parse.ts";
+import { onlyTls } from "./bucket-policy.ts";
 
 export interface LogsArgs {
   readonly prefix: string;
@@ -130,14 +131,7 @@ export class Logs extends pulumi.ComponentResource {
                 Action: "s3:PutObject",
                 Resource: `${arn}/AWSLogs/${config.accountId}/*`,
               },
-              {
-                Sid: "OnlyTls",
-                Effect: "Deny",
-                Principal: "*",
-                Action: "s3:*",
-                Resource: [arn, `${arn}/*`],
-                Condition: { Bool: { "aws:SecureTransport": "false" } },
-              },
+              onlyTls(arn),
             ],
           }),
         ),
