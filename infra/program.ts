@@ -2,15 +2,15 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { awsStack } from "./aws/stack.ts";
-import { localProblems, machineDrift } from "./checks/engine.ts";
-import type { HostConfig } from "./config/keys.ts";
 import { StackConfigError } from "./config/parse.ts";
 import { readStackConfig } from "./config/read.ts";
-import { hostsStack } from "./hosts/stack.ts";
-import { localStack } from "./local/stack.ts";
-import type { StackOutputs } from "./outputs.ts";
-import { sshMachine } from "./shell/machine.ts";
+import type { HostConfig } from "./config/schema.ts";
+import { localProblems, machineDrift } from "./parts/engine-check.ts";
+import { sshMachine } from "./parts/machine.ts";
+import type { StackOutputs } from "./target.ts";
+import { awsStack } from "./targets/aws/stack.ts";
+import { hostsStack } from "./targets/hosts/stack.ts";
+import { localStack } from "./targets/local.ts";
 
 /** How the program looks at machines before an update; nothing else leaves the process. */
 export interface Surroundings {

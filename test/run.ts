@@ -17,16 +17,16 @@ interface Stage {
 
 /** What the tests stand on. Each prints its own progress and is quick when there is nothing to do. */
 const SETUP: readonly Stage[] = [
-  { title: "host: engine, gVisor, seccomp profile", command: ["bash", "infra/host/install.sh"] },
-  { title: "sandbox image", command: ["node", "sandbox-image/build.ts"] },
-  { title: "Python environment", command: ["node", "sandbox-image/venv.ts"] },
+  { title: "host: engine, gVisor, seccomp profile", command: ["bash", "gateway/host/install.sh"] },
+  { title: "sandbox image", command: ["node", "sandbox-image/tools/build.ts"] },
+  { title: "Python environment", command: ["node", "sandbox-image/tools/venv.ts"] },
 ];
 
 /** Static checks; each counts as one test. */
 const CHECKS: readonly Stage[] = [
   { title: "format and lint", command: ["biome", "check", "."] },
   { title: "types", command: ["tsc", "--noEmit"] },
-  { title: "Python: format, lint, types", command: ["node", "sandbox-image/check-python.ts"] },
+  { title: "Python: format, lint, types", command: ["node", "sandbox-image/tools/check-python.ts"] },
 ];
 
 function run(stage: Stage): Promise<boolean> {

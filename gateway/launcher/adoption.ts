@@ -1,11 +1,12 @@
 /** Takes over containers that run already: of a launcher before us, or of our own after their stream broke. */
-import type { Attachment } from "./attachment.ts";
+
 import type { LauncherContext } from "./context.ts";
-import type { SandboxEnds } from "./ends.ts";
 import { messageOf } from "./errors.ts";
-import type { Adoptable } from "./reconciler.ts";
-import type { SandboxRegister } from "./register.ts";
-import { SandboxState } from "./sandbox.ts";
+import type { Adoptable } from "./reconcile/plan.ts";
+import type { Attachment } from "./sandbox/attachment.ts";
+import type { SandboxEnds } from "./sandbox/ends.ts";
+import type { SandboxRegister } from "./sandbox/register.ts";
+import { SandboxState } from "./sandbox/state.ts";
 
 /** A healthy supervisor answers in milliseconds; on a loaded host it may have to wait for a CPU. */
 const HELLO_WITHIN_MS = 5_000;

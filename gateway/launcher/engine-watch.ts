@@ -1,10 +1,10 @@
 /** Whether the engine is there: follows its events, and connects again when it was away. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { LauncherHealth } from "../protocol/launcher-api.ts";
+import type { LauncherHealth } from "../common/protocol/launcher-api.ts";
 import type { LauncherContext } from "./context.ts";
-import type { EngineEvent } from "./engine.ts";
+import type { EngineEvent } from "./engine/engine.ts";
+import { LABEL } from "./engine/labels.ts";
 import { LauncherFailure, messageOf } from "./errors.ts";
-import { LABEL } from "./labels.ts";
 
 const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 5_000;

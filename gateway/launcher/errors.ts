@@ -1,6 +1,6 @@
-import type { LauncherError } from "../protocol/launcher-api.ts";
-import { EngineAwayError } from "./engine.ts";
-import { IsolationError } from "./isolation.ts";
+import type { LauncherError } from "../common/protocol/launcher-api.ts";
+import { EngineAwayError } from "./engine/engine.ts";
+import { IsolationError } from "./isolation/probe.ts";
 
 /** A request that is answered with a `LauncherError`. */
 export class LauncherFailure extends Error {

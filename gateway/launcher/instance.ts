@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { newId } from "./labels.ts";
+import { newId } from "./engine/labels.ts";
 
 export class InstanceError extends Error {
   override readonly name = "InstanceError";

@@ -1,20 +1,20 @@
 /** The sandboxes of this host: what may be asked of them, and how the launcher's parts work together. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../protocol/launcher-api.ts";
+import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
 import { Adoption } from "./adoption.ts";
-import { Attachment } from "./attachment.ts";
-import { capacityOf, sandboxBytes } from "./capacity.ts";
 import type { LauncherContext } from "./context.ts";
-import { Creation } from "./creation.ts";
-import { SandboxEnds } from "./ends.ts";
-import type { EngineEvent } from "./engine.ts";
+import type { EngineEvent } from "./engine/engine.ts";
+import { LABEL, newId } from "./engine/labels.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import { LauncherFailure, messageOf } from "./errors.ts";
-import { LABEL, newId } from "./labels.ts";
-import { IsolationProof } from "./proof.ts";
-import { SandboxRegister } from "./register.ts";
-import type { Relay } from "./relay.ts";
-import { Sweep } from "./sweep.ts";
+import { IsolationProof } from "./isolation/proof.ts";
+import { Sweep } from "./reconcile/carry-out.ts";
+import type { Relay } from "./relay/relay.ts";
+import { Creation } from "./sandbox/arrivals.ts";
+import { Attachment } from "./sandbox/attachment.ts";
+import { SandboxEnds } from "./sandbox/ends.ts";
+import { SandboxRegister } from "./sandbox/register.ts";
+import { capacityOf, sandboxBytes } from "./spec/capacity.ts";
 
 export type LauncherOptions = Omit<LauncherContext, "now" | "stopping"> & {
   readonly hostMemoryBytes: number;

@@ -8,7 +8,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "pino";
-import { CreateSandbox, type LauncherError, UPGRADE_PROTOCOL } from "../protocol/launcher-api.ts";
+import { CreateSandbox, type LauncherError, UPGRADE_PROTOCOL } from "../common/protocol/launcher-api.ts";
 import { LauncherFailure } from "./errors.ts";
 import type { Launcher } from "./launcher.ts";
 

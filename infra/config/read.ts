@@ -1,7 +1,7 @@
 /** The one place that reads the stack's configuration. */
 import * as pulumi from "@pulumi/pulumi";
-import { KEYS } from "./keys.ts";
 import { parseStackConfig, type StackConfig } from "./parse.ts";
+import { KEYS } from "./schema.ts";
 
 export const PROJECT = "kernelyard";
 

@@ -27,7 +27,7 @@ export interface ServiceDescription {
   readonly health: "launcher" | "gateway";
 }
 
-export const HEALTH_COMMAND = ["node", "infra/services/healthy.ts"] as const;
+export const HEALTH_COMMAND = ["node", "gateway/image/healthy.ts"] as const;
 export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
 /** No higher than what machines usually allow without CAP_SYS_RESOURCE. */
 export const OPEN_FILES = 16384;
@@ -38,7 +38,7 @@ const bind = (path: string): Bind => ({ source: path, target: path, readOnly: fa
 
 export function launcherDescription(paths: Paths): ServiceDescription {
   return {
-    command: ["infra/services/launcher-entry.ts"],
+    command: ["gateway/image/launcher-entry.ts"],
     // Root, because the engine's socket is root's; without network, and with these capabilities alone: the owners of
     // the data directory's parts, files of other users.
     user: "0:0",
@@ -64,7 +64,7 @@ export function launcherDescription(paths: Paths): ServiceDescription {
 
 export function gatewayDescription(paths: Paths, longestCallMs: number): ServiceDescription {
   return {
-    command: ["gateway/http/main.ts"],
+    command: ["gateway/server/main.ts"],
     user: null,
     capabilities: [],
     network: "own",

@@ -1,7 +1,7 @@
 /** The settings that launcher and gateway of a deployment run with. Pure text. */
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
-import { SETTINGS } from "../../gateway/settings/schema.ts";
+import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import type { CommonConfig } from "../config/parse.ts";
 
 export type Environment = Readonly<Record<string, string>>;

@@ -2,6 +2,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { CommonConfig } from "../config/parse.ts";
+import { LEAST_PRIVILEGE } from "../parts/least-privilege.ts";
 import {
   gatewayDescription,
   HEALTH_COMMAND,
@@ -16,7 +17,6 @@ import {
   longestCallMs,
   type Paths,
 } from "./environment.ts";
-import { LEAST_PRIVILEGE } from "./least-privilege.ts";
 
 export interface ServicesArgs {
   readonly config: CommonConfig;

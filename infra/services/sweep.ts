@@ -4,8 +4,8 @@
  */
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { Machine } from "../shell/machine.ts";
-import { quote } from "../shell/quote.ts";
+import type { Machine } from "../parts/machine.ts";
+import { quote } from "../parts/quote.ts";
 
 /** The launcher keeps the id that its labels carry here. */
 const INSTANCE_FILE = "instance";

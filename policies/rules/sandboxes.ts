@@ -1,6 +1,6 @@
 /**
  * Rules for a sandbox container that a stack makes itself (ours leaves that to the launcher): the launcher's own list,
- * `gateway/launcher/container-rules.ts`. A pack runs apart from the project, so the list's rules are said again here
+ * `gateway/launcher/spec/container-rules.ts`. A pack runs apart from the project, so the list's rules are said again here
  * under the same names; a test breaks each of them in both places.
  */
 import type { ResourceValidationPolicy } from "@pulumi/policy";

@@ -1,4 +1,4 @@
-"""Byte layout of the channel to the gateway; the twin of `gateway/protocol/frames.ts`.
+"""Byte layout of the channel to the gateway; the twin of `gateway/common/protocol/frames.ts`.
 
 `u32 header length, u32 body length` (big endian), header (one JSON object, UTF-8), body.
 """

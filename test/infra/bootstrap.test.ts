@@ -19,8 +19,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { hostFiles } from "../../infra/aws/host-files.ts";
-import { hostEnvironment, userData } from "../../infra/aws/user-data.ts";
 import type { CommonConfig } from "../../infra/config/parse.ts";
 import {
   assignments,
@@ -28,6 +26,8 @@ import {
   launcherEnvironment,
   launcherSocket,
 } from "../../infra/services/environment.ts";
+import { hostFiles } from "../../infra/targets/aws/host-files.ts";
+import { hostEnvironment, userData } from "../../infra/targets/aws/user-data.ts";
 import { serviceBase } from "./images.ts";
 import { Machine } from "./machine.ts";
 import { stagedContext } from "./providers/context.ts";
@@ -161,7 +161,7 @@ describe("the bootstrap of an AWS host", () => {
     const registryPort = await freePort();
     const registry = `127.0.0.1:${registryPort}`;
     registryProcess(registryPort, (words) => ["env", words]);
-    const context = stagedContext(ROOT, join(ROOT, "gateway/Dockerfile"));
+    const context = stagedContext(ROOT, join(ROOT, "gateway/image/Dockerfile"));
     const bundle = `kernelyard-test-bundle:${process.pid}`;
     images.push(bundle);
     await run(

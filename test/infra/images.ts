@@ -19,9 +19,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ensureDebianBase } from "../../sandbox-image/base/debian.ts";
-import { writeContext } from "../../sandbox-image/build.ts";
-import { ensureLock } from "../../sandbox-image/lock.ts";
+import { ensureDebianBase } from "../../sandbox-image/tools/base/debian.ts";
+import { writeContext } from "../../sandbox-image/tools/build.ts";
+import { ensureLock } from "../../sandbox-image/tools/lock.ts";
 import { ROOT } from "./stack.ts";
 
 const run = promisify(execFile);

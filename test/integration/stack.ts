@@ -9,10 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import Docker from "dockerode";
-import { readSettings } from "../../gateway/settings/read.ts";
-import { prepareDataDirectory } from "../../gateway/start/data-directory.ts";
-import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/start/readiness.ts";
-import { SERVICE_USER } from "../../infra/host/isolation.ts";
+import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/protocol/readiness.ts";
+import { readSettings } from "../../gateway/common/settings/read.ts";
+import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
+import { SERVICE_USER } from "../../gateway/host/isolation.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const READY_WITHIN_MS = 60_000;
@@ -111,7 +111,7 @@ export class Stack {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("KERNELYARD_"));
     const env = () => ({ ...Object.fromEntries(inherited), ...own, KERNELYARD_PORT: String(this.#port) });
     this.launcher = new Service(["gateway/launcher/main.ts"], env);
-    this.gateway = new Service(["gateway/http/main.ts", "--user", SERVICE_USER], env);
+    this.gateway = new Service(["gateway/server/main.ts", "--user", SERVICE_USER], env);
   }
 
   get baseUrl(): string {

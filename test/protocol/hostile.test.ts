@@ -7,8 +7,8 @@ import {
   FrameError,
   MAX_BODY_BYTES,
   MAX_HEADER_BYTES,
-} from "../../gateway/protocol/frames.ts";
-import { parseSandboxMessage } from "../../gateway/protocol/messages.ts";
+} from "../../gateway/common/protocol/frames.ts";
+import { parseSandboxMessage } from "../../gateway/common/protocol/messages.ts";
 import { Supervised } from "./supervised.ts";
 
 describe("code that attacks its surroundings", () => {

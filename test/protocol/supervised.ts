@@ -3,14 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../gateway/protocol/frames.ts";
+import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../gateway/common/protocol/frames.ts";
 import {
   type CollectRules,
   parseSandboxMessage,
   type SandboxMessage,
   type ToolDeclaration,
-} from "../../gateway/protocol/messages.ts";
-import { ensureVenv } from "../../sandbox-image/venv.ts";
+} from "../../gateway/common/protocol/messages.ts";
+import { ensureVenv } from "../../sandbox-image/tools/venv.ts";
 
 const SUPERVISOR = join(import.meta.dirname, "../../sandbox-image/supervisor");
 const ROOM = 64 * 1024;

@@ -3,9 +3,9 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { beforeAll, describe, expect, test } from "vitest";
-import { RUNTIME_NAME } from "../../../infra/host/isolation.ts";
+import { RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
 
-const PROFILE = join(import.meta.dirname, "../../../infra/host/seccomp/profile.json");
+const PROFILE = join(import.meta.dirname, "../../../gateway/host/seccomp/profile.json");
 const IMAGE = process.env.KERNELYARD_IMAGE ?? "custom-rce-kernel:latest";
 
 /** Numbers for x86_64 and aarch64; arguments with which the call would do something where it is allowed. */

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
-import { FileStoreError } from "../../../gateway/files/store.ts";
+import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
+import { FileStoreError } from "../../../gateway/server/files/store.ts";
 import { chunks, contentFiles, DAY_MS, NO_LIMIT, put, text } from "../../unit/files/helpers.ts";
 
 const MIB = 1024 * 1024;

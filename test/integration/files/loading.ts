@@ -1,9 +1,9 @@
 /** Uses every part of the store that the environment asks for, and prints which packages' code that loaded, and when. */
 import { createRequire } from "node:module";
-import { newId } from "../../../gateway/files/ids.ts";
-import { loadFileStore } from "../../../gateway/files/load-store.ts";
-import type { FileRecord } from "../../../gateway/files/store.ts";
-import { readSettings } from "../../../gateway/settings/read.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { loadFileStore } from "../../../gateway/server/files/load-store.ts";
+import type { FileRecord } from "../../../gateway/server/files/store.ts";
 
 const loaded = () => Object.keys(createRequire(import.meta.url).cache);
 

@@ -8,9 +8,13 @@ import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import { newId } from "../../../gateway/files/ids.ts";
-import { ORPHAN_AGE_MS, S3FileStore, type S3FileStoreOptions } from "../../../gateway/files/s3-store.ts";
-import { CREDENTIALS, HOST_ENVIRONMENT, hostFiles } from "../../../infra/aws/host-files.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import {
+  ORPHAN_AGE_MS,
+  S3FileStore,
+  type S3FileStoreOptions,
+} from "../../../gateway/server/files/s3/store.ts";
+import { CREDENTIALS, HOST_ENVIRONMENT, hostFiles } from "../../../infra/targets/aws/host-files.ts";
 import {
   chunks,
   DAY_MS,

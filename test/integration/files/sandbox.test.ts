@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { z } from "@hono/zod-openapi";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { normaliseName } from "../../../gateway/files/names.ts";
+import { normaliseName } from "../../../gateway/server/files/names.ts";
 import { uploadForm } from "../../unit/files/files-app.ts";
 import { type Stack, startStack } from "../stack.ts";
 

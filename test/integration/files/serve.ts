@@ -1,6 +1,6 @@
 /** The file routes as a process of their own: prints its port, answers `memory` with its peak since the last question. */
 import { createAdaptorServer } from "@hono/node-server";
-import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
+import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import { filesApp } from "../../unit/files/files-app.ts";
 
 const directory = process.argv[2];

@@ -1,6 +1,6 @@
 /** Calls without a session: each in a sandbox of its own, and nothing of it stays. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
+import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { type Stack, startStack } from "../stack.ts";
 
 const WITHIN = { timeout: 60_000, interval: 100 };

@@ -1,8 +1,8 @@
 /** kill -9 of the gateway and of the launcher during calls: the kernels live on, nothing is left without an owner. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunResponse } from "../../../gateway/http/routes/run.ts";
-import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
+import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
+import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
 import { type Stack, startStack } from "../stack.ts";
 
 let stack: Stack;

@@ -4,9 +4,9 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunResponse } from "../../../gateway/http/routes/run.ts";
-import { readSettings } from "../../../gateway/settings/read.ts";
-import { SHIPPED_SECCOMP_PROFILE } from "../../../infra/host/isolation.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
+import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
 import { type Stack, startStack } from "../stack.ts";
 
 let stack: Stack;

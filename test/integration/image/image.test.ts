@@ -4,9 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { builderEnvironment, docker, inspectImage, mustDocker } from "../../../sandbox-image/engine.ts";
-import { CONTENT_LABEL, contentHash, IMAGE_TAG, listEntries, ROOM } from "../../../sandbox-image/plan.ts";
-import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/verify/verify.ts";
+import { builderEnvironment, docker, inspectImage, mustDocker } from "../../../sandbox-image/tools/engine.ts";
+import {
+  CONTENT_LABEL,
+  contentHash,
+  IMAGE_TAG,
+  listEntries,
+  ROOM,
+} from "../../../sandbox-image/tools/plan.ts";
+import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
 const run = (program: string, ...args: readonly string[]) =>
   docker(sandboxRunArgs(IMAGE_TAG, verifyOptions(), { entrypoint: program }, args), { timeoutMs: 60_000 });

@@ -8,14 +8,14 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import Docker from "dockerode";
-import { encodeFrame, FrameDecoder } from "../../../gateway/protocol/frames.ts";
+import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import {
   LauncherHealth,
   Sandbox,
   SandboxList,
   UPGRADE_PROTOCOL,
-} from "../../../gateway/protocol/launcher-api.ts";
-import { parseSandboxMessage, type SandboxMessage } from "../../../gateway/protocol/messages.ts";
+} from "../../../gateway/common/protocol/launcher-api.ts";
+import { parseSandboxMessage, type SandboxMessage } from "../../../gateway/common/protocol/messages.ts";
 
 const MAIN = fileURLToPath(new URL("../../../gateway/launcher/main.ts", import.meta.url));
 

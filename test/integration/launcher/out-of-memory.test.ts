@@ -1,7 +1,7 @@
 /** The host kernel's own limit, without a supervisor that ends code before it is reached. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Sandbox } from "../../../gateway/protocol/launcher-api.ts";
+import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { LauncherProcess } from "./client.ts";
 import { docker } from "./host.ts";
 

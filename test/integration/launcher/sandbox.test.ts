@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { brokenRules } from "../../../gateway/launcher/container-rules.ts";
-import { factsOf } from "../../../gateway/launcher/sandbox-spec.ts";
-import { Sandbox } from "../../../gateway/protocol/launcher-api.ts";
+import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
+import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
+import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
 import { LauncherProcess } from "./client.ts";
 import { containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
 

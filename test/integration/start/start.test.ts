@@ -167,7 +167,7 @@ describe("npm start", () => {
     const key = /API key\s+(\S+)/.exec(await ready(started))?.[1] ?? "";
     await run(key, "x = 1");
     for (const [name, program] of [
-      ["gateway", "gateway/http/main.ts"],
+      ["gateway", "gateway/server/main.ts"],
       ["launcher", "gateway/launcher/main.ts"],
     ] as const) {
       const group = execFileSync("pgrep", ["-f", program], { encoding: "utf8" }).trim().split("\n");

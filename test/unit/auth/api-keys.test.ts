@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { ApiKeyAuthenticator, parseApiKeys } from "../../../gateway/auth/api-keys.ts";
-import { Authentication, createAuthentication } from "../../../gateway/auth/authenticate.ts";
-import { readSettings, SettingsError } from "../../../gateway/settings/read.ts";
+import { readSettings, SettingsError } from "../../../gateway/common/settings/read.ts";
+import { ApiKeyAuthenticator, parseApiKeys } from "../../../gateway/server/auth/api-keys.ts";
+import { Authentication, createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
 
 const KEY = "first-key-0123456789";
 const OTHER = "other-key-0123456789==";

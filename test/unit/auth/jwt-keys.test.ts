@@ -3,8 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { JwtAuthenticator, parsePublicKey } from "../../../gateway/auth/jwt.ts";
-import { ensureJwtKeys, librechatEnvironment, PRIVATE_KEY_FILE } from "../../../gateway/auth/jwt-keys.ts";
+import {
+  ensureJwtKeys,
+  librechatEnvironment,
+  PRIVATE_KEY_FILE,
+} from "../../../gateway/common/keys/jwt-pair.ts";
+import { JwtAuthenticator, parsePublicKey } from "../../../gateway/server/auth/jwt.ts";
 import { parseEnvironment, TokenSigner } from "../../contract/support/tokens.ts";
 
 let directory: string;

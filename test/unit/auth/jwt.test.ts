@@ -1,9 +1,9 @@
 import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { createServer } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
-import { type AuthDecision, createAuthentication } from "../../../gateway/auth/authenticate.ts";
-import { JwtAuthenticator, parsePublicKey, remoteKeySet } from "../../../gateway/auth/jwt.ts";
-import { readSettings } from "../../../gateway/settings/read.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { type AuthDecision, createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
+import { JwtAuthenticator, parsePublicKey, remoteKeySet } from "../../../gateway/server/auth/jwt.ts";
 import { TokenSigner } from "../../contract/support/tokens.ts";
 
 const pem = (key: KeyObject, type: "pkcs8" | "spki") => key.export({ type, format: "pem" }).toString();

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Principal } from "../../../gateway/auth/principal.ts";
-import { createRateLimiter, type LimitedAction, WINDOWS } from "../../../gateway/auth/rate-limits.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import { createRateLimiter, type LimitedAction, WINDOWS } from "../../../gateway/server/auth/rate-limits.ts";
 
 function limiter() {
   const made = createRateLimiter("on");

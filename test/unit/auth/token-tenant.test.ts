@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { tokenTenant } from "../../../gateway/auth/token-tenant.ts";
-import { TenantName } from "../../../gateway/protocol/launcher-api.ts";
+import { TenantName } from "../../../gateway/common/protocol/launcher-api.ts";
+import { tokenTenant } from "../../../gateway/server/auth/token-tenant.ts";
 
 describe("tenants of tokens", () => {
   it("always have a name that sandboxes and volumes can carry", () => {

@@ -3,8 +3,8 @@ import { generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { librechatEnvironment } from "../../../gateway/auth/jwt-keys.ts";
-import { SETTINGS } from "../../../gateway/settings/schema.ts";
+import { librechatEnvironment } from "../../../gateway/common/keys/jwt-pair.ts";
+import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
@@ -43,7 +43,7 @@ describe("README", () => {
 
   it("deploys as docs/deploy.md does, with files and outputs that exist", () => {
     const deploy = readFileSync(join(ROOT, "docs/deploy.md"), "utf8");
-    const outputs = readFileSync(join(ROOT, "infra/outputs.ts"), "utf8");
+    const outputs = readFileSync(join(ROOT, "infra/target.ts"), "utf8");
     const section = readme.slice(readme.indexOf("## Deploy"), readme.indexOf("## Test"));
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
     expect(blocks).toHaveLength(3);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { SHARED_SUBJECT } from "../../../gateway/auth/principal.ts";
-import type { CallRequest } from "../../../gateway/execution/call.ts";
-import { notRunError } from "../../../gateway/http/outcome.ts";
+import { SHARED_SUBJECT } from "../../../gateway/server/auth/principal.ts";
+import type { CallRequest } from "../../../gateway/server/execution/call.ts";
+import { notRunError } from "../../../gateway/server/http/outcome.ts";
 import { startGateway } from "../http/gateway-under-test.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 

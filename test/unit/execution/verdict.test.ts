@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Finished } from "../../../gateway/execution/call.ts";
-import { exitCode, stderrWithNotes, verdict } from "../../../gateway/execution/verdict.ts";
+import type { Finished } from "../../../gateway/server/execution/call.ts";
+import { exitCode, stderrWithNotes, verdict } from "../../../gateway/server/execution/verdict.ts";
 
 const finished = (more: Partial<Finished> = {}): Finished => ({
   kind: "finished",

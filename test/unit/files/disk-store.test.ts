@@ -1,8 +1,8 @@
 import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
-import { newId } from "../../../gateway/files/ids.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import {
   chunks,
   contentFiles,

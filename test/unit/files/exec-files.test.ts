@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import type { Principal } from "../../../gateway/auth/principal.ts";
-import { type ExecFiles, prepareExecFiles } from "../../../gateway/files/exec-files.ts";
-import { newId } from "../../../gateway/files/ids.ts";
-import { FileRef } from "../../../gateway/files/lineage.ts";
-import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/files/store.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import { type ExecFiles, prepareExecFiles } from "../../../gateway/server/execution/files/call-files.ts";
+import { FileRef } from "../../../gateway/server/execution/files/lineage.ts";
+import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
 import { contentFiles, openStore, put, temporaryDirectory, text } from "./helpers.ts";
 
 const ALICE: Principal = { mode: "jwt", tenant: "acme", subject: "alice" };

@@ -1,13 +1,13 @@
 /** The application with a real file store; who calls is said in a header, and an executor that each test scripts. */
 import { pino } from "pino";
-import { ABSENT, Authentication } from "../../../gateway/auth/authenticate.ts";
-import type { Principal } from "../../../gateway/auth/principal.ts";
-import type { CallOutcome, CallRequest, Executor, Finished } from "../../../gateway/execution/call.ts";
-import { Programs } from "../../../gateway/execution/programmatic/programs.ts";
-import type { ProgramReply } from "../../../gateway/execution/programmatic/service.ts";
-import type { FileStore } from "../../../gateway/files/store.ts";
-import { createApp } from "../../../gateway/http/app.ts";
-import { readSettings } from "../../../gateway/settings/read.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { ABSENT, Authentication } from "../../../gateway/server/auth/authenticate.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import type { CallOutcome, CallRequest, Executor, Finished } from "../../../gateway/server/execution/call.ts";
+import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
+import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
+import type { FileStore } from "../../../gateway/server/files/store.ts";
+import { createApp } from "../../../gateway/server/http/app.ts";
 
 const unexpected = (what: string) => (): never => {
   throw new Error(`this test did not expect ${what}`);

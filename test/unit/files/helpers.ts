@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
-import { DiskFileStore, type DiskFileStoreOptions } from "../../../gateway/files/disk-store.ts";
-import { newId } from "../../../gateway/files/ids.ts";
-import type { FileRecord, FileStore, NewFile } from "../../../gateway/files/store.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import { DiskFileStore, type DiskFileStoreOptions } from "../../../gateway/server/files/disk/store.ts";
+import type { FileRecord, FileStore, NewFile } from "../../../gateway/server/files/store.ts";
 
 export const DAY_MS = 86_400_000;
 export const NO_LIMIT = { maxBytes: 1024 * 1024 * 1024 };

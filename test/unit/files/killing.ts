@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "@hono/zod-openapi";
 import { expect } from "vitest";
-import type { FileStore } from "../../../gateway/files/store.ts";
+import type { FileStore } from "../../../gateway/server/files/store.ts";
 
 const Line = z.union([
   z.object({ put: z.string(), session: z.string(), etag: z.string() }),

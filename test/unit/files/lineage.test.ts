@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { FileRef, type LineageFacts, planInputs, traceLineage } from "../../../gateway/files/lineage.ts";
+import {
+  FileRef,
+  type LineageFacts,
+  planInputs,
+  traceLineage,
+} from "../../../gateway/server/execution/files/lineage.ts";
 
 const id = (letter: string): string => letter.repeat(21);
 const SESSION = id("S");

@@ -1,9 +1,9 @@
 import { Readable } from "node:stream";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MultipartError, receiveUpload } from "../../../gateway/files/multipart.ts";
-import { normaliseName } from "../../../gateway/files/names.ts";
-import { type FileStore, FileStoreError } from "../../../gateway/files/store.ts";
+import { MultipartError, receiveUpload } from "../../../gateway/server/files/multipart.ts";
+import { normaliseName } from "../../../gateway/server/files/names.ts";
+import { type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
 import { contentFiles, openStore, temporaryDirectory } from "./helpers.ts";
 
 const BOUNDARY = "--------------------------0123456789";

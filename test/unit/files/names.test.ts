@@ -8,7 +8,7 @@ import {
   MAX_SEGMENTS,
   normaliseName,
   objectExtension,
-} from "../../../gateway/files/names.ts";
+} from "../../../gateway/server/files/names.ts";
 
 const segment = fc.oneof(
   fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Principal } from "../../../gateway/auth/principal.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import {
   fileCaller,
   mayUse,
@@ -7,7 +7,7 @@ import {
   type ResourceClaim,
   readClaim,
   USER_CLAIM,
-} from "../../../gateway/files/ownership.ts";
+} from "../../../gateway/server/files/ownership.ts";
 
 const token = (tenant: string, subject: string): Principal => ({ mode: "jwt", tenant, subject });
 const CALLERS = {

@@ -1,9 +1,9 @@
 /** A process to kill: puts, links and deletes files as fast as it can and prints what the store has acknowledged. */
 import { createHash, randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
-import { DiskFileStore } from "../../../gateway/files/disk-store.ts";
-import { newId } from "../../../gateway/files/ids.ts";
-import { S3FileStore } from "../../../gateway/files/s3-store.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
+import { S3FileStore } from "../../../gateway/server/files/s3/store.ts";
 
 const [place, bucket] = process.argv.slice(2);
 if (place === undefined) throw new Error("usage: putting.ts DIRECTORY | putting.ts ENDPOINT BUCKET");

@@ -3,9 +3,9 @@ import { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
-import type { CallOutcome } from "../../../gateway/execution/call.ts";
-import { newId } from "../../../gateway/files/ids.ts";
-import { FileStoreError } from "../../../gateway/files/store.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import type { CallOutcome } from "../../../gateway/server/execution/call.ts";
+import { FileStoreError } from "../../../gateway/server/files/store.ts";
 import { type Caller, FINISHED, filesApp, uploadForm } from "./files-app.ts";
 import { contentFiles, openStore, temporaryDirectory } from "./helpers.ts";
 

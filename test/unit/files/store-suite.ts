@@ -1,8 +1,8 @@
 /** What every `FileStore` promises. Run against each store by a test of its own. */
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { newId } from "../../../gateway/files/ids.ts";
-import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/files/store.ts";
+import { newId } from "../../../gateway/common/ids.ts";
+import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
 import { chunks, DAY_MS, NO_LIMIT, newFile, put, text } from "./helpers.ts";
 
 /** A place for files, used by one test. */

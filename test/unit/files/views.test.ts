@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { SessionFile } from "../../../gateway/files/store.ts";
-import { DETAILS, listedView, objectView, readRange } from "../../../gateway/files/views.ts";
+import type { SessionFile } from "../../../gateway/server/files/store.ts";
+import {
+  DETAILS,
+  listedView,
+  objectView,
+  readRange,
+} from "../../../gateway/server/http/routes/files/views.ts";
 
 const SID = "S".repeat(21);
 const FID = "f".repeat(21);

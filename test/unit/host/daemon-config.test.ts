@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../infra/host/isolation.ts";
+import { RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
 
-const HOST = join(import.meta.dirname, "../../../infra/host");
+const HOST = join(import.meta.dirname, "../../../gateway/host");
 /** As install.sh does: the system's own, which is faster than one of a version manager. */
 const PYTHON = existsSync("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
 const OURS = { path: "/opt/runsc", runtimeArgs: [...RUNTIME_ARGUMENTS] };

@@ -8,14 +8,14 @@ import {
   render,
   sessionDiskFinding,
   summary,
-} from "../../../gateway/doctor/findings.ts";
+} from "../../../gateway/cli/doctor/findings.ts";
 import {
   HOST_FILES,
   isolationProblems,
   RUNTIME_ARGUMENTS,
   RUNTIME_NAME,
   SHIPPED_SECCOMP_PROFILE,
-} from "../../../infra/host/isolation.ts";
+} from "../../../gateway/host/isolation.ts";
 
 const good = {
   runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },
@@ -44,7 +44,7 @@ describe("isolation of a host", () => {
 
   test("every file that a remote host gets is there", () => {
     for (const file of HOST_FILES) {
-      expect(existsSync(join(import.meta.dirname, "../../../infra/host", file)), file).toBe(true);
+      expect(existsSync(join(import.meta.dirname, "../../../gateway/host", file)), file).toBe(true);
     }
   });
 });

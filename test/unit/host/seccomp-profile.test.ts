@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { SHIPPED_SECCOMP_PROFILE } from "../../../infra/host/isolation.ts";
-import { Derivation, derive, Profile } from "../../../infra/host/seccomp/derive.ts";
+import { SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
+import { Derivation, derive, Profile } from "../../../gateway/host/seccomp/derive.ts";
 
 const profile = Profile.parse(JSON.parse(SHIPPED_SECCOMP_PROFILE));
 const derivation = Derivation.parse(
-  JSON.parse(readFileSync(join(import.meta.dirname, "../../../infra/host/seccomp/derivation.json"), "utf8")),
+  JSON.parse(
+    readFileSync(join(import.meta.dirname, "../../../gateway/host/seccomp/derivation.json"), "utf8"),
+  ),
 );
 const removed = derivation.removed.flatMap((group) => group.names);
 const allowed = profile.syscalls.filter((rule) => rule.action === "SCMP_ACT_ALLOW");

@@ -1,19 +1,19 @@
 /** The whole gateway in this process, in front of a launcher stand-in. */
 import { pino } from "pino";
-import { createAuthentication } from "../../../gateway/auth/authenticate.ts";
-import { Canary } from "../../../gateway/execution/canary.ts";
-import { Execution } from "../../../gateway/execution/execute.ts";
-import { Programs } from "../../../gateway/execution/programmatic/programs.ts";
-import type { ProgramReply } from "../../../gateway/execution/programmatic/service.ts";
-import type { FileStore } from "../../../gateway/files/store.ts";
-import { createApp } from "../../../gateway/http/app.ts";
-import { Admission } from "../../../gateway/sessions/admission.ts";
-import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
-import { Pool } from "../../../gateway/sessions/pool.ts";
-import { Recovery } from "../../../gateway/sessions/recovery.ts";
-import { Registry } from "../../../gateway/sessions/registry.ts";
-import { Sandboxes } from "../../../gateway/sessions/sandboxes.ts";
-import { readSettings } from "../../../gateway/settings/read.ts";
+import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
+import { Canary } from "../../../gateway/server/execution/canary.ts";
+import { Execution } from "../../../gateway/server/execution/execute.ts";
+import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
+import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
+import type { FileStore } from "../../../gateway/server/files/store.ts";
+import { createApp } from "../../../gateway/server/http/app.ts";
+import { Admission } from "../../../gateway/server/sessions/admission.ts";
+import { Pool } from "../../../gateway/server/sessions/pool.ts";
+import { Recovery } from "../../../gateway/server/sessions/recovery.ts";
+import { Registry } from "../../../gateway/server/sessions/registry.ts";
+import { Sandboxes } from "../../../gateway/server/sessions/sandboxes.ts";
 import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";

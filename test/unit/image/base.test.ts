@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type BaseSources, chooseBase } from "../../../sandbox-image/base/choose.ts";
-import { debianPlan } from "../../../sandbox-image/base/debian.ts";
+import { type BaseSources, chooseBase } from "../../../sandbox-image/tools/base/choose.ts";
+import { debianPlan } from "../../../sandbox-image/tools/base/debian.ts";
 
 const unexpected = (name: string) => () => {
   throw new Error(`unexpected call of ${name}`);

@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
-import { progressLine } from "../../../sandbox-image/build.ts";
-import { DEFAULT_BASE, listEntries, ROOM } from "../../../sandbox-image/plan.ts";
-import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/verify/verify.ts";
+import { progressLine } from "../../../sandbox-image/tools/build.ts";
+import { DEFAULT_BASE, listEntries, ROOM } from "../../../sandbox-image/tools/plan.ts";
+import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
 /** Instructions with their continuation lines joined and comments removed. */
 function instructions(file: string): readonly { readonly name: string; readonly text: string }[] {

@@ -10,8 +10,8 @@ import {
   lockEntry,
   lockIsCurrent,
   uvEnvironment,
-} from "../../../sandbox-image/lock.ts";
-import { distributionNames } from "../../../sandbox-image/plan.ts";
+} from "../../../sandbox-image/tools/lock.ts";
+import { distributionNames } from "../../../sandbox-image/tools/plan.ts";
 
 const pins = (lock: string): readonly string[] =>
   lock.split("\n").filter((line) => line !== "" && !line.startsWith(" ") && !line.startsWith("#"));

@@ -19,7 +19,7 @@ import {
   machineFiles,
   ROOM,
   stageContext,
-} from "../../../sandbox-image/plan.ts";
+} from "../../../sandbox-image/tools/plan.ts";
 
 describe("the content hash", () => {
   let room: string;
@@ -42,8 +42,8 @@ describe("the content hash", () => {
     "supervisor/__main__.py",
     "kernel/__init__.py",
     "profiles/default/languages.json",
-    "verify/smoke.py",
-    "base/debian.ts",
+    "tools/verify/smoke.py",
+    "tools/base/debian.ts",
   ])("changes with %s", (file) => {
     const before = contentHash("default", room);
     appendFileSync(join(room, file), "\n# changed\n");

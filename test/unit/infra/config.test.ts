@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { KEYS, type KeySpec, TARGETS } from "../../../infra/config/keys.ts";
 import { parseStackConfig, StackConfigError } from "../../../infra/config/parse.ts";
+import { KEYS, type KeySpec, TARGETS } from "../../../infra/config/schema.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const SAMPLES = join(ROOT, "infra/samples");

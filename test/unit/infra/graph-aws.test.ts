@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
-import { USER_DATA_LIMIT } from "../../../infra/aws/user-data.ts";
+import { USER_DATA_LIMIT } from "../../../infra/targets/aws/user-data.ts";
 import { reveal, SENTINELS } from "./record.ts";
 import { describeTarget } from "./target.ts";
 

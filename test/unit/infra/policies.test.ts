@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CONTAINER_RULES } from "../../../gateway/launcher/container-rules.ts";
+import { CONTAINER_RULES } from "../../../gateway/launcher/spec/container-rules.ts";
 import { brokenPolicies, POLICIES, type Subject } from "./check-policies.ts";
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;

@@ -2,13 +2,13 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { splitCidr } from "../../../infra/aws/cidr.ts";
-import { idleSeconds } from "../../../infra/aws/entry.ts";
-import { hostFiles } from "../../../infra/aws/host-files.ts";
+import { sshMachine } from "../../../infra/parts/machine.ts";
+import { commandLine, quote } from "../../../infra/parts/quote.ts";
 import { launcherDescription, runFlags } from "../../../infra/services/description.ts";
 import { gatewayEnvironment } from "../../../infra/services/environment.ts";
-import { sshMachine } from "../../../infra/shell/machine.ts";
-import { commandLine, quote } from "../../../infra/shell/quote.ts";
+import { splitCidr } from "../../../infra/targets/aws/cidr.ts";
+import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
+import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
 import { ignorePatterns, isLeftOut } from "../../infra/providers/context.ts";
 
 const number = (address: string) => address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
@@ -144,12 +144,12 @@ describe("services", () => {
 describe("the test provider's build context", () => {
   it("follows the rules of .dockerignore", () => {
     const patterns = ignorePatterns(
-      "*\n!gateway\n!infra\ninfra/*\n!infra/host\n**/node_modules\n# comment\n",
+      "*\n!gateway\n!infra\ninfra/*\n!infra/parts\n**/node_modules\n# comment\n",
     );
     expect(isLeftOut("README.md", patterns)).toBe(true);
-    expect(isLeftOut("gateway/http/main.ts", patterns)).toBe(false);
-    expect(isLeftOut("infra/aws/stack.ts", patterns)).toBe(true);
-    expect(isLeftOut("infra/host/install.sh", patterns)).toBe(false);
+    expect(isLeftOut("gateway/server/main.ts", patterns)).toBe(false);
+    expect(isLeftOut("infra/targets/aws/stack.ts", patterns)).toBe(true);
+    expect(isLeftOut("infra/parts/machine.ts", patterns)).toBe(false);
     expect(isLeftOut("gateway/node_modules/x.js", patterns)).toBe(true);
   });
 });

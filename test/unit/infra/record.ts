@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { z } from "zod";
-import type { Target } from "../../../infra/config/keys.ts";
+import type { Target } from "../../../infra/config/schema.ts";
 import { kernelyard } from "../../../infra/program.ts";
 
 export const ROOT = join(import.meta.dirname, "../../..");

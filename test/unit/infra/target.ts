@@ -1,7 +1,7 @@
 /** What holds for the recorded graph of every target. */
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import type { Target } from "../../../infra/config/keys.ts";
+import type { Target } from "../../../infra/config/schema.ts";
 import { brokenPolicies, POLICIES } from "./check-policies.ts";
 import { type Graph, recordStack, reveal, SENTINELS, secretValue } from "./record.ts";
 

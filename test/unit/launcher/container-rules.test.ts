@@ -1,12 +1,12 @@
 import type { ContainerCreateOptions } from "dockerode";
 import { describe, expect, test } from "vitest";
-import { brokenRules, CONTAINER_RULES } from "../../../gateway/launcher/container-rules.ts";
+import { brokenRules, CONTAINER_RULES } from "../../../gateway/launcher/spec/container-rules.ts";
 import {
   factsOf,
   type SandboxSpecInput,
   SpecError,
   sandboxSpec,
-} from "../../../gateway/launcher/sandbox-spec.ts";
+} from "../../../gateway/launcher/spec/create-body.ts";
 
 const MIB = 1024 * 1024;
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { DemultiplexError, Demultiplexer } from "../../../gateway/launcher/demultiplexer.ts";
+import { DemultiplexError, Demultiplexer } from "../../../gateway/launcher/engine/demultiplexer.ts";
 
 function frame(stream: number, payload: Uint8Array): Buffer {
   const header = Buffer.alloc(8);

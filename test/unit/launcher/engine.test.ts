@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { DockerEngine, EngineAwayError } from "../../../gateway/launcher/engine.ts";
+import { DockerEngine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
 
 const ID = "c".repeat(64);
 const HALF = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";

@@ -3,10 +3,14 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { capacityOf } from "../../../gateway/launcher/capacity.ts";
-import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/cpu-share.ts";
 import { InstanceError, openInstance } from "../../../gateway/launcher/instance.ts";
-import { IsolationError, programIdentity, readSeccompProfile } from "../../../gateway/launcher/isolation.ts";
+import {
+  IsolationError,
+  programIdentity,
+  readSeccompProfile,
+} from "../../../gateway/launcher/isolation/probe.ts";
+import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/sandbox/cpu-share.ts";
+import { capacityOf } from "../../../gateway/launcher/spec/capacity.ts";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;

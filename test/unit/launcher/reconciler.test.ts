@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { EngineContainer } from "../../../gateway/launcher/engine.ts";
-import { decodeSession, encodeSession, newId, volumeName } from "../../../gateway/launcher/labels.ts";
-import { type KnownSandbox, type Observation, plan } from "../../../gateway/launcher/reconciler.ts";
-import type { SessionKey } from "../../../gateway/protocol/launcher-api.ts";
+import type { SessionKey } from "../../../gateway/common/protocol/launcher-api.ts";
+import type { EngineContainer } from "../../../gateway/launcher/engine/engine.ts";
+import { decodeSession, encodeSession, newId, volumeName } from "../../../gateway/launcher/engine/labels.ts";
+import { type KnownSandbox, type Observation, plan } from "../../../gateway/launcher/reconcile/plan.ts";
 
 const NOW = Date.UTC(2026, 0, 2);
 const HOUR = 3_600_000;

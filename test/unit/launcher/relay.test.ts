@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Relay } from "../../../gateway/launcher/relay.ts";
-import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../../gateway/protocol/frames.ts";
+import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../../gateway/common/protocol/frames.ts";
+import { Relay } from "../../../gateway/launcher/relay/relay.ts";
 
 /** Real unix sockets: `pair` gives both ends of one connection. */
 const directory = mkdtempSync(join(tmpdir(), "kernelyard-relay-"));

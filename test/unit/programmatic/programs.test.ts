@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Principal } from "../../../gateway/auth/principal.ts";
-import type { ToolCall, ToolResult } from "../../../gateway/execution/call.ts";
-import { TOKEN_LIFETIME_MS } from "../../../gateway/execution/programmatic/limits.ts";
-import type { ProgramHooks } from "../../../gateway/execution/programmatic/program.ts";
-import { type ProgramAnswer, Programs } from "../../../gateway/execution/programmatic/programs.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import type { ToolCall, ToolResult } from "../../../gateway/server/execution/call.ts";
+import { TOKEN_LIFETIME_MS } from "../../../gateway/server/execution/programs/limits.ts";
+import type { ProgramHooks } from "../../../gateway/server/execution/programs/program.ts";
+import { type ProgramAnswer, Programs } from "../../../gateway/server/execution/programs/programs.ts";
 import {
   checkToolResults,
   type ReceivedResult,
-} from "../../../gateway/execution/programmatic/tool-results.ts";
+} from "../../../gateway/server/execution/programs/tool-results.ts";
 
 const alice: Principal = { mode: "jwt", tenant: "jwt-a", subject: "alice" };
 const bob: Principal = { mode: "jwt", tenant: "jwt-a", subject: "bob" };

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { Finished } from "../../../gateway/execution/call.ts";
-import { failureOf } from "../../../gateway/execution/programmatic/reply.ts";
-import { bashFunctionName, findBashCollision } from "../../../gateway/execution/programmatic/tool-names.ts";
-import { checkToolResults } from "../../../gateway/execution/programmatic/tool-results.ts";
+import type { Finished } from "../../../gateway/server/execution/call.ts";
+import { failureOf } from "../../../gateway/server/execution/programs/reply.ts";
+import {
+  bashFunctionName,
+  findBashCollision,
+} from "../../../gateway/server/execution/programs/tool-names.ts";
+import { checkToolResults } from "../../../gateway/server/execution/programs/tool-results.ts";
 
 describe("tool results", () => {
   const many = Array.from({ length: 201 }, (_, i) => ({ call_id: `call_${100 + i}`, result: 1 }));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { CreateSandbox, Sandbox } from "../../../gateway/protocol/launcher-api.ts";
-import { Admission, HostFull } from "../../../gateway/sessions/admission.ts";
-import { LauncherRefusal } from "../../../gateway/sessions/launcher-client.ts";
+import type { CreateSandbox, Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
+import { LauncherRefusal } from "../../../gateway/common/protocol/launcher-client.ts";
+import { Admission, HostFull } from "../../../gateway/server/sessions/admission.ts";
 
 const never = new AbortController().signal;
 const SESSION: CreateSandbox = {

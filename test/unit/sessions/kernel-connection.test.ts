@@ -1,10 +1,10 @@
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { MAX_HEADER_BYTES } from "../../../gateway/protocol/frames.ts";
-import type { GatewayMessage } from "../../../gateway/protocol/messages.ts";
-import { KernelConnection, type RunRequest } from "../../../gateway/sessions/kernel-connection.ts";
-import { LauncherClient } from "../../../gateway/sessions/launcher-client.ts";
+import { MAX_HEADER_BYTES } from "../../../gateway/common/protocol/frames.ts";
+import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
+import type { GatewayMessage } from "../../../gateway/common/protocol/messages.ts";
+import { KernelConnection, type RunRequest } from "../../../gateway/server/kernel/connection.ts";
 import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;

@@ -1,7 +1,7 @@
 /** Registry, pool and recovery together, in front of a launcher stand-in. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Principal } from "../../../gateway/auth/principal.ts";
-import { namedSessionKey, runtimeSessionKey } from "../../../gateway/sessions/registry.ts";
+import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import { namedSessionKey, runtimeSessionKey } from "../../../gateway/server/sessions/registry.ts";
 import { startGateway, until } from "../http/gateway-under-test.ts";
 import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
 

@@ -3,7 +3,7 @@ import {
   LauncherClient,
   LauncherRefusal,
   LauncherUnavailable,
-} from "../../../gateway/sessions/launcher-client.ts";
+} from "../../../gateway/common/protocol/launcher-client.ts";
 import { LauncherStandIn } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;

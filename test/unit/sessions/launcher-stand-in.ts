@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeFrame, FrameDecoder } from "../../../gateway/protocol/frames.ts";
+import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import {
   CreateSandbox,
   type LauncherError,
@@ -16,8 +16,8 @@ import {
   type Sandbox,
   type SandboxEnd,
   UPGRADE_PROTOCOL,
-} from "../../../gateway/protocol/launcher-api.ts";
-import type { GatewayMessage, SandboxMessage } from "../../../gateway/protocol/messages.ts";
+} from "../../../gateway/common/protocol/launcher-api.ts";
+import type { GatewayMessage, SandboxMessage } from "../../../gateway/common/protocol/messages.ts";
 
 export type Script = (message: GatewayMessage, body: Buffer, sandbox: SandboxStandIn) => void;
 

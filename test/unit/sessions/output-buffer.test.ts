@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { OutputBuffer } from "../../../gateway/sessions/output-buffer.ts";
+import { OutputBuffer } from "../../../gateway/server/kernel/output-buffer.ts";
 
 function collect(limit: number, ...pieces: (string | Buffer)[]) {
   const buffer = new OutputBuffer(limit);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Queue } from "../../../gateway/sessions/queue.ts";
+import { Queue } from "../../../gateway/server/sessions/queue.ts";
 
 const never = new AbortController().signal;
 

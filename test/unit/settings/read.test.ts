@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readSettings, SettingsError } from "../../../gateway/settings/read.ts";
-import { SETTINGS } from "../../../gateway/settings/schema.ts";
-import { settingsDocument } from "../../../gateway/settings/table.ts";
+import { readSettings, SettingsError } from "../../../gateway/common/settings/read.ts";
+import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
+import { settingsDocument } from "../../../gateway/common/settings/table.ts";
 
 function problems(env: Record<string, string>): readonly string[] {
   try {
@@ -166,7 +166,7 @@ describe("readSettings", () => {
 });
 
 describe("docs/settings.md", () => {
-  it("is the schema's table (node gateway/settings/table.ts > docs/settings.md)", () => {
+  it("is the schema's table (node gateway/common/settings/table.ts > docs/settings.md)", () => {
     expect(readFileSync("docs/settings.md", "utf8")).toBe(settingsDocument());
   });
 });

@@ -1,0 +1,143 @@
+/** What the doctor says, decided from what the probes saw. Pure. */
+import { z } from "@hono/zod-openapi";
+import { INSTALL_COMMAND } from "../../host/isolation.ts";
+
+/** `weaker`: it works, with less protection than designed. `missing`: required, and not there. */
+export interface Finding {
+  readonly state: "ok" | "weaker" | "missing";
+  readonly title: string;
+  readonly detail: string;
+  /** The command that repairs it. */
+  readonly remedy?: string;
+}
+
+const BUILD_IMAGE = "npx node sandbox-image/tools/build.ts";
+
+export const Confinement = z.object({
+  kernel: z.string(),
+  uid: z.number().int(),
+  seccomp: z.string(),
+  capabilities: z.string(),
+  no_new_privileges: z.string(),
+  calls: z.record(z.string(), z.string()),
+  network: z.string(),
+  root_writable: z.array(z.string()),
+  threads: z.boolean(),
+  libraries: z.record(z.string(), z.string()),
+});
+export type Confinement = z.infer<typeof Confinement>;
+
+export const MemoryProbe = z.object({ survived_bytes: z.number() });
+export const ProcessesProbe = z.object({ started: z.number() });
+export const WriteProbe = z.object({ written_bytes: z.number() });
+
+export const ok = (title: string, detail: string): Finding => ({ state: "ok", title, detail });
+export const weaker = (title: string, detail: string, remedy: string): Finding => ({
+  state: "weaker",
+  title,
+  detail,
+  remedy,
+});
+export const missing = (title: string, detail: string, remedy: string): Finding => ({
+  state: "missing",
+  title,
+  detail,
+  remedy,
+});
+
+const require = (holds: boolean, title: string, good: string, bad: string, remedy: string): Finding =>
+  holds ? ok(title, good) : missing(title, bad, remedy);
+
+export function confinementFindings(facts: Confinement, isolation: "runsc" | "runc-unsafe"): Finding[] {
+  const calls = Object.entries(facts.calls);
+  const allowed = calls
+    .filter(([, result]) => result !== "EPERM")
+    .map(([name, result]) => `${name}: ${result}`);
+  const broken = Object.entries(facts.libraries).filter(([, version]) => version.startsWith("error:"));
+  return [
+    runtimeFinding(facts.kernel, isolation),
+    require(facts.seccomp === "2" &&
+      allowed.length === 0 &&
+      calls.length >
+        0, "seccomp in effect inside", `refused: ${calls.map(([name]) => name).join(", ")}`, calls.length ===
+      0
+      ? "the calls of this processor are not known to the probe"
+      : `filter mode ${facts.seccomp}, not refused: ${allowed.join(", ") || "none"}`, INSTALL_COMMAND),
+    require(facts.uid !== 0 &&
+      /^0*$/.test(facts.capabilities) &&
+      facts.no_new_privileges ===
+        "1", "no privileges", `user ${facts.uid}, no capabilities, none to be gained`, `user ${facts.uid}, capabilities ${facts.capabilities}, no_new_privs ${facts.no_new_privileges}`, INSTALL_COMMAND),
+    require(facts.network === "none", "no network", "loopback only", facts.network, INSTALL_COMMAND),
+    require(facts.root_writable.length ===
+      0, "read-only root", "nothing outside the data directory and /tmp can be written", `writable: ${facts.root_writable.join(", ")}`, BUILD_IMAGE),
+    require(facts.threads, "threads", "they start", "a thread does not start", INSTALL_COMMAND),
+    require(broken.length === 0, "libraries", Object.entries(facts.libraries)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", "), broken.map(([name, error]) => `${name}: ${error}`).join("; "), BUILD_IMAGE),
+  ];
+}
+
+function runtimeFinding(kernel: string, isolation: "runsc" | "runc-unsafe"): Finding {
+  const title = "kernel of the sandbox";
+  // gVisor names its own kernel; the name alone could be set by others, so the engine's inspection is a check of its own.
+  const gvisor = /-gvisor\b/.test(kernel);
+  const short = kernel.split(" (")[0] ?? kernel;
+  if (isolation === "runc-unsafe") {
+    return weaker(title, `the host's own (${short})`, "unset KERNELYARD_ISOLATION");
+  }
+  return require(gvisor, title, `gVisor's (${short})`, `not gVisor's: ${short}`, INSTALL_COMMAND);
+}
+
+/** `null`: the sandbox ended before it could answer. */
+export function memoryFinding(survived: z.infer<typeof MemoryProbe> | null, limitBytes: number): Finding {
+  return require(survived === null ||
+    survived.survived_bytes <=
+      limitBytes, "memory limit", `a sandbox that takes more than its ${mib(limitBytes)} is ended`, `a sandbox of ${mib(limitBytes)} holds ${mib(survived?.survived_bytes ?? 0)}`, "mount the memory controller of the control groups, then restart the engine");
+}
+
+export function processesFinding(seen: z.infer<typeof ProcessesProbe> | null, limit: number): Finding {
+  return require(seen === null || seen.started < limit, "process limit", seen === null
+    ? "a fork bomb ends its own sandbox"
+    : `forking ends at ${seen.started} of ${limit}`, `a sandbox with a limit of ${limit} started ${seen?.started ?? 0} processes`, "mount the pids controller of the control groups, then restart the engine");
+}
+
+export function freshDiskFinding(seen: z.infer<typeof WriteProbe>, limitBytes: number): Finding {
+  return require(seen.written_bytes > 0 &&
+    seen.written_bytes <=
+      limitBytes, "data directory of fresh sandboxes", `full at ${mib(limitBytes)}`, `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`, INSTALL_COMMAND);
+}
+
+export function sessionDiskFinding(
+  seen: z.infer<typeof WriteProbe> | null,
+  limitBytes: number,
+  noQuota: string | null,
+): Finding {
+  const title = "size of session volumes";
+  if (noQuota !== null || seen === null) {
+    return weaker(title, `no hard limit: ${noQuota ?? "the volume could not be written"}`, "modprobe loop");
+  }
+  return require(seen.written_bytes > 0 &&
+    seen.written_bytes <=
+      limitBytes, title, `a hard limit (an ext4 image behind a loop device; probed with ${mib(limitBytes)})`, `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`, "modprobe loop");
+}
+
+export function mib(bytes: number): string {
+  return `${Math.round(bytes / 1024 / 1024)} MiB`;
+}
+
+/** The report as lines of text. */
+export function render(findings: readonly Finding[]): string[] {
+  const width = Math.max(...findings.map((finding) => finding.title.length));
+  return findings.flatMap((finding) => [
+    `${finding.state.padEnd(7)}  ${finding.title.padEnd(width)}  ${finding.detail}`,
+    ...(finding.remedy === undefined ? [] : [`${" ".repeat(9)}→ ${finding.remedy}`]),
+  ]);
+}
+
+export function summary(findings: readonly Finding[]): string {
+  const count = (state: Finding["state"]) => findings.filter((finding) => finding.state === state).length;
+  if (count("missing") > 0) return `Not ready: ${count("missing")} missing, ${count("weaker")} weaker.`;
+  return count("weaker") > 0
+    ? `Ready, with ${count("weaker")} weaker than designed.`
+    : `Ready: all ${findings.length} checks are ok.`;
+}

@@ -1,0 +1,215 @@
+/**
+ * `npm start`: makes this machine able to run Kernelyard, starts launcher and gateway, prints how to reach them.
+ * Ctrl-C stops both; session volumes and files stay.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
+import { ensureJwtKeys, librechatEnvironment } from "../../common/keys/jwt-pair.ts";
+import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
+import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
+import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
+import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
+import { announcement } from "./announce.ts";
+import { LogFile } from "./log-file.ts";
+import { ServiceProcess } from "./service-process.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+/** The user the gateway runs as; `gateway/host/install.sh` creates it. */
+const GATEWAY_USER = "kernelyard";
+const LAUNCHER_READY_MS = 60_000;
+const GATEWAY_READY_MS = 60_000;
+
+/** Something the operator has to do; printed without a stack. */
+class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** Setting up engine and runtime, and dropping privileges, need root: go through sudo where there is one. */
+function becomeRoot(): void {
+  if (process.getuid?.() === 0) return;
+  const ours = Object.keys(process.env).filter((name) => name.startsWith("KERNELYARD_"));
+  const sudo = spawnSync(
+    "sudo",
+    [`--preserve-env=${["PATH", ...ours].join(",")}`, process.execPath, import.meta.filename],
+    { stdio: "inherit" },
+  );
+  if (sudo.error !== undefined) {
+    throw new StartError(
+      "Kernelyard installs the Docker engine and gVisor and separates its services by user; that needs root.\n" +
+        "There is no sudo here: run `npm start` as root.",
+    );
+  }
+  process.exit(sudo.status ?? 1);
+}
+
+/** Runs a set-up step that prints its own progress. */
+function step(title: string, program: string, args: readonly string[], env: NodeJS.ProcessEnv): void {
+  const result = spawnSync(program, args, { cwd: ROOT, env, stdio: ["ignore", "inherit", "inherit"] });
+  if (result.status !== 0) {
+    throw new StartError(`${title} did not succeed; the lines above say why. Nothing was started.`);
+  }
+}
+
+function gatewayOwner(): Owner {
+  const id = (flag: string) => {
+    const result = spawnSync("id", [flag, GATEWAY_USER], { encoding: "utf8" });
+    if (result.status !== 0) {
+      throw new StartError(
+        `The system user ${GATEWAY_USER} is missing: run gateway/host/install.sh as root.`,
+      );
+    }
+    return Number.parseInt(result.stdout, 10);
+  };
+  return { uid: id("-u"), gid: id("-g") };
+}
+
+/** A directory of root's own further up would only show as a permission error deep in the gateway. */
+function checkReachable(path: string, { uid, gid }: Owner): void {
+  const as = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
+  if (spawnSync("setpriv", [...as, "test", "-w", path]).status === 0) return;
+  throw new StartError(
+    `The gateway's user ${GATEWAY_USER} cannot enter ${path}. KERNELYARD_DATA_DIR must lie in directories that ` +
+      "everybody may enter: chmod o+x them, or choose another place.",
+  );
+}
+
+function lastLines(path: string, count: number): string {
+  return readFileSync(path, "utf8").trimEnd().split("\n").slice(-count).join("\n");
+}
+
+interface Keys {
+  readonly apiKey: StoredKey | null;
+  readonly jwt: Awaited<ReturnType<typeof ensureJwtKeys>> | null;
+}
+
+/** Makes the keys that the configured ways of authentication need and the operator did not give. */
+async function ensureKeys(settings: Settings, directory: DataDirectory): Promise<Keys> {
+  const wantsKey = settings.auth.includes("api-key") && settings.apiKeys === null;
+  const wantsPair =
+    settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null;
+  return {
+    apiKey: wantsKey ? ensureApiKey(directory.keys) : null,
+    jwt: wantsPair ? await ensureJwtKeys(directory.keys) : null,
+  };
+}
+
+function serviceEnvironment(settings: Settings, keys: Keys): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    KERNELYARD_DATA_DIR: settings.dataDir,
+    KERNELYARD_LAUNCHER_SOCKET: settings.launcherSocket,
+    ...(keys.apiKey === null
+      ? {}
+      : { KERNELYARD_API_KEYS: hashedKeySetting(DEFAULT_TENANT, keys.apiKey.key) }),
+    ...(keys.jwt === null ? {} : { KERNELYARD_JWT_PUBLIC_KEY: keys.jwt.publicKeyPem }),
+  };
+}
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.env);
+  becomeRoot();
+
+  step("Preparing the host", "bash", ["gateway/host/install.sh"], process.env);
+  step("Preparing the sandbox image", process.execPath, ["sandbox-image/tools/build.ts"], process.env);
+  const owner = gatewayOwner();
+  const directory = prepareDataDirectory(settings.dataDir, owner);
+  checkReachable(directory.gateway, owner);
+  const keys = await ensureKeys(settings, directory);
+  const env = serviceEnvironment(settings, keys);
+
+  let ready = false;
+  const startFailed = Promise.withResolvers<never>();
+  startFailed.promise.catch(() => {});
+  const logFile = (name: string) => join(directory.root, `${name}.log`);
+  const service = (name: string, command: readonly [string, ...string[]], stopWithinMs: number) =>
+    new ServiceProcess({
+      name,
+      command,
+      cwd: ROOT,
+      env,
+      log: new LogFile(logFile(name)),
+      stopWithinMs,
+      onRestart: (who, how, delayMs) => {
+        if (ready) say(`The ${who} ended (${how}); starting it again in ${delayMs} ms. See ${logFile(who)}.`);
+        else
+          startFailed.reject(
+            new StartError(
+              `The ${who} ended (${how}) before it was ready. Its last words, from ${logFile(who)}:\n` +
+                lastLines(logFile(who), 5),
+            ),
+          );
+      },
+    });
+  const launcher = service("launcher", [process.execPath, "gateway/launcher/main.ts"], 30_000);
+  // setpriv: no setuid program can give back what the gateway drops.
+  const gateway = service(
+    "gateway",
+    ["setpriv", "--no-new-privs", process.execPath, "gateway/server/main.ts", "--user", GATEWAY_USER],
+    20_000,
+  );
+
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => {
+    stopping ??= (async () => {
+      say("\nStopping: calls finish, sandboxes end, session volumes and files stay.");
+      await gateway.stop();
+      await launcher.stop();
+    })();
+    return stopping;
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => void stop().then(() => process.exit(0)));
+  }
+
+  try {
+    launcher.start();
+    const health = await Promise.race([
+      waitFor("the launcher", LAUNCHER_READY_MS, () => launcherHealth(settings.launcherSocket)),
+      startFailed.promise,
+    ]);
+    gateway.start();
+    await Promise.race([
+      waitFor("the gateway's first execution", GATEWAY_READY_MS, () =>
+        gatewayHealthy(settings.host, settings.port),
+      ),
+      startFailed.promise,
+    ]);
+    ready = true;
+    const baseUrl = `http://${settings.host}:${settings.port}`;
+    say(
+      announcement({
+        baseUrl,
+        health,
+        apiKey: keys.apiKey,
+        dataDirectory: directory.root,
+        auth: settings.auth,
+        librechat: librechatEnvironment({
+          baseUrl: `${baseUrl}/v1`,
+          apiKey: keys.apiKey?.created === true ? keys.apiKey.key : null,
+          jwt: keys.jwt,
+          issuer: settings.jwtIssuer,
+          audience: settings.jwtAudience,
+          maxLifetimeSeconds: settings.jwtMaxLifetimeS,
+        }),
+      }),
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof StartError || error instanceof SettingsError) {
+    process.stderr.write(`\n${error.message}\n`);
+  } else {
+    process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  }
+  process.exit(1);
+}

@@ -1,0 +1,207 @@
+/** The gateway's side of the launcher's API: HTTP over its unix socket, a new connection whenever the old one is gone. */
+import { Agent, type IncomingMessage, request } from "node:http";
+import type { Socket } from "node:net";
+import type { z } from "@hono/zod-openapi";
+import {
+  type CreateSandbox,
+  LauncherError,
+  LauncherHealth,
+  Sandbox,
+  SandboxList,
+  UPGRADE_PROTOCOL,
+} from "./launcher-api.ts";
+
+/** Longest answer that is read, in bytes: a thousand sandboxes fit. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+const QUERY_TIMEOUT_MS = 10_000;
+/** Making a sandbox under load, on a slow disk, with a cold page cache. */
+const CREATE_TIMEOUT_MS = 60_000;
+
+/** Nobody answers on the launcher's socket, or what answers is not a launcher. */
+export class LauncherUnavailable extends Error {
+  override readonly name = "LauncherUnavailable";
+}
+
+/** The launcher answered no; `code` is from its closed set. */
+export class LauncherRefusal extends Error {
+  override readonly name = "LauncherRefusal";
+  readonly code: LauncherError["error"];
+  readonly sandboxId: string | null;
+
+  constructor(body: LauncherError) {
+    super(body.message);
+    this.code = body.error;
+    this.sandboxId = body.sandbox_id ?? null;
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+function readAnswer(response: IncomingMessage): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let total = 0;
+    response.on("data", (chunk: Buffer) => {
+      total += chunk.length;
+      if (total > MAX_ANSWER_BYTES) {
+        response.destroy(new LauncherUnavailable(`The launcher's answer exceeds ${MAX_ANSWER_BYTES} bytes`));
+        return;
+      }
+      chunks.push(chunk);
+    });
+    response.on("end", () =>
+      resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+    );
+    response.on("error", reject);
+  });
+}
+
+function parse<T extends z.ZodType>(schema: T, text: string): z.output<T> {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new LauncherUnavailable("The launcher's answer is not of its API", { cause: error });
+  }
+}
+
+export class LauncherClient {
+  readonly socketPath: string;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 4 });
+
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  async create(spec: CreateSandbox): Promise<Sandbox> {
+    const answer = await this.#ask("POST", "/sandboxes", CREATE_TIMEOUT_MS, JSON.stringify(spec));
+    if (answer.status !== 201) throw this.#refusal(answer);
+    return parse(Sandbox, answer.body);
+  }
+
+  async list(): Promise<readonly Sandbox[]> {
+    const answer = await this.#ask("GET", "/sandboxes", QUERY_TIMEOUT_MS);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(SandboxList, answer.body).sandboxes;
+  }
+
+  /** `null`: the launcher knows no such sandbox (any more). */
+  async inspect(id: string): Promise<Sandbox | null> {
+    const answer = await this.#ask("GET", `/sandboxes/${id}`, QUERY_TIMEOUT_MS);
+    if (answer.status === 404) return null;
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(Sandbox, answer.body);
+  }
+
+  /** Resolves once the container is gone; also when it was gone before. */
+  async remove(id: string): Promise<void> {
+    const answer = await this.#ask("DELETE", `/sandboxes/${id}`, CREATE_TIMEOUT_MS);
+    if (answer.status !== 204 && answer.status !== 404) throw this.#refusal(answer);
+  }
+
+  async health(): Promise<LauncherHealth> {
+    const answer = await this.#ask("GET", "/health", QUERY_TIMEOUT_MS);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(LauncherHealth, answer.body);
+  }
+
+  /** The raw stream with the sandbox's supervisor; `head` are bytes that came with the answer. */
+  attach(id: string): Promise<{ socket: Socket; head: Buffer }> {
+    return new Promise((resolve, reject) => {
+      const call = request({
+        socketPath: this.socketPath,
+        path: `/sandboxes/${id}/stream`,
+        headers: { connection: "Upgrade", upgrade: UPGRADE_PROTOCOL },
+        agent: false,
+        timeout: QUERY_TIMEOUT_MS,
+      });
+      call.on("upgrade", (_response, socket, head) => {
+        socket.setTimeout(0);
+        // Until the caller listens; an error without a listener would end the process.
+        socket.on("error", () => {});
+        resolve({ socket, head });
+      });
+      call.on("response", (response) => {
+        readAnswer(response).then((answer) => reject(this.#refusal(answer)), reject);
+      });
+      call.on("timeout", () => call.destroy(new LauncherUnavailable("The launcher does not answer")));
+      call.on("error", (error) => reject(this.#unavailable(error)));
+      call.end();
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #refusal(answer: Answer): LauncherRefusal | LauncherUnavailable {
+    try {
+      return new LauncherRefusal(LauncherError.parse(JSON.parse(answer.body)));
+    } catch {
+      return new LauncherUnavailable(`The launcher answered ${answer.status} outside its API`);
+    }
+  }
+
+  #unavailable(error: unknown): LauncherUnavailable {
+    if (error instanceof LauncherUnavailable) return error;
+    // The message goes to callers; paths of this host are in the cause, for the log.
+    const code = error instanceof Error && "code" in error ? String(error.code) : "no connection";
+    return new LauncherUnavailable(`The launcher cannot be reached (${code})`, { cause: error });
+  }
+
+  /** One retry for a kept-alive connection that turns out dead: a restarted launcher costs no caller an error. */
+  async #ask(method: string, path: string, timeoutMs: number, body?: string): Promise<Answer> {
+    const first = await this.#attempt(method, path, timeoutMs, body);
+    if (first !== "stale") return first;
+    const second = await this.#attempt(method, path, timeoutMs, body);
+    if (second !== "stale") return second;
+    throw new LauncherUnavailable("The launcher closes every connection");
+  }
+
+  #attempt(
+    method: string,
+    path: string,
+    timeoutMs: number,
+    body: string | undefined,
+  ): Promise<Answer | "stale"> {
+    return new Promise((resolve, reject) => {
+      const call = request({
+        socketPath: this.socketPath,
+        path,
+        method,
+        agent: this.#agent,
+        headers:
+          body === undefined
+            ? {}
+            : { "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+      });
+      const timer = setTimeout(
+        () =>
+          call.destroy(
+            new LauncherUnavailable(`The launcher did not answer ${method} ${path} in ${timeoutMs} ms`),
+          ),
+        timeoutMs,
+      );
+      const settle = (action: () => void) => {
+        clearTimeout(timer);
+        action();
+      };
+      call.on("response", (response) => {
+        readAnswer(response).then(
+          (answer) => settle(() => resolve(answer)),
+          (error) => settle(() => reject(this.#unavailable(error))),
+        );
+      });
+      call.on("error", (error) => {
+        const reset = "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
+        settle(() => {
+          if (call.reusedSocket && reset) resolve("stale");
+          else reject(this.#unavailable(error));
+        });
+      });
+      call.end(body);
+    });
+  }
+}

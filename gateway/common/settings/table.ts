@@ -1,0 +1,24 @@
+/** `docs/settings.md`, made from the schema: `node gateway/common/settings/table.ts > docs/settings.md`. */
+import { SETTINGS } from "./schema.ts";
+
+const cell = (text: string) => text.replaceAll("|", "\\|");
+
+export function settingsDocument(): string {
+  const rows = Object.entries(SETTINGS).map(
+    ([name, { fallback, about }]) =>
+      `| \`${name}\` | ${fallback === null ? "" : `\`${cell(fallback)}\``} | ${cell(about)} |`,
+  );
+  return [
+    "# Settings",
+    "",
+    "Gateway and launcher read these variables of their environment, at start. A name that is not in this table or a value",
+    "that cannot be used stops the start with a message that names it. An empty value means: not set.",
+    "",
+    "| variable | default | |",
+    "|---|---|---|",
+    ...rows,
+    "",
+  ].join("\n");
+}
+
+if (import.meta.main) process.stdout.write(settingsDocument());

@@ -1,0 +1,120 @@
+/**
+ * What an isolated Docker host is, for the programs that rely on it: names, paths, the shipped seccomp profile, and
+ * pure checks of what a machine says about itself. `install.sh` makes a machine so from the files named here.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "@hono/zod-openapi";
+
+/** The user the gateway runs as, and the group of the launcher's socket. */
+export const SERVICE_USER = "kernelyard";
+
+/** Where `install.sh` puts the profile on a host. */
+export const INSTALLED_SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
+
+/** The command that repairs what the checks below find. */
+export const INSTALL_COMMAND = "sudo bash gateway/host/install.sh";
+
+/** All that a machine without Node and without this repository needs; relative to this folder. */
+export const HOST_FILES = ["install.sh", "daemon_config.py", "runtime.json", "seccomp/profile.json"] as const;
+
+/** `essential`: without these the isolation is not what is promised; the others state gVisor's defaults. */
+const RuntimeFile = z.object({
+  name: z.string(),
+  arguments: z.array(z.string()),
+  essential: z.array(z.string()),
+});
+
+const runtime = RuntimeFile.parse(
+  JSON.parse(readFileSync(join(import.meta.dirname, "runtime.json"), "utf8")),
+);
+export const RUNTIME_NAME = runtime.name;
+export const RUNTIME_ARGUMENTS: readonly string[] = runtime.arguments;
+
+/** The text of the shipped profile, as it goes into a container's create body, and its hash. */
+export const SHIPPED_SECCOMP_PROFILE = readFileSync(
+  join(import.meta.dirname, "seccomp/profile.json"),
+  "utf8",
+);
+export const SHIPPED_SECCOMP_SHA256 = sha256(SHIPPED_SECCOMP_PROFILE);
+
+export function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** What a host says about itself: `GET /info` of the engine, and the installed profile's text. */
+export interface HostFacts {
+  /** The engine's runtimes by name; arguments where the engine tells them. */
+  readonly runtimes: Readonly<
+    Record<string, { readonly runtimeArgs?: readonly string[] | null | undefined }>
+  >;
+  /** `null`: there is no such file. */
+  readonly installedProfile: string | null;
+}
+
+export interface IsolationProblem {
+  readonly id: "no-runtime" | "runtime-arguments" | "no-profile" | "changed-profile";
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** Everything that keeps this host from isolating sandboxes as designed; empty when all is well. */
+export function isolationProblems(facts: HostFacts): IsolationProblem[] {
+  const problems: IsolationProblem[] = [];
+  const entry = facts.runtimes[RUNTIME_NAME];
+  if (entry === undefined) {
+    problems.push({
+      id: "no-runtime",
+      message: `The engine has no runtime \`${RUNTIME_NAME}\` (gVisor).`,
+      remedy: INSTALL_COMMAND,
+    });
+  } else {
+    const missing = missingArguments(entry.runtimeArgs ?? []);
+    if (missing.length > 0) {
+      problems.push({
+        id: "runtime-arguments",
+        message: `The engine's runtime \`${RUNTIME_NAME}\` runs without ${missing.join(" ")}.`,
+        remedy: INSTALL_COMMAND,
+      });
+    }
+  }
+  const problem = profileProblem(facts.installedProfile);
+  if (problem !== null) problems.push(problem);
+  return problems;
+}
+
+/** A profile that differs from the shipped one is refused, whether it allows more or less. */
+export function profileProblem(installed: string | null): IsolationProblem | null {
+  if (installed === null) {
+    return {
+      id: "no-profile",
+      message: `The seccomp profile ${INSTALLED_SECCOMP_PROFILE} is missing.`,
+      remedy: INSTALL_COMMAND,
+    };
+  }
+  const hash = sha256(installed);
+  if (hash === SHIPPED_SECCOMP_SHA256) return null;
+  return {
+    id: "changed-profile",
+    message:
+      `The seccomp profile ${INSTALLED_SECCOMP_PROFILE} has sha256 ${hash.slice(0, 12)}…, ` +
+      `the shipped one ${SHIPPED_SECCOMP_SHA256.slice(0, 12)}….`,
+    remedy: INSTALL_COMMAND,
+  };
+}
+
+function missingArguments(present: readonly string[]): string[] {
+  const flags = new Map(present.map(parseFlag));
+  return RUNTIME_ARGUMENTS.filter((argument) => {
+    const [name, value] = parseFlag(argument);
+    const actual = flags.get(name);
+    return actual === undefined ? runtime.essential.includes(argument) : actual !== value;
+  });
+}
+
+/** One or two dashes, and a bare flag is `true`: as Go reads them. */
+function parseFlag(argument: string): [string, string] {
+  const [name = "", ...rest] = argument.replace(/^--?/, "").split("=");
+  return [name, rest.length === 0 ? "true" : rest.join("=")];
+}

@@ -1,0 +1,55 @@
+/** Labels and names: what a container or volume says about itself, so that a new launcher can read it back. */
+import { createHash, randomBytes } from "node:crypto";
+import { DEFAULT_TENANT, SessionKey } from "../../common/protocol/launcher-api.ts";
+
+export const LABEL = {
+  instance: "kernelyard.instance",
+  kind: "kernelyard.kind",
+  sandbox: "kernelyard.sandbox",
+  session: "kernelyard.session",
+  profile: "kernelyard.profile",
+  created: "kernelyard.created",
+} as const;
+
+/** Values of `kernelyard.kind`. */
+export type Kind = "session" | "fresh" | "probe" | "session-volume";
+
+/** 21 characters of `[A-Za-z0-9_-]`, 126 random bits. */
+export function newId(): string {
+  return randomBytes(16).toString("base64url").slice(0, 21);
+}
+
+export function containerName(sandboxId: string): string {
+  return `kernelyard_${sandboxId}`;
+}
+
+/** One line of text per session; equal exactly when the sessions are the same. */
+export function encodeSession(session: SessionKey): string {
+  return session.kind === "named" ? `named:${session.tenant}:${session.name}` : `runtime:${session.digest}`;
+}
+
+/** The inverse of `encodeSession`; null for text that it never wrote. */
+export function decodeSession(text: string): SessionKey | null {
+  const [kind, first, second, ...more] = text.split(":");
+  if (more.length > 0) return null;
+  const parsed = SessionKey.safeParse(
+    kind === "named" ? { kind, tenant: first, name: second } : { kind, digest: first },
+  );
+  if (!parsed.success || encodeSession(parsed.data) !== text) return null;
+  return parsed.data;
+}
+
+/**
+ * The session's Docker volume. A named session of the default tenant is `librechat_vol_{session_id}`; what follows the
+ * prefix begins with `-` or `_` for the others, which a session id cannot, so that no two sessions share a name.
+ */
+export function volumeName(session: SessionKey): string {
+  if (session.kind === "runtime") return `librechat_vol__${session.digest}`;
+  if (session.tenant === DEFAULT_TENANT) return `librechat_vol_${session.name}`;
+  return `librechat_vol_-${session.tenant}.${session.name}`;
+}
+
+/** Short and stable, for a device's symlink. */
+export function shortDigest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}

@@ -1,0 +1,190 @@
+/**
+ * Proves that sandboxes are isolated before any is made: a container with a sandbox's own create body runs, and says
+ * from inside what confines it. Anything short of that refuses, with the remedy.
+ */
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream, readFileSync } from "node:fs";
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import type { ContainerCreateOptions } from "dockerode";
+import {
+  INSTALLED_SECCOMP_PROFILE,
+  type IsolationProblem,
+  isolationProblems,
+  profileProblem,
+  SHIPPED_SECCOMP_PROFILE,
+  SHIPPED_SECCOMP_SHA256,
+} from "../../host/isolation.ts";
+import { DemultiplexError, Demultiplexer } from "../engine/demultiplexer.ts";
+import type { Engine } from "../engine/engine.ts";
+import { containerName, LABEL } from "../engine/labels.ts";
+import { type SandboxSpecInput, sandboxSpec } from "../spec/create-body.ts";
+
+/** This host does not isolate as promised; the message says what to do. */
+export class IsolationError extends Error {
+  override readonly name = "IsolationError";
+}
+
+export interface SeccompProfile {
+  readonly json: string;
+  readonly sha256: string;
+}
+
+/**
+ * The profile in force is always the shipped one. A host's installed copy that differs means that somebody relies on
+ * another; without a copy (a launcher in a container) there is nothing to contradict.
+ */
+export function readSeccompProfile(path: string = INSTALLED_SECCOMP_PROFILE): SeccompProfile {
+  let installed: string | null = null;
+  try {
+    installed = readFileSync(path, "utf8");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+  }
+  const problem = installed === null ? null : profileProblem(installed);
+  if (problem !== null) throw new IsolationError(tell([problem]));
+  return { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 };
+}
+
+export interface ProbeInput {
+  /** Names the container, so that a sweep meanwhile leaves it alone. */
+  readonly id: string;
+  readonly engine: Engine;
+  readonly instance: string;
+  readonly imageId: string;
+  readonly seccomp: SeccompProfile;
+  readonly ceilings: SandboxSpecInput["ceilings"];
+}
+
+export interface ProbeResult {
+  readonly runtimeVersion: string;
+}
+
+const PROBE_DEADLINE_MS = 20_000;
+const PROGRAM_DEADLINE_MS = 5_000;
+const MAX_PROBE_OUTPUT = 64 * 1024;
+const END_MARK = "kernelyard-probe-end";
+const PROBE_COMMAND = `cat /proc/version /proc/self/status; echo ${END_MARK}`;
+
+/** Throws `IsolationError` when the host fails, and the engine's errors when it cannot be asked. */
+export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
+  const { engine, ceilings } = input;
+  const { runtimes } = await engine.version();
+  const name = ceilings.isolation === "runsc" ? "runsc" : "runc";
+  const identified = programIdentity(name, runtimes[name]?.path);
+  if (ceilings.isolation === "runsc") {
+    const problems = isolationProblems({ runtimes, installedProfile: input.seccomp.json });
+    if (problems.length > 0) throw new IsolationError(tell(problems));
+  }
+  const said = await runProbe(input);
+  const kernel = /^Linux version (\S+)/m.exec(said)?.[1] ?? "";
+  const gvisor = kernel.endsWith("-gvisor");
+  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, "m").exec(said)?.[1] ?? "missing";
+  const failures = [
+    ceilings.isolation === "runsc" && !gvisor
+      ? `the kernel inside is ${kernel || "unknown"}, not gVisor`
+      : null,
+    field("Seccomp") !== "2" ? `no seccomp filter is in force inside (Seccomp: ${field("Seccomp")})` : null,
+    field("NoNewPrivs") !== "1" ? "privileges can be gained inside" : null,
+    /^0+$/.test(field("CapEff")) ? null : `capabilities inside: ${field("CapEff")}`,
+  ].filter((failure) => failure !== null);
+  if (failures.length > 0) {
+    throw new IsolationError(
+      `A probe container under ${ceilings.isolation} is not isolated: ${failures.join("; ")}. Repair the host: sudo bash gateway/host/install.sh`,
+    );
+  }
+  return { runtimeVersion: (await identified) ?? `${name} (kernel ${kernel})` };
+}
+
+async function runProbe(input: ProbeInput): Promise<string> {
+  const { engine, id } = input;
+  const body: ContainerCreateOptions = {
+    ...sandboxSpec({
+      id,
+      instance: input.instance,
+      createdAt: Date.now(),
+      profile: "probe",
+      imageId: input.imageId,
+      seccomp: input.seccomp.json,
+      ceilings: input.ceilings,
+      data: { kind: "fresh" },
+    }),
+    Entrypoint: ["/bin/sh", "-c", PROBE_COMMAND],
+    Cmd: [],
+  };
+  body.Labels = { ...body.Labels, [LABEL.kind]: "probe" };
+  const containerId = await engine.createContainer(containerName(id), body);
+  try {
+    const stream = await engine.attach(containerId);
+    try {
+      const output = collect(stream);
+      await engine.startContainer(containerId).catch((error: unknown) => {
+        throw new IsolationError(
+          `A probe container does not start under ${input.ceilings.isolation}: ${error instanceof Error ? error.message : String(error)}. Repair the host: sudo bash gateway/host/install.sh`,
+        );
+      });
+      return await output;
+    } finally {
+      stream.destroy();
+    }
+  } finally {
+    await engine.removeContainer(containerId);
+  }
+}
+
+function collect(stream: Duplex): Promise<string> {
+  const collected = new Promise<string>((resolve, reject) => {
+    let text = "";
+    const add = (slice: Buffer) => {
+      if (text.length < MAX_PROBE_OUTPUT) text += slice.toString("latin1");
+    };
+    const demultiplexer = new Demultiplexer({ stdout: add, stderr: add });
+    const timer = setTimeout(
+      () => reject(new IsolationError(`A probe container gave no answer in ${PROBE_DEADLINE_MS} ms.`)),
+      PROBE_DEADLINE_MS,
+    );
+    const done = () => {
+      clearTimeout(timer);
+      resolve(text);
+    };
+    stream.on("data", (chunk: Buffer) => {
+      try {
+        demultiplexer.push(chunk);
+      } catch (error) {
+        if (!(error instanceof DemultiplexError)) throw error;
+        done();
+      }
+      if (text.includes(END_MARK)) done();
+    });
+    stream.on("error", done);
+    stream.on("close", done);
+    stream.on("end", done);
+  });
+  // The caller may fail before it awaits this.
+  collected.catch(() => {});
+  return collected;
+}
+
+/**
+ * What an operator can compare: the program's version, or the digest of one that was built without (a source build of
+ * runsc says VERSION_MISSING). Null where the engine's programs are out of sight, as from within a container.
+ */
+export async function programIdentity(name: string, path: string | undefined): Promise<string | null> {
+  if (path === undefined) return null;
+  try {
+    const { stdout } = await promisify(execFile)(path, ["--version"], { timeout: PROGRAM_DEADLINE_MS });
+    const version = stdout.split("\n")[0]?.trim() ?? "";
+    if (version !== "" && !version.includes("VERSION_MISSING")) return version;
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(path), hash);
+    return `${name} built from source, sha256 ${hash.digest("hex").slice(0, 12)}`;
+  } catch {
+    return null;
+  }
+}
+
+function tell(problems: readonly IsolationProblem[]): string {
+  return problems.map((problem) => `${problem.message} Remedy: ${problem.remedy}`).join(" ");
+}

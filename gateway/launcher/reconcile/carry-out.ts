@@ -1,0 +1,154 @@
+/** Carries out the reconciler's plan, every few seconds and whenever the engine is there again. */
+import type { Adoption } from "../adoption.ts";
+import type { LauncherContext } from "../context.ts";
+import { EngineAwayError } from "../engine/engine.ts";
+import { LABEL, volumeName } from "../engine/labels.ts";
+import { messageOf } from "../errors.ts";
+import type { SandboxEnds } from "../sandbox/ends.ts";
+import type { SandboxRegister } from "../sandbox/register.ts";
+import type { SandboxState } from "../sandbox/state.ts";
+import { type KnownSandbox, type Limits, plan, type Step } from "./plan.ts";
+
+const USED_FRESH_DETACHED_MS = 10_000;
+const MAX_AGE_MS = 24 * 3_600_000;
+
+export class Sweep {
+  readonly #context: LauncherContext;
+  readonly #register: SandboxRegister;
+  readonly #adoption: Adoption;
+  readonly #ends: SandboxEnds;
+  readonly #probes: ReadonlySet<string>;
+  readonly #engineHangs: (error: EngineAwayError) => void;
+  #underWay: Promise<void> | null = null;
+
+  constructor(
+    context: LauncherContext,
+    register: SandboxRegister,
+    adoption: Adoption,
+    ends: SandboxEnds,
+    probes: ReadonlySet<string>,
+    engineHangs: (error: EngineAwayError) => void,
+  ) {
+    this.#context = context;
+    this.#register = register;
+    this.#adoption = adoption;
+    this.#ends = ends;
+    this.#probes = probes;
+    this.#engineHangs = engineHangs;
+  }
+
+  /** Joins the one that is under way; what fails is left for the next. */
+  async run(): Promise<void> {
+    this.#underWay ??= this.#reconcile()
+      .catch((error: unknown) => {
+        this.#context.log.warn({ reason: messageOf(error) }, "reconciliation broke off");
+        if (error instanceof EngineAwayError) this.#engineHangs(error);
+      })
+      .finally(() => {
+        this.#underWay = null;
+      });
+    await this.#underWay;
+  }
+
+  async #reconcile(): Promise<void> {
+    const { engine, instance, log, now, volumes } = this.#context;
+    const sandboxes = this.#register.all().map(known);
+    for (const { identity } of this.#register.all()) {
+      if (identity.session !== null) await volumes.touch(identity.session);
+    }
+    const containers = await engine.listContainers(`${LABEL.instance}=${instance}`);
+    const volumesSeen = await volumes.list();
+    const steps = plan({
+      now: now(),
+      limits: this.#limits(),
+      sandboxes,
+      // What began while the engine was asked is as known as what was there before.
+      containers: containers.filter((c) => !this.#isNew(c.labels[LABEL.sandbox], sandboxes)),
+      volumes: volumesSeen,
+      volumesInUse: this.#volumesInUse(),
+      strayDevices: await volumes.strayDevices(),
+      probes: this.#probes,
+    });
+    await Promise.all(
+      steps.map((step) =>
+        this.#carryOut(step).catch((error: unknown) => {
+          log.warn({ ...step, reason: messageOf(error) }, "reconciliation step failed");
+        }),
+      ),
+    );
+  }
+
+  #isNew(sandboxId: string | undefined, before: readonly KnownSandbox[]): boolean {
+    return (
+      sandboxId !== undefined &&
+      this.#register.get(sandboxId) !== undefined &&
+      !before.some((sandbox) => sandbox.id === sandboxId)
+    );
+  }
+
+  #limits(): Limits {
+    const { idleMs, sessionVolumeTtlMs } = this.#context.settings;
+    return {
+      idleMs,
+      usedFreshMs: USED_FRESH_DETACHED_MS,
+      maxAgeMs: MAX_AGE_MS,
+      volumeTtlMs: sessionVolumeTtlMs,
+    };
+  }
+
+  #volumesInUse(): Set<string> {
+    const names = this.#register
+      .all()
+      .flatMap(({ identity }) => (identity.session === null ? [] : [volumeName(identity.session)]));
+    return new Set(names);
+  }
+
+  async #carryOut(step: Step): Promise<void> {
+    const { log, volumes } = this.#context;
+    switch (step.step) {
+      case "adopt":
+        return this.#adoption.adopt(step.sandbox);
+      case "readopt":
+        return this.#adoption.readopt(step.sandboxId);
+      case "remove-container":
+        log.info({ container: step.containerId, why: step.why }, "removing a container nobody owns");
+        return this.#ends.removeContainer(step.containerId);
+      case "forget": {
+        const sandbox = this.#register.get(step.sandboxId);
+        if (sandbox === undefined || (sandbox.phase !== "running" && sandbox.phase !== "lost")) return;
+        sandbox.cause ??= {
+          reason: "engine_lost",
+          detail: "its container was gone when the engine was asked",
+        };
+        return this.#ends.finish(sandbox);
+      }
+      case "expire": {
+        const sandbox = this.#register.get(step.sandboxId);
+        if (sandbox !== undefined) await this.#ends.end(sandbox, "expired", step.why);
+        return;
+      }
+      case "remove-volume":
+        if (this.#volumesInUse().has(step.volume)) return;
+        log.info({ volume: step.volume }, "removing a session volume past its time");
+        return volumes.remove(step.volume);
+      case "release-device":
+        log.info({ device: step.path }, "releasing a loop device nobody owns");
+        return volumes.releaseDevice(step.path);
+    }
+  }
+}
+
+function known(sandbox: SandboxState): KnownSandbox {
+  const { containerId, detachedSince, phase, used } = sandbox;
+  const { createdAt, id, kind } = sandbox.identity;
+  // An ended one is being cleared: its container is nobody else's business.
+  return {
+    id,
+    containerId,
+    phase: phase === "ended" ? "ending" : phase,
+    kind,
+    used,
+    detachedSince,
+    createdAt,
+  };
+}

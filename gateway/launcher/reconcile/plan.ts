@@ -1,0 +1,113 @@
+/** What must be done so that the engine, the disk and our memory agree: a pure plan. The launcher carries it out. */
+import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { EngineContainer } from "../engine/engine.ts";
+import { decodeSession, LABEL } from "../engine/labels.ts";
+
+/** What a container's labels say, when they say all that is needed to take it over. */
+export interface Adoptable {
+  readonly sandboxId: string;
+  readonly containerId: string;
+  readonly imageId: string;
+  readonly kind: "session" | "fresh";
+  readonly profile: string;
+  readonly session: SessionKey | null;
+  readonly createdAt: number;
+}
+
+export interface KnownSandbox {
+  readonly id: string;
+  readonly containerId: string | null;
+  /** `starting` and `ending` belong to a call in progress; `lost`: its stream broke with the engine. */
+  readonly phase: "starting" | "running" | "lost" | "ending";
+  readonly kind: "session" | "fresh";
+  readonly used: boolean;
+  /** Since when no gateway is attached; null while one is. */
+  readonly detachedSince: number | null;
+  readonly createdAt: number;
+}
+
+export interface Limits {
+  readonly idleMs: number;
+  readonly usedFreshMs: number;
+  readonly maxAgeMs: number;
+  readonly volumeTtlMs: number;
+}
+
+export interface Observation {
+  readonly now: number;
+  readonly limits: Limits;
+  /** Taken before the containers were listed: one that ended meanwhile is still here, never the reverse. */
+  readonly sandboxes: readonly KnownSandbox[];
+  readonly containers: readonly EngineContainer[];
+  readonly volumes: ReadonlyMap<string, number>;
+  /** Volumes of sandboxes that live, start or end. */
+  readonly volumesInUse: ReadonlySet<string>;
+  readonly strayDevices: readonly string[];
+  readonly probes: ReadonlySet<string>;
+}
+
+export type Step =
+  | { readonly step: "adopt"; readonly sandbox: Adoptable }
+  | { readonly step: "readopt"; readonly sandboxId: string }
+  | { readonly step: "remove-container"; readonly containerId: string; readonly why: string }
+  | { readonly step: "forget"; readonly sandboxId: string }
+  | { readonly step: "expire"; readonly sandboxId: string; readonly why: string }
+  | { readonly step: "remove-volume"; readonly volume: string }
+  | { readonly step: "release-device"; readonly path: string };
+
+export function plan(seen: Observation): Step[] {
+  const steps: Step[] = [];
+  const known = new Map(seen.sandboxes.map((sandbox) => [sandbox.id, sandbox]));
+  const present = new Set(seen.containers.map((container) => container.id));
+  for (const container of seen.containers) {
+    const sandboxId = container.labels[LABEL.sandbox] ?? "";
+    if (known.has(sandboxId) || seen.probes.has(sandboxId)) continue;
+    const adoptable = readLabels(container);
+    const remove = (why: string) => steps.push({ step: "remove-container", containerId: container.id, why });
+    if (adoptable === null) remove("its labels do not name a sandbox");
+    else if (container.state !== "running") remove(`it is ${container.state} and nobody starts it`);
+    else if (seen.now - adoptable.createdAt > seen.limits.maxAgeMs)
+      remove("it is older than any sandbox may be");
+    else steps.push({ step: "adopt", sandbox: adoptable });
+  }
+  for (const sandbox of seen.sandboxes) {
+    if (sandbox.phase !== "running" && sandbox.phase !== "lost") continue;
+    if (sandbox.containerId === null || !present.has(sandbox.containerId)) {
+      steps.push({ step: "forget", sandboxId: sandbox.id });
+      continue;
+    }
+    const why = expired(sandbox, seen);
+    if (why !== null) steps.push({ step: "expire", sandboxId: sandbox.id, why });
+    else if (sandbox.phase === "lost") steps.push({ step: "readopt", sandboxId: sandbox.id });
+  }
+  for (const [volume, usedAt] of seen.volumes) {
+    if (seen.volumesInUse.has(volume) || seen.now - usedAt <= seen.limits.volumeTtlMs) continue;
+    steps.push({ step: "remove-volume", volume });
+  }
+  for (const path of seen.strayDevices) steps.push({ step: "release-device", path });
+  return steps;
+}
+
+function expired(sandbox: KnownSandbox, { now, limits }: Observation): string | null {
+  if (now - sandbox.createdAt > limits.maxAgeMs) return "older than any sandbox may be";
+  if (sandbox.detachedSince === null) return null;
+  const detached = now - sandbox.detachedSince;
+  if (sandbox.kind === "fresh" && sandbox.used && detached > limits.usedFreshMs) {
+    return "a used fresh sandbox without a gateway";
+  }
+  return detached > limits.idleMs ? "no gateway for longer than KERNELYARD_IDLE_MS" : null;
+}
+
+function readLabels(container: EngineContainer): Adoptable | null {
+  const { labels } = container;
+  const kind = labels[LABEL.kind];
+  const sandboxId = labels[LABEL.sandbox] ?? "";
+  const createdAt = Date.parse(labels[LABEL.created] ?? "");
+  const profile = labels[LABEL.profile] ?? "";
+  if (kind !== "session" && kind !== "fresh") return null;
+  if (!/^[A-Za-z0-9_-]{21}$/.test(sandboxId) || Number.isNaN(createdAt) || profile === "") return null;
+  const session = kind === "session" ? decodeSession(labels[LABEL.session] ?? "") : null;
+  if (kind === "session" && session === null) return null;
+  const { id: containerId, imageId } = container;
+  return { sandboxId, containerId, imageId, kind, profile, session, createdAt };
+}

@@ -1,0 +1,244 @@
+/**
+ * Passes frames between the gateway and one sandbox, and keeps the frame boundary whatever the gateway does:
+ * towards the sandbox only whole frames go, a half-sent one is dropped; from the sandbox frames go on as they come, and
+ * while no gateway is attached they are read and dropped. Bytes are never copied, and after the first `execute_request`
+ * no header is parsed.
+ */
+import type { Duplex } from "node:stream";
+import { FrameError, MAX_HEADER_BYTES, PREFIX_BYTES } from "../../common/protocol/frames.ts";
+import { countTransfer } from "../../common/transfer-memory.ts";
+import { DemultiplexError, Demultiplexer } from "../engine/demultiplexer.ts";
+import { FrameBoundary, WholeFrames } from "./frame-boundary.ts";
+import { HelloSearch } from "./hello.ts";
+
+export interface RelayHooks {
+  /** Before the first `execute_request` is passed on. */
+  firstExecute(): void;
+  /** A gateway came or went. */
+  attachedChanged(attached: boolean): void;
+  /** The sandbox sent something that is no frame, or the engine something that is no attach stream. */
+  broken(message: string): void;
+  /** The stream to the sandbox has ended; nothing follows. */
+  ended(): void;
+  /** The supervisor's own diagnostics. */
+  diagnostics(slice: Buffer): void;
+}
+
+interface Gateway {
+  readonly socket: Duplex;
+  readonly frames: WholeFrames;
+  /** The stream towards this gateway stands on a frame boundary or inside a frame whose start it has seen. */
+  aligned: boolean;
+}
+
+export class Relay {
+  readonly #sandbox: Duplex;
+  readonly #hooks: RelayHooks;
+  readonly #demultiplexer: Demultiplexer;
+  #fromSandbox = new FrameBoundary();
+  #gateway: Gateway | null = null;
+  #search: { readonly hello: HelloSearch; readonly finish: (answered: boolean) => void } | null = null;
+  #used: boolean;
+  #over = false;
+
+  constructor(sandbox: Duplex, hooks: RelayHooks, used = false) {
+    this.#sandbox = sandbox;
+    this.#hooks = hooks;
+    this.#used = used;
+    this.#demultiplexer = new Demultiplexer({
+      stdout: (slice) => this.#fromStdout(slice),
+      stderr: (slice) => this.#hooks.diagnostics(slice),
+    });
+    sandbox.on("data", (chunk: Buffer) => this.#sandboxData(chunk));
+    sandbox.on("drain", () => this.#resumeGateway());
+    sandbox.on("error", () => this.#finish());
+    sandbox.on("end", () => this.#finish());
+    sandbox.on("close", () => this.#finish());
+  }
+
+  get attached(): boolean {
+    return this.#gateway !== null;
+  }
+
+  get used(): boolean {
+    return this.#used;
+  }
+
+  /** The gateway's socket takes over from any other; `head` is what it has sent already. */
+  attach(socket: Duplex, head: Buffer): void {
+    this.#release(this.#gateway, true);
+    if (this.#over) {
+      socket.destroy();
+      return;
+    }
+    const gateway: Gateway = { socket, frames: new WholeFrames(), aligned: this.#fromSandbox.reached };
+    this.#gateway = gateway;
+    const gone = () => {
+      if (this.#gateway === gateway) this.#release(gateway, true);
+    };
+    socket.on("error", gone);
+    socket.on("end", gone);
+    socket.on("close", gone);
+    socket.on("drain", () => {
+      if (this.#gateway === gateway) this.#sandbox.resume();
+    });
+    socket.on("data", (chunk: Buffer) => {
+      countTransfer(chunk.length);
+      if (this.#gateway === gateway) this.#gatewayData(gateway, chunk);
+    });
+    this.#sandbox.resume();
+    this.#hooks.attachedChanged(true);
+    if (this.#sandbox.writableNeedDrain) socket.pause();
+    if (head.length > 0) this.#gatewayData(gateway, head);
+  }
+
+  /** Says hello itself; false when no answer came in time. Only while no gateway is attached. */
+  probe(timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const hello = new HelloSearch();
+      const finish = (answered: boolean) => {
+        clearTimeout(timer);
+        this.#search = null;
+        resolve(answered);
+      };
+      const timer = setTimeout(() => finish(false), timeoutMs);
+      this.#search = { hello, finish };
+      if (this.#over) finish(false);
+      else this.#sandbox.write(hello.request);
+    });
+  }
+
+  /** Ends the gateway's stream and lets go of the sandbox's. */
+  close(): void {
+    this.#over = true;
+    this.#search?.finish(false);
+    this.#release(this.#gateway, false);
+    this.#sandbox.destroy();
+  }
+
+  #sandboxData(chunk: Buffer): void {
+    if (this.#over) return;
+    countTransfer(chunk.length);
+    const socket = this.#gateway?.socket;
+    socket?.cork();
+    try {
+      this.#demultiplexer.push(chunk);
+    } catch (error) {
+      if (!(error instanceof FrameError || error instanceof DemultiplexError)) throw error;
+      this.#over = true;
+      this.#hooks.broken(error.message);
+    } finally {
+      socket?.uncork();
+    }
+    if (socket?.writableNeedDrain === true && this.#gateway?.socket === socket) this.#sandbox.pause();
+  }
+
+  #fromStdout(slice: Buffer): void {
+    let rest = slice;
+    if (this.#search !== null) {
+      const after = this.#search.hello.push(slice);
+      if (after === null) return;
+      this.#fromSandbox = new FrameBoundary();
+      this.#search.finish(true);
+      rest = after;
+    }
+    const gateway = this.#gateway;
+    let offset = 0;
+    if (gateway !== null && !gateway.aligned) {
+      while (offset < rest.length && !this.#fromSandbox.reached) {
+        offset = this.#fromSandbox.step(rest, offset);
+      }
+      if (!this.#fromSandbox.reached) return;
+      gateway.aligned = true;
+    }
+    const from = offset;
+    while (offset < rest.length) offset = this.#fromSandbox.step(rest, offset);
+    if (gateway === null || from === rest.length) return;
+    gateway.socket.write(from === 0 ? rest : rest.subarray(from));
+  }
+
+  #gatewayData(gateway: Gateway, chunk: Buffer): void {
+    this.#sandbox.cork();
+    try {
+      this.#passOn(gateway, chunk);
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      // A gateway that breaks the layout has lost its place; the sandbox stands on a boundary still.
+      this.#release(gateway, true);
+    } finally {
+      this.#sandbox.uncork();
+    }
+    if (this.#sandbox.writableNeedDrain) gateway.socket.pause();
+  }
+
+  #passOn(gateway: Gateway, chunk: Buffer): void {
+    let offset = 0;
+    while (offset < chunk.length) {
+      if (this.#used) {
+        offset = gateway.frames.take(chunk, offset, true, (slice) => this.#sandbox.write(slice));
+        if (offset < 0) return;
+        continue;
+      }
+      const pieces: Buffer[] = [];
+      offset = gateway.frames.take(chunk, offset, false, (slice) => pieces.push(slice));
+      if (offset < 0) return;
+      if (isExecuteRequest(pieces)) {
+        this.#used = true;
+        this.#hooks.firstExecute();
+      }
+      for (const piece of pieces) this.#sandbox.write(piece);
+    }
+  }
+
+  #resumeGateway(): void {
+    if (!this.#sandbox.writableNeedDrain) this.#gateway?.socket.resume();
+  }
+
+  #release(gateway: Gateway | null, destroy: boolean): void {
+    if (gateway === null) return;
+    if (this.#gateway === gateway) {
+      this.#gateway = null;
+      this.#sandbox.resume();
+      this.#hooks.attachedChanged(false);
+    }
+    gateway.frames.drop();
+    if (destroy) gateway.socket.destroy();
+    else gateway.socket.end();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#search?.finish(false);
+    this.#sandbox.destroy();
+    this.#hooks.ended();
+  }
+}
+
+function isExecuteRequest(pieces: readonly Buffer[]): boolean {
+  const head = headOf(pieces);
+  try {
+    const header: unknown = JSON.parse(head.toString("utf8", PREFIX_BYTES));
+    return (
+      typeof header === "object" &&
+      header !== null &&
+      "msg_type" in header &&
+      header.msg_type === "execute_request"
+    );
+  } catch {
+    // The supervisor will refuse it; count it as use, so that a doubtful frame never leaves a sandbox fresh.
+    return true;
+  }
+}
+
+/** Prefix and header of a whole frame; a body in further pieces is not touched. */
+function headOf(pieces: readonly Buffer[]): Buffer {
+  let head: Buffer = Buffer.alloc(0);
+  for (const piece of pieces) {
+    head = head.length === 0 ? piece : Buffer.concat([head, piece]);
+    if (head.length < PREFIX_BYTES) continue;
+    const end = PREFIX_BYTES + Math.min(head.readUInt32BE(0), MAX_HEADER_BYTES);
+    if (head.length >= end) return head.subarray(0, end);
+  }
+  return head;
+}

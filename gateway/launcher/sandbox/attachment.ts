@@ -1,0 +1,111 @@
+/** A sandbox's stream and its CPU share: the share is lifted while it starts, and back before the first user code. */
+import type { Duplex } from "node:stream";
+import type { LauncherContext } from "../context.ts";
+import { messageOf } from "../errors.ts";
+import { Relay } from "../relay/relay.ts";
+import { type CpuShare, cpuShareOf, cpuShareOfProcess } from "./cpu-share.ts";
+import type { SandboxEnds } from "./ends.ts";
+import type { SandboxState } from "./state.ts";
+
+/** The CPU share is back at the latest this long after the start. */
+const CPU_LIFTED_MAX_MS = 30_000;
+const MAX_DIAGNOSTICS_BYTES = 8 * 1024;
+
+export class Attachment {
+  readonly #context: LauncherContext;
+  readonly #ends: SandboxEnds;
+
+  constructor(context: LauncherContext, ends: SandboxEnds) {
+    this.#context = context;
+    this.#ends = ends;
+  }
+
+  /** Gives the sandbox a relay over a new stream of its container's. */
+  async attach(sandbox: SandboxState, containerId: string): Promise<Relay> {
+    const relay = this.#relay(sandbox, await this.#context.engine.attach(containerId));
+    sandbox.relay = relay;
+    return relay;
+  }
+
+  /** From now on gateways may attach; an end that came meanwhile is settled. */
+  running(sandbox: SandboxState): void {
+    sandbox.phase = "running";
+    sandbox.detachedSince = this.#context.now();
+    sandbox.markStarted();
+    this.#ends.settle(sandbox);
+  }
+
+  async liftCpu(sandbox: SandboxState, containerId: string): Promise<void> {
+    const cpu = await this.#cpuOf(containerId);
+    if (cpu === null) return;
+    try {
+      cpu.lift();
+    } catch (error) {
+      // It starts slower, that is all.
+      this.#context.log.debug(
+        { sandbox: sandbox.identity.id, reason: messageOf(error) },
+        "CPU share not lifted",
+      );
+      return;
+    }
+    sandbox.cpu = cpu;
+    sandbox.cpuTimer = setTimeout(() => this.#restoreCpu(sandbox), CPU_LIFTED_MAX_MS);
+  }
+
+  /** Also when another launcher lifted it and died. Throws when it cannot be put back. */
+  async resetCpu(containerId: string): Promise<void> {
+    (await this.#cpuOf(containerId))?.restore();
+  }
+
+  async #cpuOf(containerId: string): Promise<CpuShare | null> {
+    const { engine, settings } = this.#context;
+    const share = cpuShareOf(containerId, settings.cpus);
+    if (share !== null) return share;
+    const pid = await engine.pid(containerId);
+    return pid === null ? null : cpuShareOfProcess(pid, settings.cpus);
+  }
+
+  /** A sandbox whose share cannot be put back must not run user code. */
+  #restoreCpu(sandbox: SandboxState): void {
+    const { cpu } = sandbox;
+    sandbox.cpu = null;
+    if (sandbox.cpuTimer !== null) clearTimeout(sandbox.cpuTimer);
+    sandbox.cpuTimer = null;
+    try {
+      cpu?.restore();
+    } catch (error) {
+      this.#ends.endQuietly(sandbox, "killed", `its CPU share could not be put back: ${messageOf(error)}`);
+    }
+  }
+
+  #relay(sandbox: SandboxState, stream: Duplex): Relay {
+    let diagnostics = 0;
+    const relay = new Relay(
+      stream,
+      {
+        firstExecute: () => {
+          sandbox.used = true;
+          this.#restoreCpu(sandbox);
+        },
+        attachedChanged: (attached) => {
+          sandbox.detachedSince = attached ? null : this.#context.now();
+        },
+        broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
+        ended: () => {
+          if (sandbox.relay !== relay) return;
+          sandbox.streamEnded = true;
+          this.#ends.settle(sandbox);
+        },
+        diagnostics: (slice) => {
+          if (diagnostics >= MAX_DIAGNOSTICS_BYTES) return;
+          diagnostics += slice.length;
+          const text = slice.toString("utf8", 0, Math.min(slice.length, MAX_DIAGNOSTICS_BYTES));
+          this.#context.log.debug({ sandbox: sandbox.identity.id, text }, "supervisor diagnostics");
+        },
+      },
+      sandbox.used,
+    );
+    sandbox.streamEnded = false;
+    return relay;
+  }
+}

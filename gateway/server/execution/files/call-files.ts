@@ -1,0 +1,211 @@
+/** The files of one execution: references in, `files` of the reply out. */
+import { Readable } from "node:stream";
+import type { Principal } from "../../auth/principal.ts";
+import { contentTypeOf } from "../../files/content-type.ts";
+import { normaliseName } from "../../files/names.ts";
+import { type FileCaller, fileCaller, mayUseFound, ownerKey, USER_CLAIM } from "../../files/ownership.ts";
+import { type FileRecord, type FileStore, FileStoreError, type StagedFile } from "../../files/store.ts";
+import type { InputFile, OutputFile, OutputSink } from "../call.ts";
+import {
+  claimColumns,
+  type FileRef,
+  type InputFates,
+  type PlannedInput,
+  planInputs,
+  type ReplyFiles,
+  traceLineage,
+} from "./lineage.ts";
+
+export interface OutputLimits {
+  readonly maxFiles: number;
+  readonly maxFileBytes: number;
+  readonly maxTotalBytes: number;
+}
+
+export interface ExecFilesRequest {
+  readonly principal: Principal;
+  /** The new session of this execution: a fresh `newId()`. */
+  readonly sessionId: string;
+  readonly refs: readonly FileRef[];
+  readonly limits: OutputLimits;
+}
+
+export type PreparedFiles =
+  | { readonly ok: true; readonly files: ExecFiles }
+  /** 400: the references contradict themselves. 403: one is unknown, expired or someone else's, and which stays unsaid. */
+  | { readonly ok: false; readonly status: 400 | 403; readonly error: string };
+
+/** Resolves and authorises every reference before anything runs. */
+export async function prepareExecFiles(store: FileStore, request: ExecFilesRequest): Promise<PreparedFiles> {
+  const plan = planInputs(request.refs);
+  if (!plan.ok) return { ok: false, status: 400, error: plan.error };
+  const caller = fileCaller(request.principal);
+  const inputs: ResolvedInput[] = [];
+  for (const planned of plan.inputs) {
+    const { ref } = planned;
+    const found = await store.find(ref.storageSessionId, ref.id);
+    if (!found || !mayUseFound(caller, ref.claim, found)) {
+      return { ok: false, status: 403, error: "Unauthorized file reference" };
+    }
+    inputs.push({ ...planned, record: found.record });
+  }
+  return { ok: true, files: new ExecFiles(store, caller, request, inputs) };
+}
+
+/** Links, pipes and the like are no files that anybody waits for; `.` is a remark about the whole directory. */
+function isLoss(skipped: { readonly path: string; readonly reason: string }): boolean {
+  return skipped.path !== "." && !skipped.reason.includes("only regular files");
+}
+
+interface ResolvedInput extends PlannedInput {
+  readonly record: FileRecord;
+}
+
+interface StagedOutput {
+  readonly path: string;
+  readonly name: string;
+  readonly staged: StagedFile;
+}
+
+/** Whoever prepared it calls `settle` or `discard` in the end. */
+export class ExecFiles {
+  readonly inputs: readonly InputFile[];
+  readonly outputs: OutputSink;
+  readonly #store: FileStore;
+  readonly #caller: FileCaller;
+  readonly #request: ExecFilesRequest;
+  readonly #resolved: readonly ResolvedInput[];
+  readonly #staged: StagedOutput[] = [];
+  readonly #takenNames: Set<string>;
+  #stagedBytes = 0;
+
+  constructor(
+    store: FileStore,
+    caller: FileCaller,
+    request: ExecFilesRequest,
+    resolved: readonly ResolvedInput[],
+  ) {
+    this.#store = store;
+    this.#caller = caller;
+    this.#request = request;
+    this.#resolved = resolved;
+    this.#takenNames = new Set(resolved.map((input) => input.path));
+    this.inputs = resolved.map(({ path, record }) => ({
+      path,
+      size: record.size,
+      readOnly: record.readOnly,
+      open: () => openLater(store, record, path),
+    }));
+    this.outputs = { accept: (file, body) => this.#accept(file, body) };
+  }
+
+  /** Keeps what the sink took and says what became of every file. Durable when it resolves. */
+  async settle(end: {
+    readonly inputs: InputFates | null;
+    readonly undelivered: readonly { readonly path: string }[];
+    readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  }): Promise<ReplyFiles> {
+    const staged = this.#staged.splice(0);
+    const kept = await this.#commit(staged);
+    const lineage = traceLineage({
+      sessionId: this.#request.sessionId,
+      inputs: this.#resolved.map(({ ref, path, record }) => ({ ref, path, readOnly: record.readOnly })),
+      fates: end.inputs,
+      outputs: kept.map(({ path, name, staged: { id } }) => ({ id, path, name })),
+      undelivered: end.undelivered.length + end.skipped.filter(isLoss).length + staged.length - kept.length,
+    });
+    await this.#link(new Set([...kept.map(({ path }) => path), ...(end.inputs?.deleted ?? [])]));
+    return lineage;
+  }
+
+  /** The code has run: a full disk costs its files, never its output. */
+  async #commit(staged: readonly StagedOutput[]): Promise<readonly StagedOutput[]> {
+    if (staged.length === 0) return [];
+    try {
+      await this.#store.commit(
+        staged.map(({ name, staged: bytes }) => ({
+          staged: bytes,
+          file: {
+            storageSessionId: this.#request.sessionId,
+            name,
+            contentType: contentTypeOf(name),
+            owner: ownerKey(this.#caller, USER_CLAIM),
+            ...claimColumns({ kind: "user", id: this.#caller.user, version: null }),
+            readOnly: false,
+          },
+        })),
+      );
+      return staged;
+    } catch (error) {
+      if (error instanceof FileStoreError && error.code === "storage_full") return [];
+      throw error;
+    }
+  }
+
+  /** Inputs that are still what they were appear in this execution's listing; older clients read it. */
+  async #link(gone: ReadonlySet<string>): Promise<void> {
+    const owner = ownerKey(this.#caller, USER_CLAIM);
+    const links = this.#resolved
+      .filter(({ path, record }) => record.readOnly || !gone.has(path))
+      .map(({ path, record }) => ({
+        sessionId: this.#request.sessionId,
+        fileId: record.id,
+        owner,
+        name: path,
+      }));
+    try {
+      await this.#store.link(links);
+    } catch (error) {
+      if (!(error instanceof FileStoreError && error.code === "storage_full")) throw error;
+    }
+  }
+
+  /** The call came to nothing: forgets what the sink took. */
+  async discard(): Promise<void> {
+    for (const { staged } of this.#staged.splice(0)) await this.#store.discard(staged);
+  }
+
+  async #accept(file: OutputFile, body: Readable): Promise<void> {
+    const input = this.#resolved.find(({ path }) => path === file.path);
+    // Whatever the code did to a read-only input, the reply names the original.
+    if (input?.record.readOnly) return;
+    if (this.#staged.some(({ path }) => path === file.path)) throw new Error("the file was announced twice");
+    const name = normaliseName(file.path);
+    if (!name.ok) throw new Error(`the file cannot be kept: ${name.reason}`);
+    const { limits } = this.#request;
+    if (this.#staged.length >= limits.maxFiles) {
+      throw new Error(`more than ${limits.maxFiles} files: KERNELYARD_OUTPUT_FILES_MAX`);
+    }
+    const left = limits.maxTotalBytes - this.#stagedBytes;
+    const staged = await this.#store.stage(body, { maxBytes: Math.min(limits.maxFileBytes, left) });
+    // Written anew with the same bytes: nothing changed.
+    if (input && staged.etag === input.record.etag) {
+      await this.#store.discard(staged);
+      return;
+    }
+    this.#stagedBytes += staged.size;
+    this.#staged.push({ path: file.path, name: input ? input.path : this.#freeName(name.name), staged });
+  }
+
+  /** Two paths can have one normalised name: the second gets a number, nothing is overwritten. */
+  #freeName(name: string): string {
+    let free = name;
+    for (let number = 2; this.#takenNames.has(free); number++) {
+      const dot = name.lastIndexOf(".");
+      const split = dot > name.lastIndexOf("/") + 1 ? dot : name.length;
+      free = `${name.slice(0, split)} (${number})${name.slice(split)}`;
+    }
+    this.#takenNames.add(free);
+    return free;
+  }
+}
+
+/** The content, opened when it is first read. */
+function openLater(store: FileStore, record: FileRecord, path: string): Readable {
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    const content = await store.open(record);
+    if (!content) throw new FileStoreError("gone", `the content of "${path}" has expired`);
+    yield* content;
+  }
+  return Readable.from(bytes(), { objectMode: false, highWaterMark: 256 * 1024 });
+}

@@ -1,0 +1,210 @@
+/**
+ * From the references of a request to the files of its reply, without doing anything. Both generations of references
+ * are read here; what the client sent (`name`, both ids) is what it gets back for inputs that did not change.
+ */
+import { z } from "@hono/zod-openapi";
+import { Id } from "../../../common/ids.ts";
+import { normaliseName } from "../../files/names.ts";
+import { type ResourceClaim, readClaim } from "../../files/ownership.ts";
+
+/** Absent, null and empty mean the same to older clients. */
+const optionalText = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .nullish()
+    .transform((text) => text || undefined);
+
+const optionalId = z
+  .union([Id, z.literal("")])
+  .nullish()
+  .transform((text) => text || undefined);
+
+/** One entry of `files` in a request, `{id, name, storage_session_id, kind, resource_id, version}` or `{id, name, session_id}`. */
+export const FileRef = z
+  .object({
+    id: Id,
+    name: z.string().min(1).max(4096).openapi({ example: "data/sales.csv" }),
+    storage_session_id: optionalId,
+    session_id: optionalId,
+    kind: optionalText(16),
+    resource_id: optionalText(128),
+    version: z.union([z.number().int().nonnegative(), z.string().max(15)]).nullish(),
+    entity_id: optionalText(128),
+  })
+  .transform((ref, context) => {
+    const storageSessionId = ref.storage_session_id ?? ref.session_id;
+    if (storageSessionId === undefined) {
+      context.addIssue({ code: "custom", path: ["storage_session_id"], message: "is required" });
+      return z.NEVER;
+    }
+    const claimed = readClaim({
+      kind: ref.kind,
+      id: ref.resource_id,
+      version: ref.version ?? undefined,
+      entity_id: ref.entity_id,
+    });
+    if (!claimed.ok) {
+      context.addIssue({ code: "custom", path: ["kind"], message: claimed.error });
+      return z.NEVER;
+    }
+    return {
+      id: ref.id,
+      storageSessionId,
+      /** As the client spelt it. */
+      name: ref.name,
+      claim: claimed.claim,
+      /** What the client said it belongs to, given back with it. */
+      identity: {
+        ...(ref.kind === undefined ? {} : { kind: claimed.claim.kind }),
+        ...(ref.resource_id === undefined ? {} : { resource_id: ref.resource_id }),
+        ...(claimed.claim.version === null ? {} : { version: claimed.claim.version }),
+      },
+    };
+  })
+  .openapi({ type: "object" });
+export type FileRef = z.output<typeof FileRef>;
+
+/** Most references in one request. */
+export const MAX_FILE_REFS = 2000;
+
+/** A reference and where it goes in the data directory. */
+export interface PlannedInput {
+  readonly ref: FileRef;
+  readonly path: string;
+}
+
+export type InputPlan =
+  | { readonly ok: true; readonly inputs: readonly PlannedInput[] }
+  | { readonly ok: false; readonly error: string };
+
+/** Destinations: of two references with one name the last wins; a name that is also a directory is refused. */
+export function planInputs(refs: readonly FileRef[]): InputPlan {
+  const byPath = new Map<string, PlannedInput>();
+  for (const [index, ref] of refs.entries()) {
+    const name = normaliseName(ref.name);
+    if (!name.ok) return { ok: false, error: `files[${index}].name is invalid: ${name.reason}` };
+    byPath.set(name.name, { ref, path: name.name });
+  }
+  for (const path of byPath.keys()) {
+    for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
+      const folder = path.slice(0, slash);
+      if (byPath.has(folder)) {
+        return {
+          ok: false,
+          error: `files: "${folder}" cannot be a file and the directory of "${path}" at once`,
+        };
+      }
+    }
+  }
+  return { ok: true, inputs: [...byPath.values()] };
+}
+
+/** What became of the inputs, by path; see `execute_reply`. */
+export interface InputFates {
+  readonly unchanged: readonly string[];
+  readonly modified: readonly string[];
+  readonly deleted: readonly string[];
+}
+
+export interface StoredOutput {
+  readonly id: string;
+  /** Path in the data directory. */
+  readonly path: string;
+  /** Name in the store. */
+  readonly name: string;
+}
+
+export const ReplyFile = z
+  .object({
+    id: Id,
+    name: z.string(),
+    storage_session_id: Id,
+    session_id: Id,
+    inherited: z.literal(true).optional(),
+    modified_from: z.object({ id: Id, storage_session_id: Id, session_id: Id }).optional(),
+    kind: z.enum(["skill", "agent", "user"]).optional(),
+    resource_id: z.string().optional(),
+    version: z.number().optional(),
+  })
+  .openapi("File");
+export type ReplyFile = z.infer<typeof ReplyFile>;
+
+export const ArtifactDelivery = z
+  .object({
+    code: z.literal("artifact_delivery_failed"),
+    status: z.enum(["partial", "failed"]),
+    attempted: z.number().int(),
+    delivered: z.number().int(),
+    failed: z.number().int(),
+  })
+  .openapi("ArtifactDelivery");
+export type ArtifactDelivery = z.infer<typeof ArtifactDelivery>;
+
+/** The part of a reply that speaks of files; optional keys are absent when they would say nothing. */
+export interface ReplyFiles {
+  readonly files: ReplyFile[];
+  readonly deleted_files?: string[];
+  readonly artifact_delivery?: ArtifactDelivery;
+}
+
+export interface LineageFacts {
+  /** The execution's own session: where its outputs are. */
+  readonly sessionId: string;
+  readonly inputs: readonly { readonly ref: FileRef; readonly path: string; readonly readOnly: boolean }[];
+  /** Null: nobody knows, the sandbox ended before it could say. Inputs are then as they were. */
+  readonly fates: InputFates | null;
+  readonly outputs: readonly StoredOutput[];
+  /** Files that the code left and that could not be kept. */
+  readonly undelivered: number;
+}
+
+export function traceLineage(facts: LineageFacts): ReplyFiles {
+  const outputs = new Map(facts.outputs.map((output) => [output.path, output]));
+  const deleted = new Set(facts.fates?.deleted ?? []);
+  const generated: ReplyFile[] = [];
+  const inherited: ReplyFile[] = [];
+  const deletedFiles: string[] = [];
+
+  for (const { ref, path, readOnly } of facts.inputs) {
+    const origin = { id: ref.id, storage_session_id: ref.storageSessionId, session_id: ref.storageSessionId };
+    const changed = readOnly ? undefined : outputs.get(path);
+    outputs.delete(path);
+    if (changed) generated.push({ ...produced(facts.sessionId, changed), modified_from: origin });
+    else if (deleted.has(path) && !readOnly) deletedFiles.push(ref.name);
+    // A change that could not be kept is told by `artifact_delivery`; the input itself is still there.
+    else inherited.push({ ...origin, name: ref.name, inherited: true, ...ref.identity });
+  }
+  for (const output of outputs.values()) generated.push(produced(facts.sessionId, output));
+
+  const delivered = generated.length;
+  return {
+    // Generated files first: older clients look at the first ones only.
+    files: [...generated, ...inherited],
+    ...(deletedFiles.length > 0 ? { deleted_files: deletedFiles } : {}),
+    ...(facts.undelivered > 0
+      ? {
+          artifact_delivery: {
+            code: "artifact_delivery_failed",
+            status: delivered > 0 ? "partial" : "failed",
+            attempted: delivered + facts.undelivered,
+            delivered,
+            failed: facts.undelivered,
+          },
+        }
+      : {}),
+  };
+}
+
+function produced(sessionId: string, output: StoredOutput): ReplyFile {
+  return { id: output.id, name: output.name, storage_session_id: sessionId, session_id: sessionId };
+}
+
+/** What the claim says in a record. */
+export function claimColumns(claim: ResourceClaim): {
+  kind: ResourceClaim["kind"];
+  resourceId: string | null;
+  version: number | null;
+} {
+  return { kind: claim.kind, resourceId: claim.id, version: claim.version };
+}

@@ -1,0 +1,131 @@
+/** All programs that run or wait for tools: found by token, cancelled by request id, bounded in number. */
+
+import { newId } from "../../../common/ids.ts";
+import { type Principal, principalKey } from "../../auth/principal.ts";
+import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
+import { Program, type ProgramStart, type Round } from "./program.ts";
+import { RequestIds } from "./request-ids.ts";
+import { decodeToken, encodeToken } from "./token.ts";
+import type { ReceivedResult } from "./tool-results.ts";
+
+/** What an HTTP request is to a program. */
+export interface ProgramRequest {
+  readonly principal: Principal;
+  /** Aborted when the caller hangs up. */
+  readonly signal: AbortSignal;
+  /** `X-LibreChat-Code-Request-ID`. */
+  readonly requestId: string | null;
+}
+
+export type ProgramAnswer<Reply> =
+  | {
+      readonly kind: "round";
+      readonly round: Round<Reply>;
+      readonly token: string;
+      readonly sessionId: string;
+    }
+  | { readonly kind: "refused"; readonly status: 400 | 403 | 404 | 409; readonly error: string }
+  | { readonly kind: "full"; readonly retryAfterSeconds: number };
+
+export type CancelAnswer = "cancellation_requested" | "already_completed" | "forbidden";
+
+export interface ProgramLimits {
+  readonly total: number;
+  readonly perUser: number;
+}
+
+const REUSED: { readonly kind: "refused"; readonly status: 409; readonly error: string } = {
+  kind: "refused",
+  status: 409,
+  error: "This request id was used or cancelled before",
+};
+const LONGEST_RETRY_AFTER_S = 60;
+
+export class Programs<Reply> {
+  readonly #limits: ProgramLimits;
+  readonly #programs = new Map<string, Program<Reply>>();
+  readonly #requestIds = new RequestIds();
+
+  constructor(limits: ProgramLimits = { total: MAX_PROGRAMS, perUser: MAX_PROGRAMS_PER_USER }) {
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#programs.size;
+  }
+
+  async start(request: ProgramRequest, start: ProgramStart<Reply>): Promise<ProgramAnswer<Reply>> {
+    const caller = principalKey(request.principal);
+    const full = this.#full(request.principal, caller);
+    if (full !== null) return full;
+    const id = newId();
+    const onGone = () => this.#programs.delete(id);
+    const program = new Program<Reply>({ ...start, id, caller, onGone });
+    if (!this.#claim(request, program)) return REUSED;
+    this.#programs.set(id, program);
+    return this.#answer(program, program.start(request.signal));
+  }
+
+  async continue(
+    request: ProgramRequest,
+    token: string,
+    results: readonly ReceivedResult[],
+  ): Promise<ProgramAnswer<Reply>> {
+    const id = decodeToken(token);
+    if (id === null) return { kind: "refused", status: 400, error: "Invalid continuation_token" };
+    const program = this.#programs.get(id);
+    if (program === undefined) {
+      return { kind: "refused", status: 404, error: "Execution not found or expired" };
+    }
+    if (program.caller !== principalKey(request.principal)) {
+      return { kind: "refused", status: 403, error: "Forbidden" };
+    }
+    if (!this.#claim(request, program)) return REUSED;
+    const continuation = program.continue(results, request.signal);
+    return continuation.kind === "refused" ? continuation : this.#answer(program, continuation.round);
+  }
+
+  /** Any request id of a program ends it, also while it waits: the client that aborted will not come back. */
+  cancel(principal: Principal, requestId: string): CancelAnswer {
+    const caller = principalKey(principal);
+    const known = this.#requestIds.find(requestId);
+    if (known === null) {
+      this.#requestIds.cancelAhead(requestId, caller);
+      return "cancellation_requested";
+    }
+    if (known.caller !== caller) return "forbidden";
+    if (known.program === null) return "cancellation_requested";
+    const program = this.#programs.get(known.program);
+    if (program === undefined) return "already_completed";
+    program.cancel();
+    return "cancellation_requested";
+  }
+
+  /** Ends them all: the service stops. */
+  close(): void {
+    for (const program of this.#programs.values()) program.cancel();
+  }
+
+  async #answer(
+    { id, sessionId }: Program<Reply>,
+    round: Promise<Round<Reply>>,
+  ): Promise<ProgramAnswer<Reply>> {
+    return { kind: "round", round: await round, token: encodeToken(id), sessionId };
+  }
+
+  #claim(request: ProgramRequest, program: Program<Reply>): boolean {
+    return (
+      request.requestId === null || this.#requestIds.claim(request.requestId, program.caller, program.id)
+    );
+  }
+
+  #full(principal: Principal, caller: string): { kind: "full"; retryAfterSeconds: number } | null {
+    const all = [...this.#programs.values()];
+    const own = all.filter((program) => program.caller === caller);
+    const overShare = principal.mode === "jwt" && own.length >= this.#limits.perUser;
+    if (!overShare && all.length < this.#limits.total) return null;
+    const waiting = (overShare ? own : all).map(({ expiresAtMs }) => expiresAtMs ?? Number.POSITIVE_INFINITY);
+    const seconds = Math.ceil((Math.min(...waiting) - Date.now()) / 1000);
+    return { kind: "full", retryAfterSeconds: Math.min(LONGEST_RETRY_AFTER_S, Math.max(1, seconds)) };
+  }
+}

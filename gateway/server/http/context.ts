@@ -1,0 +1,48 @@
+/** What every route shares: the application's parts, the request's variables, the shape of a route. */
+import type { RouteConfig } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { Logger } from "pino";
+import type { Settings } from "../../common/settings/read.ts";
+import type { Authentication } from "../auth/authenticate.ts";
+import type { Principal } from "../auth/principal.ts";
+import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
+import type { Executor } from "../execution/call.ts";
+import type { HealthMonitor } from "../execution/canary.ts";
+import type { Programs } from "../execution/programs/programs.ts";
+import type { ProgramReply } from "../execution/programs/run-program.ts";
+import type { FileStore } from "../files/store.ts";
+
+/** Requests are limited per principal and kind of work. */
+export type Bucket = LimitedAction;
+
+export interface AppDeps {
+  readonly settings: Settings;
+  readonly authentication: Authentication;
+  /** `null`: no limits. */
+  readonly rateLimiter: RateLimiter | null;
+  readonly executor: Executor;
+  readonly health: HealthMonitor;
+  readonly files: FileStore;
+  readonly programs: Programs<ProgramReply>;
+  readonly log: Logger;
+}
+
+export interface AppEnv {
+  Variables: {
+    requestId: string;
+    principal: Principal;
+    /** Facts for the request's log line: identifiers, sizes, outcomes. Never content. */
+    facts: Record<string, string | number | boolean | null>;
+  };
+}
+
+export type AppContext = Context<AppEnv>;
+
+export interface Route {
+  readonly spec: RouteConfig;
+  /** `open`: answered without authentication. Otherwise: authenticated, and counted in this bucket. */
+  readonly access: "open" | Bucket;
+  /** Authenticated, and not counted: the route bounds itself. */
+  readonly uncounted?: true;
+  handle(c: AppContext): Response | Promise<Response>;
+}

@@ -1,0 +1,29 @@
+/** Every route of the service. */
+import type { AppDeps, Route } from "./context.ts";
+import { execRoute } from "./routes/exec.ts";
+import { downloadRoute } from "./routes/files/download.ts";
+import { deleteFileRoute, filesRoute } from "./routes/files/list.ts";
+import { deleteObjectRoute, objectRoute } from "./routes/files/object.ts";
+import { uploadRoute } from "./routes/files/upload.ts";
+import { uploadBatchRoute } from "./routes/files/upload-batch.ts";
+import { healthRoute } from "./routes/health.ts";
+import { programmaticRoute } from "./routes/programmatic.ts";
+import { programmaticCancelRoute } from "./routes/programmatic-cancel.ts";
+import { runRoute } from "./routes/run.ts";
+
+export function routes(deps: AppDeps): readonly Route[] {
+  return [
+    runRoute(deps),
+    execRoute(deps),
+    programmaticRoute(deps),
+    programmaticCancelRoute(deps),
+    uploadRoute(deps),
+    uploadBatchRoute(deps),
+    downloadRoute(deps),
+    objectRoute(deps),
+    deleteObjectRoute(deps),
+    filesRoute(deps),
+    deleteFileRoute(deps),
+    healthRoute(deps),
+  ];
+}

@@ -1,0 +1,174 @@
+/** `POST /exec`: LibreChat's call. */
+import { z } from "@hono/zod-openapi";
+import { newId } from "../../../common/ids.ts";
+import type { Binding } from "../../execution/call.ts";
+import { prepareExecFiles } from "../../execution/files/call-files.ts";
+import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
+import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
+import { runtimeSessionKey } from "../../sessions/registry.ts";
+import { readJson } from "../body.ts";
+import type { AppContext, AppDeps, Route } from "../context.ts";
+import { badField, ErrorEnvelope, parseBody } from "../errors.ts";
+import { languageId } from "../languages.ts";
+import { notRunError } from "../outcome.ts";
+import { applyProfile } from "../profile.ts";
+import { refusalError } from "./files/shared.ts";
+
+/** Arguments travel in one frame's header. */
+const MAX_ARGS_BYTES = 32 * 1024;
+const HINT = /^[A-Za-z0-9._:-]{1,128}$/;
+
+export const ExecRequest = z
+  .object({
+    lang: z
+      .string()
+      .min(1)
+      .openapi({ description: "`py`, `bash`, or what else the image declares.", example: "py" }),
+    code: z.string(),
+    args: z.array(z.string()).nullish().openapi({ description: "Appended as argv." }),
+    files: z.array(FileRef).max(MAX_FILE_REFS).nullish().openapi({
+      description: "Put at `/mnt/data/<name>`; of two with one name the last wins.",
+    }),
+    user_id: z.unknown().optional(),
+    session_id: z.unknown().optional(),
+    runtime_session_hint: z.string().nullish().openapi({
+      description: "Same caller, same hint: same live kernel and `/mnt/data`.",
+    }),
+    timeout: z
+      .number()
+      .positive()
+      .nullish()
+      .openapi({ description: "Wall clock in milliseconds; cut to the service's maximum." }),
+  })
+  .openapi("ExecRequest");
+
+export const ExecResponse = z
+  .object({
+    session_id: z
+      .string()
+      .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
+    stdout: z.string(),
+    stderr: z.string(),
+    files: z.array(ReplyFile),
+    code: z.number().int().nullable(),
+    signal: z.string().nullable(),
+    message: z.string().nullable(),
+    status: z.enum(["TO", "OL", "SG"]).nullable(),
+    wall_time: z.number().openapi({ description: "Milliseconds." }),
+    deleted_files: z.array(z.string()).optional(),
+    artifact_delivery: ArtifactDelivery.optional(),
+    runtime_session_id: z.string().optional(),
+    runtime_status: z.enum(["new", "reused"]).optional(),
+  })
+  .openapi("ExecResponse");
+
+const error = (description: string) => ({
+  description,
+  content: { "application/json": { schema: ErrorEnvelope } },
+});
+
+export function execRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "post",
+      path: "/exec",
+      summary: "Execute code for LibreChat",
+      description: "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own.",
+      security: [{ apiKey: [] }, { bearer: [] }],
+      request: { body: { required: true, content: { "application/json": { schema: ExecRequest } } } },
+      responses: {
+        200: {
+          description: "The code ran, however it ended.",
+          content: { "application/json": { schema: ExecResponse } },
+        },
+        400: error("A field is missing or wrong, or the language is not there."),
+        401: error("No key or token, or a wrong one."),
+        403: error("A file reference that is unknown, expired or somebody else's."),
+        409: error("`runtime_session_busy`."),
+        413: error("The body exceeds 50 MB."),
+        429: error("`rate_limited`: too many requests, or the host is full."),
+        503: error("`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`."),
+      },
+    },
+    access: "exec",
+    async handle(c: AppContext): Promise<Response> {
+      const body = parseBody(ExecRequest, await readJson(c));
+      const hint = body.runtime_session_hint ?? null;
+      applyProfile(c, hint === null ? "default" : "stateful");
+      const args = body.args ?? [];
+      if (Buffer.byteLength(JSON.stringify(args)) > MAX_ARGS_BYTES) {
+        throw badField("args", `exceeds ${MAX_ARGS_BYTES} bytes`);
+      }
+      const principal = c.get("principal");
+      const facts = c.get("facts");
+      const language = languageId(body.lang);
+      const sessionId = newId();
+      facts.session = sessionId;
+      facts.lang = language;
+      facts.code_bytes = body.code.length;
+      let binding: Binding = { kind: "fresh" };
+      let runtimeSessionId: string | null = null;
+      if (hint !== null) {
+        if (!HINT.test(hint)) {
+          throw badField("runtime_session_hint", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
+        }
+        const key = runtimeSessionKey(principal, hint);
+        binding = { kind: "session", key };
+        runtimeSessionId = key.digest;
+        facts.runtime_session = key.digest;
+      }
+      const prepared = await prepareExecFiles(deps.files, {
+        principal,
+        sessionId,
+        refs: body.files ?? [],
+        limits: {
+          maxFiles: deps.settings.outputFilesMax,
+          maxFileBytes: deps.settings.fileMaxBytes,
+          maxTotalBytes: deps.settings.outputTotalBytes,
+        },
+      });
+      if (!prepared.ok) throw refusalError(prepared);
+      const { files } = prepared;
+      facts.inputs = files.inputs.length;
+      try {
+        const outcome = await deps.executor.execute({
+          principal,
+          language,
+          code: body.code,
+          args,
+          timeoutMs: Math.min(Math.ceil(body.timeout ?? deps.settings.timeoutMs), deps.settings.timeoutMaxMs),
+          binding,
+          inputs: files.inputs,
+          outputs: files.outputs,
+          signal: c.req.raw.signal,
+        });
+        facts.outcome = outcome.kind;
+        if (outcome.kind !== "finished") {
+          throw notRunError(
+            outcome.kind === "unsupported_language"
+              ? { ...outcome, language: body.lang.slice(0, 32) }
+              : outcome,
+          );
+        }
+        facts.reason = outcome.reason;
+        facts.kernel = outcome.kernel.status;
+        const lineage = await files.settle(outcome);
+        facts.files = lineage.files.length;
+        return c.json({
+          session_id: sessionId,
+          stdout: outcome.stdout,
+          stderr: stderrWithNotes(outcome, hint !== null),
+          ...lineage,
+          ...verdict(outcome),
+          wall_time: Math.round(outcome.wallTimeMs),
+          ...(runtimeSessionId === null
+            ? {}
+            : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
+        } satisfies z.infer<typeof ExecResponse>);
+      } finally {
+        // Whatever the call did not come to keep; nothing after `settle`.
+        await files.discard();
+      }
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** `GET /download/{session_id}/{file_id}`: the bytes. */
+import { z } from "@hono/zod-openapi";
+import { accessFile } from "../../../files/access.ts";
+import { contentDisposition } from "../../../files/names.ts";
+import type { AppContext, Route } from "../../context.ts";
+import { toWebStream } from "../../web-stream.ts";
+import {
+  answeringForStore,
+  ClaimQuery,
+  claimFields,
+  errorResponse,
+  FileParams,
+  type FileRouteDeps,
+  pathId,
+  refusalError,
+  SECURITY,
+} from "./shared.ts";
+import { readRange } from "./views.ts";
+
+export function downloadRoute(deps: FileRouteDeps): Route {
+  const bytes = { "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) } };
+  return {
+    spec: {
+      method: "get",
+      path: "/download/{session_id}/{file_id}",
+      summary: "Download a file",
+      description: "`Content-Disposition` has the full relative name. A single byte range is served.",
+      security: SECURITY,
+      request: { params: FileParams, query: ClaimQuery },
+      responses: {
+        200: { description: "The file.", content: bytes },
+        206: { description: "The part that `Range` asked for.", content: bytes },
+        400: errorResponse("An id or `kind` is malformed."),
+        401: errorResponse("No key or token, or a wrong one."),
+        403: errorResponse("`Unauthorized`: the file is somebody else's."),
+        404: errorResponse("`File not found`."),
+        416: { description: "The range is outside the file." },
+        429: errorResponse("`rate_limited`."),
+      },
+    },
+    access: "download",
+    handle: (c: AppContext): Promise<Response> =>
+      answeringForStore(async () => {
+        const sessionId = pathId(c, "session_id");
+        const fileId = pathId(c, "file_id");
+        const access = await accessFile(deps.files, c.get("principal"), sessionId, fileId, claimFields(c));
+        if (!access.ok) throw refusalError(access);
+        const { file } = access;
+        const { record } = file;
+        const range = readRange(c.req.header("range"), record.size);
+        if (range.kind === "unsatisfiable") {
+          return c.body(null, 416, { "Content-Range": `bytes */${record.size}` });
+        }
+        const part = range.kind === "part" ? range : null;
+        const headers = {
+          "Content-Type": record.contentType,
+          "Content-Length": String(part ? part.end - part.start + 1 : record.size),
+          "Content-Disposition": contentDisposition(file.name),
+          "Accept-Ranges": "bytes",
+          "Cache-Control": "private, no-store",
+          ETag: `"${record.etag}"`,
+          "Last-Modified": new Date(record.modifiedAt).toUTCString(),
+          ...(record.readOnly ? { "X-Read-Only": "true" } : {}),
+          ...(part ? { "Content-Range": `bytes ${part.start}-${part.end}/${record.size}` } : {}),
+        };
+        const facts = c.get("facts");
+        facts.session = sessionId;
+        facts.bytes = record.size;
+        const status = part ? 206 : 200;
+        // Nobody would read the stream of a HEAD request to its end.
+        if (c.req.method === "HEAD") return c.body(null, status, headers);
+        const content = await deps.files.open(
+          record,
+          part ? { start: part.start, end: part.end } : undefined,
+        );
+        if (!content) throw refusalError({ status: 404, error: "File not found" });
+        return c.body(toWebStream(content), status, headers);
+      }),
+  };
+}

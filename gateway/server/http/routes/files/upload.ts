@@ -1,0 +1,88 @@
+/** `POST /upload`: one file into a storage session of its own. */
+import { z } from "@hono/zod-openapi";
+import { storeUpload } from "../../../files/upload.ts";
+import type { AppContext, Route } from "../../context.ts";
+import { requestBody } from "../../web-stream.ts";
+import { answeringForStore, errorResponse, type FileRouteDeps, refusalError, SECURITY } from "./shared.ts";
+
+const UploadedFile = z.object({ fileId: z.string(), filename: z.string(), id: z.string(), name: z.string() });
+
+export const UploadResponse = z
+  .object({
+    message: z.literal("success"),
+    session_id: z.string(),
+    storage_session_id: z.string(),
+    files: z.array(UploadedFile),
+  })
+  .openapi("UploadResponse");
+
+export const UploadFields = z.object({
+  kind: z.enum(["skill", "agent", "user"]).optional().openapi({ description: "Default `user`." }),
+  id: z.string().optional().openapi({ description: "Id of the skill, agent or user." }),
+  version: z.string().optional().openapi({ description: "Skills only." }),
+  entity_id: z.string().optional().openapi({ description: "Older clients: id of the agent." }),
+  read_only: z.string().optional().openapi({ description: "`true`: code cannot change it." }),
+});
+
+const binary = { type: "string", format: "binary" } as const;
+
+export function uploadRoute(deps: FileRouteDeps): Route {
+  return {
+    spec: {
+      method: "post",
+      path: "/upload",
+      summary: "Upload a file",
+      description:
+        "The file name may have directories; it is kept in Unicode NFC. The body may be chunked. Kept durably before the reply.",
+      security: SECURITY,
+      request: {
+        body: {
+          required: true,
+          content: {
+            "multipart/form-data": { schema: UploadFields.extend({ file: z.string().openapi(binary) }) },
+          },
+        },
+      },
+      responses: {
+        200: { description: "Stored.", content: { "application/json": { schema: UploadResponse } } },
+        400: errorResponse("Not multipart, no file, or a name or field that cannot be."),
+        401: errorResponse("No key or token, or a wrong one."),
+        413: errorResponse("`File size limit exceeded`."),
+        429: errorResponse("`rate_limited`."),
+        507: errorResponse("`storage_full`: nothing was kept."),
+      },
+    },
+    access: "upload",
+    async handle(c: AppContext): Promise<Response> {
+      const stored = await answeringForStore(() =>
+        storeUpload(
+          deps.files,
+          {
+            principal: c.get("principal"),
+            body: requestBody(c),
+            contentType: c.req.header("content-type") ?? "",
+            limits: { maxFiles: deps.settings.filesMax, maxFileBytes: deps.settings.fileMaxBytes },
+          },
+          "whole",
+        ),
+      );
+      if (!stored.ok) throw refusalError(stored);
+      const accepted = stored.parts.filter((part) => part.accepted);
+      const facts = c.get("facts");
+      facts.session = stored.sessionId;
+      facts.files = accepted.length;
+      facts.bytes = accepted.reduce((sum, { staged }) => sum + staged.size, 0);
+      return c.json({
+        message: "success",
+        session_id: stored.sessionId,
+        storage_session_id: stored.sessionId,
+        files: accepted.map(({ staged, filename, name }) => ({
+          fileId: staged.id,
+          filename,
+          id: staged.id,
+          name,
+        })),
+      } satisfies z.infer<typeof UploadResponse>);
+    },
+  };
+}

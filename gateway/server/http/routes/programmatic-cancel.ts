@@ -1,0 +1,49 @@
+/** `POST /exec/programmatic/cancel`: ends the program that a request belongs to, by the id which the client gave it. */
+import { z } from "@hono/zod-openapi";
+import { readJson } from "../body.ts";
+import type { AppContext, AppDeps, Route } from "../context.ts";
+import { parseBody, ServiceError } from "../errors.ts";
+import { errorResponse, SECURITY } from "./files/shared.ts";
+import { RequestId } from "./programmatic.ts";
+
+export const CancelRequest = z
+  .object({
+    request_id: RequestId.openapi({ description: "Value of `X-LibreChat-Code-Request-ID`." }),
+  })
+  .openapi("CancelRequest");
+
+const answer = (status: string, description: string) => ({
+  description,
+  content: { "application/json": { schema: z.object({ status: z.literal(status) }) } },
+});
+
+export function programmaticCancelRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "post",
+      path: "/exec/programmatic/cancel",
+      summary: "End a program that calls tools",
+      description: "Also while it waits for its tools, and also ahead of the request it names.",
+      security: SECURITY,
+      request: { body: { required: true, content: { "application/json": { schema: CancelRequest } } } },
+      responses: {
+        200: answer("already_completed", "The program had ended before."),
+        202: answer("cancellation_requested", "The program is being ended; its sandbox is freed."),
+        400: errorResponse("`request_id` is missing or wrong."),
+        401: errorResponse("No key or token, or a wrong one."),
+        403: errorResponse("Somebody else's request."),
+      },
+    },
+    access: "exec",
+    uncounted: true,
+    async handle(c: AppContext): Promise<Response> {
+      const { request_id } = parseBody(CancelRequest, await readJson(c));
+      const status = deps.programs.cancel(c.get("principal"), request_id);
+      c.get("facts").outcome = status;
+      if (status === "forbidden") {
+        throw new ServiceError("forbidden", "The request is somebody else's", { text: "Forbidden" });
+      }
+      return c.json({ status }, status === "already_completed" ? 200 : 202);
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** Between Node's streams and the web's, with back-pressure counted in chunks that were asked for. */
+import { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import type { Context } from "hono";
+import { countTransfer } from "../../common/transfer-memory.ts";
+
+/**
+ * A request's body as Node's stream; empty when there is none. Served by Node, that is the connection's own stream:
+ * the detour over a web stream copies every byte.
+ */
+export function requestBody(c: Context): Readable {
+  const bindings: unknown = c.env;
+  if (typeof bindings === "object" && bindings !== null && "incoming" in bindings) {
+    if (bindings.incoming instanceof IncomingMessage) return bindings.incoming;
+  }
+  const { body } = c.req.raw;
+  return body ? Readable.fromWeb(body) : Readable.from([]);
+}
+
+/** Reads a chunk only when one is asked for; destroys the source when the client goes away. */
+export function toWebStream(source: Readable): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const chunks: AsyncIterator<Uint8Array<ArrayBuffer>> = source[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const next = await chunks.next();
+        if (next.done) controller.close();
+        else {
+          countTransfer(next.value.length);
+          controller.enqueue(next.value);
+        }
+      },
+      cancel() {
+        source.destroy();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,91 @@
+/** Takes the files that a call leaves, one at a time, at the pace of the sink. */
+import { Readable } from "node:stream";
+import { MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
+import type { FrameReader } from "./frame-reader.ts";
+import type { Message, RunRequest, Undelivered } from "./run.ts";
+import { Violation } from "./violation.ts";
+
+const MAX_UNDELIVERED = 256;
+
+interface IncomingFile {
+  readonly id: string;
+  readonly size: number;
+  readonly body: Readable;
+  received: number;
+  /** The sink is done with it, one way or the other: what still comes is dropped. */
+  settled: boolean;
+}
+
+export class OutputTransfer {
+  readonly #collect: NonNullable<RunRequest["collect"]>;
+  readonly #reader: FrameReader;
+  readonly #undelivered: Undelivered[] = [];
+  #file: IncomingFile | null = null;
+
+  constructor(collect: NonNullable<RunRequest["collect"]>, reader: FrameReader) {
+    this.#collect = collect;
+    this.#reader = reader;
+  }
+
+  get undelivered(): readonly Undelivered[] {
+    return this.#undelivered;
+  }
+
+  /** A file has begun and not ended. */
+  get open(): boolean {
+    return this.#file !== null;
+  }
+
+  /** `unwanted`: nobody waits for the outputs any more; what comes is dropped. */
+  begin(message: Message<"file_output">, unwanted: boolean): void {
+    const { path, size, change } = message.content;
+    if (size > this.#collect.rules.max_file_bytes) throw new Violation("file_output beyond its limit");
+    const body = new Readable({ read: () => this.#reader.unblock("room"), highWaterMark: MAX_BODY_BYTES });
+    body.on("error", () => {});
+    const file: IncomingFile = { id: message.msg_id, size, body, received: 0, settled: false };
+    this.#file = file;
+    if (unwanted) {
+      this.#settle(file);
+      return;
+    }
+    this.#collect.sink.accept({ path, size, change }, body).then(
+      () => this.#settle(file),
+      (error: unknown) => {
+        if (this.#undelivered.length < MAX_UNDELIVERED) {
+          this.#undelivered.push({ path, message: error instanceof Error ? error.message : String(error) });
+        }
+        this.#settle(file);
+      },
+    );
+  }
+
+  onChunk(message: Message<"chunk">, body: Buffer): void {
+    const file = this.#file;
+    if (file === null || message.parent_id !== file.id) throw new Violation("chunk of nothing");
+    file.received += body.length;
+    if (file.received > file.size) throw new Violation("a file longer than announced");
+    if (!file.settled && body.length > 0 && !file.body.push(body)) this.#reader.block("room");
+    const aborted = message.content?.aborted === true;
+    if (!aborted && message.content?.last !== true) return;
+    this.#file = null;
+    if (file.settled) return;
+    if (aborted || file.received !== file.size) {
+      file.body.destroy(new Error("the file changed while it was read"));
+    } else {
+      file.body.push(null);
+    }
+    // The next message waits until the sink has the file for good.
+    this.#reader.block("sink");
+  }
+
+  /** The conversation ended: the file that was under way fails. */
+  end(reason: Error): void {
+    this.#file?.body.destroy(reason);
+  }
+
+  #settle(file: IncomingFile): void {
+    file.settled = true;
+    file.body.destroy();
+    this.#reader.unblock("sink");
+  }
+}

@@ -1,0 +1,134 @@
+/** The gateway's process: settings, parts, privileges, listening, and an orderly end. */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { createAdaptorServer } from "@hono/node-server";
+import { pino } from "pino";
+import { LauncherClient } from "../common/protocol/launcher-client.ts";
+import { readSettings, SettingsError } from "../common/settings/read.ts";
+import { createAuthentication } from "./auth/authenticate.ts";
+import { createRateLimiter } from "./auth/rate-limits.ts";
+import { Canary } from "./execution/canary.ts";
+import { Execution } from "./execution/execute.ts";
+import { Programs } from "./execution/programs/programs.ts";
+import type { ProgramReply } from "./execution/programs/run-program.ts";
+import { loadFileStore } from "./files/load-store.ts";
+import { FileStoreError } from "./files/store.ts";
+import { createApp } from "./http/app.ts";
+import { dropPrivileges, PrivilegesError } from "./privileges.ts";
+import { Admission } from "./sessions/admission.ts";
+import { Pool } from "./sessions/pool.ts";
+import { Recovery } from "./sessions/recovery.ts";
+import { Registry } from "./sessions/registry.ts";
+import { Sandboxes } from "./sessions/sandboxes.ts";
+
+/** Calls that run when the end is asked for finish first, the longest ones too; who asked may be less patient. */
+const DRAIN_BEYOND_CALL_MS = 10_000;
+/** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
+const REQUEST_TIMEOUT_MS = 600_000;
+const HEADERS_TIMEOUT_MS = 60_000;
+/** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest call: it must never
+ * send into a closing connection. */
+const KEEP_ALIVE_BEYOND_CALL_MS = 120_000;
+async function start(): Promise<void> {
+  const { values } = parseArgs({ options: { user: { type: "string" } } });
+  const settings = readSettings(process.env);
+  process.umask(0o077);
+  const openFiles = await loadFileStore(settings);
+  dropPrivileges(values.user ?? null);
+
+  const destination = pino.destination({ dest: 1, sync: false });
+  const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
+
+  const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
+  const launcher = new LauncherClient(settings.launcherSocket);
+  const admission = new Admission({
+    launcher,
+    concurrency: Math.max(2, availableParallelism()),
+    waitMs: settings.busyWaitMs,
+  });
+  const sandboxes = new Sandboxes(launcher, admission, log);
+  const pool = new Pool(sandboxes, settings.poolSize, log);
+  const registry = new Registry({
+    sandboxes,
+    idleMs: settings.idleMs,
+    queueLength: settings.queueLength,
+    log,
+  });
+  const executor = new Execution({ settings, sandboxes, pool, registry });
+  const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const programs = new Programs<ProgramReply>();
+  const app = createApp({
+    settings,
+    authentication: createAuthentication(settings),
+    rateLimiter: createRateLimiter(settings.rateLimits),
+    executor,
+    health: new Canary({ executor, launcher, log }),
+    files,
+    programs,
+    log,
+  });
+
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: settings.timeoutMaxMs + KEEP_ALIVE_BEYOND_CALL_MS,
+      noDelay: true,
+    },
+  });
+
+  const finish = (code: number) => destination.flush(() => process.exit(code));
+  let stopping = false;
+  const stop = async (why: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ why, running: executor.running }, "stopping");
+    recovery.stop();
+    server.close();
+    // Nobody can continue them here, and the drain would wait for them.
+    programs.close();
+    await Promise.race([
+      executor.drain(),
+      new Promise<void>((resolve) =>
+        setTimeout(resolve, settings.timeoutMaxMs + DRAIN_BEYOND_CALL_MS).unref(),
+      ),
+    ]);
+    // The sandboxes are the launcher's: the next gateway finds them there.
+    pool.stop();
+    registry.stop();
+    launcher.close();
+    await files.close();
+    log.info({ unfinished: executor.running }, "stopped");
+    finish(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+  // The starter is gone, however it went.
+  process.on("disconnect", () => void stop("the starter is gone"));
+
+  server.on("error", (error) => {
+    log.fatal(
+      { err: error },
+      `cannot listen on ${settings.host}:${settings.port}: change KERNELYARD_HOST or KERNELYARD_PORT`,
+    );
+    finish(1);
+  });
+  server.listen(settings.port, settings.host, () => {
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : settings.port;
+    log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
+    void recovery.start();
+  });
+}
+
+try {
+  await start();
+} catch (error) {
+  const known =
+    error instanceof SettingsError || error instanceof PrivilegesError || error instanceof FileStoreError;
+  const text =
+    error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}

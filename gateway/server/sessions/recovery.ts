@@ -1,0 +1,119 @@
+/**
+ * Brings the gateway's view in line with the launcher's list: after a restart of either, and every so often.
+ * Kernels of sessions are attached again, unused sandboxes go to the pool, used ones that nobody owns are removed.
+ */
+import type { Logger } from "pino";
+import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { Pool } from "./pool.ts";
+import type { Registry } from "./registry.ts";
+import type { Sandboxes } from "./sandboxes.ts";
+
+const EVERY_MS = 30_000;
+/** While the launcher is away, and right after a stream broke. */
+const SOON_MS = 1_000;
+/** A sandbox younger than this may be on its way to a caller. */
+const SETTLED_AFTER_MS = 90_000;
+
+export interface RecoveryOptions {
+  readonly sandboxes: Sandboxes;
+  readonly pool: Pool;
+  readonly registry: Registry;
+  readonly log: Logger;
+}
+
+export class Recovery {
+  readonly #options: RecoveryOptions;
+  readonly #startedAt = Date.now();
+  #timer: NodeJS.Timeout | null = null;
+  #running = false;
+  #stopped = false;
+  #away = false;
+
+  constructor(options: RecoveryOptions) {
+    this.#options = options;
+    options.pool.onStray(() => this.#in(SOON_MS));
+  }
+
+  /** Resolves after the first look, whatever it brought. */
+  async start(): Promise<void> {
+    await this.#round();
+    this.#options.pool.start();
+    this.#options.registry.start();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #in(ms: number): void {
+    if (this.#stopped || this.#running) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#round(), ms);
+  }
+
+  async #round(): Promise<void> {
+    const { log } = this.#options;
+    this.#running = true;
+    let next = EVERY_MS;
+    try {
+      await this.#reconcile();
+      if (this.#away) log.info("launcher is back");
+      this.#away = false;
+    } catch (error) {
+      if (!this.#away) log.warn({ err: error }, "launcher is away");
+      this.#away = true;
+      next = SOON_MS;
+    } finally {
+      this.#running = false;
+    }
+    this.#in(next);
+  }
+
+  async #reconcile(): Promise<void> {
+    const { sandboxes, pool, registry } = this.#options;
+    await sandboxes.removeDoomed();
+    const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
+    pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));
+    const unknown = present.filter(
+      ({ id }) => !sandboxes.isDoomed(id) && !registry.knows(id) && !pool.owns(id),
+    );
+    // Side by side: one that hangs keeps no other session waiting.
+    await Promise.all(
+      unknown.map((sandbox) =>
+        sandbox.session === null
+          ? null
+          : this.#try(sandbox, () => this.#adoptSession(sandbox, sandbox.session)),
+      ),
+    );
+    for (const sandbox of unknown) {
+      if (this.#stopped || sandbox.session !== null || !this.#settled(sandbox)) continue;
+      await this.#try(sandbox, async () => {
+        if (sandbox.used || !(await pool.adopt(sandbox.id))) await sandboxes.remove(sandbox.id);
+      });
+    }
+  }
+
+  async #try(sandbox: Sandbox, action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#options.log.warn({ sandbox: sandbox.id, err: error }, "sandbox not adopted");
+    }
+  }
+
+  async #adoptSession(sandbox: Sandbox, session: SessionKey | null): Promise<void> {
+    if (session === null) return;
+    await this.#options.registry.adopt({ ...sandbox, session });
+    this.#options.log.info({ sandbox: sandbox.id }, "kernel adopted");
+  }
+
+  #settled(sandbox: Sandbox): boolean {
+    const created = Date.parse(sandbox.created_at);
+    return (
+      this.#options.pool.isStray(sandbox.id) ||
+      created <= this.#startedAt ||
+      created < Date.now() - SETTLED_AFTER_MS
+    );
+  }
+}

@@ -1,0 +1,475 @@
+/**
+ * Every key of a stack's configuration: how it is read, its default, and one line for people.
+ * `Pulumi.yaml` declares the same keys (a test holds them together); `infra/samples/` shows them in use.
+ */
+import { z } from "zod";
+import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+
+export const TARGETS = ["local", "hosts", "aws"] as const;
+export type Target = (typeof TARGETS)[number];
+
+/** Settings that the deployment itself decides; the rest of `SETTINGS` may be given under `settings`. */
+export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
+  "KERNELYARD_HOST",
+  "KERNELYARD_PORT",
+  "KERNELYARD_DATA_DIR",
+  "KERNELYARD_LAUNCHER_SOCKET",
+  "KERNELYARD_DOCKER_SOCKET",
+  "KERNELYARD_AUTH",
+  "KERNELYARD_API_KEYS",
+  "KERNELYARD_JWT_PUBLIC_KEY",
+  "KERNELYARD_ISOLATION",
+  "KERNELYARD_IMAGE",
+  "KERNELYARD_FILE_STORE",
+  "KERNELYARD_S3_BUCKET",
+  "KERNELYARD_S3_PREFIX",
+  "KERNELYARD_S3_REGION",
+  "KERNELYARD_S3_ENDPOINT",
+]);
+
+const settingSchemas: ReadonlyMap<string, z.ZodType> = new Map(
+  Object.entries(SETTINGS).map(([name, spec]) => [name, spec.schema]),
+);
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, "must be a port number")
+  .transform(Number)
+  .refine((n) => n >= 1 && n <= 65535, "must be between 1 and 65535");
+
+const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
+
+const flag = z.enum(["true", "false"], "must be true or false").transform((text) => text === "true");
+
+/** Pulumi hands lists and maps over as JSON. */
+const json = <T extends z.ZodType>(inner: T) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({
+          code: "custom",
+          message: "must be a list or map (in the stack file: YAML; with `pulumi config set`: --path)",
+        });
+        return z.NEVER;
+      }
+    })
+    .pipe(inner);
+
+const host = z
+  .object({
+    name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, "must be a short lower-case name such as box-1"),
+    address: z.string().regex(/^[A-Za-z0-9.:-]+$/, "must be a host name or an IP address"),
+    port: z.number().int().min(1).max(65535).default(22),
+    user: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_-]{0,31}$/, "must be a user name")
+      .default("root"),
+    hostKey: z
+      .string()
+      .regex(
+        /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$/,
+        "must be the machine's public key without a comment: `ssh-keyscan -t ed25519 ADDRESS`, compared with /etc/ssh/ssh_host_ed25519_key.pub on its console",
+      ),
+  })
+  .strict();
+export type HostConfig = z.output<typeof host>;
+
+const settings = z.record(z.string(), z.coerce.string()).superRefine((values, context) => {
+  for (const [name, value] of Object.entries(values)) {
+    const schema = settingSchemas.get(name);
+    let problem: string | undefined;
+    if (schema === undefined)
+      problem = "is not a setting of gateway or launcher; docs/settings.md lists them";
+    else if (OWNED_SETTINGS.has(name)) problem = "is decided by the deployment; remove it here";
+    else problem = schema.safeParse(value).error?.issues[0]?.message;
+    if (problem !== undefined) context.addIssue({ code: "custom", path: [name], message: problem });
+  }
+});
+
+const arn = (service: string) =>
+  z
+    .string()
+    .regex(
+      new RegExp(`^arn:aws[a-z-]*:${service}:[a-z0-9-]*:[0-9]{12}:.+$`),
+      `must be the ARN of ${service}`,
+    );
+
+const cidr = z
+  .string()
+  .regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/, "must be an address range such as 10.0.0.0/16");
+
+/** One configuration key. `fallback` is what an operator would write; an empty text means: not set. */
+export interface KeySpec<T extends z.ZodType> {
+  readonly name: string;
+  readonly schema: T;
+  readonly type: "string" | "integer" | "boolean" | "array" | "object";
+  readonly fallback: string;
+  readonly targets: readonly Target[];
+  /** How to repair a wrong value, as a command or an instruction. */
+  readonly remedy: string;
+  readonly about: string;
+  readonly secret?: true;
+}
+
+const key = <T extends z.ZodType>(spec: KeySpec<T>): KeySpec<T> => spec;
+
+export const KEYS = {
+  target: key({
+    name: "target",
+    schema: z.enum(TARGETS, "must be local, hosts or aws"),
+    type: "string",
+    fallback: "",
+    targets: TARGETS,
+    remedy: "pulumi config set target local",
+    about: "Where it runs: local (this machine's engine), hosts (machines by ssh) or aws.",
+  }),
+  port: key({
+    name: "port",
+    schema: port,
+    type: "integer",
+    fallback: "3112",
+    targets: TARGETS,
+    remedy: "pulumi config set port 3112",
+    about: "Port of the gateway (aws: on the hosts; the load balancer listens on 443).",
+  }),
+  isolation: key({
+    name: "isolation",
+    schema: z.enum(["runsc", "runc-unsafe"], "must be runsc or runc-unsafe"),
+    type: "string",
+    fallback: "runsc",
+    targets: TARGETS,
+    remedy: "pulumi config set isolation runsc",
+    about: "runsc is gVisor. runc-unsafe shares the host's kernel with the code: for trusted code only.",
+  }),
+  auth: key({
+    name: "auth",
+    schema: SETTINGS.KERNELYARD_AUTH.schema,
+    type: "string",
+    fallback: "api-key,jwt",
+    targets: TARGETS,
+    remedy: "pulumi config set auth api-key,jwt",
+    about: "How callers prove who they are: api-key, jwt, both, or none for a private network.",
+  }),
+  apiKeys: key({
+    name: "apiKeys",
+    schema: SETTINGS.KERNELYARD_API_KEYS.schema,
+    type: "string",
+    fallback: "",
+    targets: TARGETS,
+    remedy: "pulumi config set --secret apiKeys TENANT=KEY",
+    about: "Further accepted keys beside the generated one: TENANT=KEY, comma separated. A secret.",
+    secret: true,
+  }),
+  keyRotation: key({
+    name: "keyRotation",
+    schema: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "must be a short word such as a date"),
+    type: "string",
+    fallback: "1",
+    targets: TARGETS,
+    remedy: "pulumi config set keyRotation 2026-11",
+    about: "Change it to any new word to generate new keys; the old ones stop working at once.",
+  }),
+  settings: key({
+    name: "settings",
+    schema: json(settings),
+    type: "object",
+    fallback: "{}",
+    targets: TARGETS,
+    remedy: "see infra/samples/ for the form and docs/settings.md for the names",
+    about:
+      "Further settings of gateway and launcher (KERNELYARD_*), for example memory and CPU of a sandbox.",
+  }),
+  sandboxContext: key({
+    name: "sandboxContext",
+    schema: z.string().min(1),
+    type: "string",
+    fallback: "sandbox-image",
+    targets: TARGETS,
+    remedy: "pulumi config set sandboxContext sandbox-image",
+    about: "Folder with Dockerfile.rce and rce_requirements.txt, relative to the project.",
+  }),
+  sandboxBaseImage: key({
+    name: "sandboxBaseImage",
+    schema: z.string().min(1),
+    type: "string",
+    fallback: "python:3.11-slim",
+    targets: TARGETS,
+    remedy: "pulumi config set sandboxBaseImage python:3.11-slim",
+    about: "Base of the sandbox image; pin it by digest (NAME@sha256:…) for reproducible builds.",
+  }),
+  serviceBaseImage: key({
+    name: "serviceBaseImage",
+    schema: z.string().min(1),
+    type: "string",
+    fallback: "debian:bookworm-slim",
+    targets: TARGETS,
+    remedy: "pulumi config set serviceBaseImage debian:bookworm-slim",
+    about: "Base of the gateway and registry images: a Debian.",
+  }),
+  protectData: key({
+    name: "protectData",
+    schema: flag,
+    type: "boolean",
+    fallback: "true",
+    targets: TARGETS,
+    remedy: "pulumi config set protectData true",
+    about: "Protects what holds data from `pulumi destroy`. To remove it too: set false, up, destroy.",
+  }),
+  bindAddress: key({
+    name: "bindAddress",
+    schema: z.string().regex(/^[0-9a-fA-F.:]+$/, "must be an IP address"),
+    type: "string",
+    fallback: "127.0.0.1",
+    targets: ["local"],
+    remedy: "pulumi config set bindAddress 127.0.0.1",
+    about: "Address of this machine the gateway is published on.",
+  }),
+  dockerHost: key({
+    name: "dockerHost",
+    schema: z
+      .string()
+      .regex(/^unix:\/\/\/[^\s]+$/, "must be a local engine such as unix:///var/run/docker.sock"),
+    type: "string",
+    fallback: "unix:///var/run/docker.sock",
+    targets: ["local"],
+    remedy: "pulumi config set dockerHost unix:///var/run/docker.sock; for machines by ssh use target hosts",
+    about: "The engine of target local.",
+  }),
+  registryPort: key({
+    name: "registryPort",
+    schema: port,
+    type: "integer",
+    fallback: "5000",
+    targets: ["local", "hosts"],
+    remedy: "pulumi config set registryPort 5000",
+    about:
+      "Port of the stack's own registry (local: on 127.0.0.1; hosts: on the first machine, TLS and password).",
+  }),
+  registryImage: key({
+    name: "registryImage",
+    schema: z.string().regex(/@sha256:[0-9a-f]{64}$/, "must be pinned by digest (NAME@sha256:…)"),
+    type: "string",
+    fallback: "",
+    targets: ["local", "hosts"],
+    remedy: "leave it empty to build the registry from Debian's package, or give NAME@sha256:…",
+    about: "Registry image to use instead of the one built from Debian's package.",
+  }),
+  hosts: key({
+    name: "hosts",
+    schema: json(z.array(host).max(64)),
+    type: "array",
+    fallback: "[]",
+    targets: ["hosts"],
+    remedy: "list the machines in the stack file as infra/samples/Pulumi.hosts.sample.yaml shows",
+    about: "The machines: name, address, port, user, hostKey.",
+  }),
+  sshKeyFile: key({
+    name: "sshKeyFile",
+    schema: z.string().regex(/^[/~]/, "must be an absolute path"),
+    type: "string",
+    fallback: "",
+    targets: ["hosts"],
+    remedy: "pulumi config set sshKeyFile ~/.ssh/id_ed25519, or leave it empty to use the ssh agent",
+    about: "Private key for the machines; it is read by ssh alone and never enters the stack's state.",
+  }),
+  region: key({
+    name: "region",
+    schema: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "must be a region such as eu-central-1"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set region eu-central-1",
+    about: "AWS region.",
+  }),
+  availabilityZones: key({
+    name: "availabilityZones",
+    schema: json(
+      z
+        .array(z.string().regex(/^[a-z]$/, "must be a zone's letter, such as a"))
+        .min(2)
+        .max(4),
+    ),
+    type: "array",
+    fallback: '["a","b"]',
+    targets: ["aws"],
+    remedy: "give at least two letters, such as [a, b]: the load balancer needs two zones",
+    about: "Zones of the region, by letter. A load balancer needs two.",
+  }),
+  vpcId: key({
+    name: "vpcId",
+    schema: z.string().regex(/^vpc-[0-9a-f]+$/, "must be the id of a VPC"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "leave vpcId and subnetIds empty to have a VPC made, or give both",
+    about: "Your own VPC (with subnetIds) instead of a new one.",
+  }),
+  subnetIds: key({
+    name: "subnetIds",
+    schema: json(z.array(z.string().regex(/^subnet-[0-9a-f]+$/, "must be the id of a subnet")).max(4)),
+    type: "array",
+    fallback: "[]",
+    targets: ["aws"],
+    remedy:
+      "leave vpcId and subnetIds empty to have a VPC made, or give two private subnets in different zones",
+    about: "Your own private subnets, in different zones.",
+  }),
+  vpcCidr: key({
+    name: "vpcCidr",
+    schema: cidr,
+    type: "string",
+    fallback: "10.61.0.0/16",
+    targets: ["aws"],
+    remedy: "pulumi config set vpcCidr 10.61.0.0/16",
+    about: "Address range of the new VPC; choose one that can be peered with LibreChat's.",
+  }),
+  clientCidrs: key({
+    name: "clientCidrs",
+    schema: json(z.array(cidr).max(32)),
+    type: "array",
+    fallback: "[]",
+    targets: ["aws"],
+    remedy: "list the private ranges LibreChat calls from, such as [10.0.0.0/16]",
+    about: "Who may reach the internal load balancer: LibreChat's address ranges.",
+  }),
+  endpoints: key({
+    name: "endpoints",
+    schema: flag,
+    type: "boolean",
+    fallback: "true",
+    targets: ["aws"],
+    remedy: "pulumi config set endpoints true; false needs your own route to the AWS APIs",
+    about: "Interface endpoints for the AWS APIs: about 7 USD a month for each of 9 services and zone.",
+  }),
+  certificateArn: key({
+    name: "certificateArn",
+    schema: arn("acm"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy:
+      "issue a certificate in ACM for the name LibreChat will use, then: pulumi config set certificateArn arn:aws:acm:…",
+    about: "Certificate of the load balancer.",
+  }),
+  domainName: key({
+    name: "domainName",
+    schema: z.string().regex(/^[a-z0-9.-]+\.[a-z]+$/, "must be a DNS name"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set domainName code.example.org (the certificate's name)",
+    about: "The certificate's name, which points to the load balancer; part of the endpoint that is printed.",
+  }),
+  instanceType: key({
+    name: "instanceType",
+    schema: z.string().regex(/^[a-z][a-z0-9-]*\.[a-z0-9-]+$/, "must be an instance type such as m7i.large"),
+    type: "string",
+    fallback: "m7i.large",
+    targets: ["aws"],
+    remedy: "pulumi config set instanceType m7i.large",
+    about:
+      "Size of a host. m7i.large (2 CPU, 8 GiB, about 73 USD a month) has room for about 10 sandboxes of 512 MiB.",
+  }),
+  imageParameter: key({
+    name: "imageParameter",
+    schema: z
+      .string()
+      .regex(/^(\/[A-Za-z0-9._-]+)+$|^ami-[0-9a-f]+$/, "must be an SSM parameter's path or an AMI id"),
+    type: "string",
+    fallback: "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+    targets: ["aws"],
+    remedy: "leave the default (Amazon Linux 2023, x86-64) or give ami-…",
+    about:
+      "Machine image: an SSM public parameter or an AMI id. Amazon Linux 2023, or any with systemd, engine and AWS CLI.",
+  }),
+  gvisorUrl: key({
+    name: "gvisorUrl",
+    schema: z
+      .string()
+      .regex(/^https?:\/\/[^\s"$`\\]+[^/]$/, "must be the URL of a folder, without a slash at its end"),
+    type: "string",
+    fallback: "https://storage.googleapis.com/gvisor/releases/release/latest/x86_64",
+    targets: ["aws"],
+    remedy: "leave the default, or name a fixed release or a mirror",
+    about:
+      "Folder of gvisor.tar.bz2 and its sha512, read when the image is built; name a fixed release to pin it.",
+  }),
+  hostCount: key({
+    name: "hostCount",
+    schema: count(1, 64),
+    type: "integer",
+    fallback: "1",
+    targets: ["aws"],
+    remedy: "pulumi config set hostCount 1",
+    about: "Hosts in the auto scaling group.",
+  }),
+  unroutedSessions: key({
+    name: "unroutedSessions",
+    schema: flag,
+    type: "boolean",
+    fallback: "false",
+    targets: ["hosts", "aws"],
+    remedy: "pulumi config set unroutedSessions true",
+    about: "Accepts several hosts although a session lives on the host that its first call reached.",
+  }),
+  fileBucket: key({
+    name: "fileBucket",
+    schema: flag,
+    type: "boolean",
+    fallback: "false",
+    targets: ["aws"],
+    remedy: "pulumi config set fileBucket true",
+    about: "Uploaded and produced files live in a bucket: they outlive a host, and every host serves them.",
+  }),
+  diskGb: key({
+    name: "diskGb",
+    schema: count(20, 16384),
+    type: "integer",
+    fallback: "60",
+    targets: ["aws"],
+    remedy: "pulumi config set diskGb 60",
+    about: "Encrypted gp3 volume of a host, in GB: about 0.08 USD a month for each.",
+  }),
+  logRetentionDays: key({
+    name: "logRetentionDays",
+    schema: z
+      .enum(
+        ["1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365"],
+        "must be one of CloudWatch's periods, such as 30",
+      )
+      .transform(Number),
+    type: "integer",
+    fallback: "30",
+    targets: ["aws"],
+    remedy: "pulumi config set logRetentionDays 30",
+    about: "How long logs and flow logs stay, in days.",
+  }),
+  alarmTopicArn: key({
+    name: "alarmTopicArn",
+    schema: arn("sns"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set alarmTopicArn arn:aws:sns:…, or leave it empty",
+    about: "Where alarms are sent.",
+  }),
+  accountId: key({
+    name: "accountId",
+    schema: z.string().regex(/^\d{12}$/, "must be twelve digits"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set accountId 123456789012 (aws sts get-caller-identity --query Account)",
+    about: "The only account this stack may touch; a guard against the wrong credentials.",
+  }),
+} as const;
+
+export type KeyName = keyof typeof KEYS;

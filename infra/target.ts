@@ -1,0 +1,45 @@
+/** What a stack hands over to its operators. */
+import * as pulumi from "@pulumi/pulumi";
+import { librechatEnvironment } from "../gateway/common/keys/jwt-pair.ts";
+import type { CommonConfig } from "./config/parse.ts";
+import type { Keys } from "./parts/secrets.ts";
+
+export interface StackOutputs {
+  readonly endpoint: pulumi.Input<string>;
+  /** One base URL for each host, where there are several. */
+  readonly endpoints: pulumi.Input<pulumi.Input<string>[]>;
+  /** Secret: `pulumi stack output --show-secrets librechatEnvironment`. */
+  readonly librechatEnvironment: pulumi.Output<string>;
+  readonly registry: pulumi.Input<string>;
+  readonly sandboxImage: pulumi.Input<string>;
+  readonly gatewayImage: pulumi.Input<string>;
+  readonly isolation: string;
+  readonly health: pulumi.Input<string>;
+  /** Name to point `domainName` at (aws). */
+  readonly loadBalancerName?: pulumi.Input<string>;
+}
+
+/** Ready to paste into LibreChat's `.env`. */
+export function environmentFor(
+  config: CommonConfig,
+  keys: Keys,
+  endpoint: pulumi.Input<string>,
+): pulumi.Output<string> {
+  const ownPair =
+    config.auth.includes("jwt") &&
+    config.settings.KERNELYARD_JWT_PUBLIC_KEY === undefined &&
+    config.settings.KERNELYARD_JWT_JWKS_URL === undefined;
+  return pulumi.secret(
+    pulumi
+      .all([endpoint, keys.apiKey, keys.jwtPrivateKeyPem, keys.jwtKid])
+      .apply(([base, apiKey, privateKeyPem, kid]) =>
+        librechatEnvironment({
+          baseUrl: `${base}/v1`,
+          apiKey: config.auth.includes("api-key") ? apiKey : null,
+          jwt: ownPair ? { privateKeyPem, kid, path: "", created: true } : null,
+          issuer: config.settings.KERNELYARD_JWT_ISSUER,
+          audience: config.settings.KERNELYARD_JWT_AUDIENCE,
+        }),
+      ),
+  );
+}

@@ -1,0 +1,96 @@
+/** Alarms on the canary, free slots, disks and the load balancer's view. About 0.10 USD a month each. */
+import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
+import type { Provider } from "@pulumi/aws/provider.js";
+import * as pulumi from "@pulumi/pulumi";
+import type { AwsConfig } from "../../config/parse.ts";
+import type { Entry } from "./entry.ts";
+import { METRIC_NAMESPACE } from "./user-data.ts";
+
+export interface AlarmsArgs {
+  readonly prefix: string;
+  readonly config: AwsConfig;
+  readonly groupName: string;
+  readonly entry: Entry;
+  readonly provider: Provider;
+}
+
+export class Alarms extends pulumi.ComponentResource {
+  /** Name of the alarm that also rolls a replacement of hosts back. */
+  readonly unhealthy: pulumi.Output<string>;
+
+  constructor(name: string, args: AlarmsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("kernelyard:aws:Alarms", name, {}, opts);
+    this.unhealthy = this.#unhealthy(name, args);
+    this.#hosts(name, args);
+    this.registerOutputs({ unhealthy: this.unhealthy });
+  }
+
+  #alarm(
+    name: string,
+    args: AlarmsArgs,
+    purpose: string,
+    alarm: Omit<cloudwatch.MetricAlarmArgs, "name" | "alarmActions" | "okActions">,
+  ) {
+    const actions = args.config.alarmTopicArn === null ? [] : [args.config.alarmTopicArn];
+    return new cloudwatch.MetricAlarm(
+      `${name}-${purpose}`,
+      { ...alarm, name: `${args.prefix}-${purpose}`, alarmActions: actions, okActions: actions },
+      { parent: this, provider: args.provider },
+    ).name;
+  }
+
+  #unhealthy(name: string, args: AlarmsArgs) {
+    return this.#alarm(name, args, "no-healthy-host", {
+      alarmDescription: "The load balancer has no host that executes code. Runbook: docs/deploy.md",
+      namespace: "AWS/ApplicationELB",
+      metricName: "HealthyHostCount",
+      dimensions: {
+        LoadBalancer: args.entry.loadBalancer.arnSuffix,
+        TargetGroup: args.entry.targetGroup.arnSuffix,
+      },
+      statistic: "Maximum",
+      period: 60,
+      evaluationPeriods: 3,
+      comparisonOperator: "LessThanThreshold",
+      threshold: 1,
+      // A new stack has no hosts yet.
+      treatMissingData: "notBreaching",
+    });
+  }
+
+  #hosts(name: string, args: AlarmsArgs): void {
+    const ours = {
+      namespace: METRIC_NAMESPACE,
+      dimensions: { Group: args.groupName },
+      period: 60,
+      evaluationPeriods: 5,
+    };
+    this.#alarm(name, args, "canary", {
+      ...ours,
+      alarmDescription: "A host does not execute code",
+      metricName: "CanaryFailed",
+      statistic: "Maximum",
+      comparisonOperator: "GreaterThanThreshold",
+      threshold: 0,
+      treatMissingData: "breaching",
+    });
+    this.#alarm(name, args, "slots", {
+      ...ours,
+      alarmDescription: "A host has no room for another sandbox",
+      metricName: "SlotsFree",
+      statistic: "Minimum",
+      comparisonOperator: "LessThanThreshold",
+      threshold: 1,
+      treatMissingData: "missing",
+    });
+    this.#alarm(name, args, "disk", {
+      ...ours,
+      alarmDescription: "A host's disk is nearly full",
+      metricName: "DiskUsed",
+      statistic: "Maximum",
+      comparisonOperator: "GreaterThanThreshold",
+      threshold: 85,
+      treatMissingData: "missing",
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/** Logs with an end: hosts' journals, flow logs, and the load balancer's access logs. About 0.50 USD for each GB taken in. */
+import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
+import * as ec2 from "@pulumi/aws/ec2/index.js";
+import * as iam from "@pulumi/aws/iam/index.js";
+import type { Provider } from "@pulumi/aws/provider.js";
+import * as s3 from "@pulumi/aws/s3/index.js";
+import * as pulumi from "@pulumi/pulumi";
+import { onlyTls } from "../../aws/bucket-policy.ts";
+import type { AwsConfig } from "../../config/parse.ts";
+
+export interface LogsArgs {
+  readonly prefix: string;
+  readonly config: AwsConfig;
+  readonly kmsKeyArn: pulumi.Output<string>;
+  readonly vpcId: pulumi.Output<string>;
+  readonly provider: Provider;
+}
+
+export class Logs extends pulumi.ComponentResource {
+  readonly hosts: cloudwatch.LogGroup;
+  readonly accessBucket: pulumi.Output<string>;
+
+  constructor(name: string, args: LogsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("kernelyard:aws:Logs", name, {}, opts);
+    const options = { parent: this, provider: args.provider };
+    this.hosts = this.#group(name, "hosts", args, options);
+    this.#flow(name, args, options);
+    this.accessBucket = this.#access(name, args, options);
+    this.registerOutputs({ hosts: this.hosts.name, accessBucket: this.accessBucket });
+  }
+
+  #group(name: string, purpose: string, args: LogsArgs, options: pulumi.CustomResourceOptions) {
+    return new cloudwatch.LogGroup(
+      `${name}-${purpose}`,
+      {
+        name: `/${args.prefix}/${purpose}`,
+        retentionInDays: args.config.logRetentionDays,
+        kmsKeyId: args.kmsKeyArn,
+      },
+      options,
+    );
+  }
+
+  /** A sandbox host with unexpected traffic is the first thing to look for. */
+  #flow(name: string, args: LogsArgs, options: pulumi.CustomResourceOptions): void {
+    const group = this.#group(name, "flow", args, options);
+    const role = new iam.Role(
+      `${name}-flow-role`,
+      { assumeRolePolicy: trust("vpc-flow-logs.amazonaws.com") },
+      options,
+    );
+    new iam.RolePolicy(
+      `${name}-flow-policy`,
+      {
+        role: role.id,
+        policy: group.arn.apply((arn) =>
+          JSON.stringify({
+            Version: "2012-10-17",
+            Statement: [
+              {
+                Effect: "Allow",
+                Action: ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+                Resource: `${arn}:*`,
+              },
+            ],
+          }),
+        ),
+      },
+      options,
+    );
+    new ec2.FlowLog(
+      `${name}-flow-log`,
+      {
+        vpcId: args.vpcId,
+        trafficType: "ALL",
+        logDestinationType: "cloud-watch-logs",
+        logDestination: group.arn,
+        iamRoleArn: role.arn,
+      },
+      options,
+    );
+  }
+
+  #access(name: string, args: LogsArgs, options: pulumi.CustomResourceOptions): pulumi.Output<string> {
+    const { config } = args;
+    const bucket = new s3.Bucket(
+      `${name}-access`,
+      { bucketPrefix: `${args.prefix}-access-`, forceDestroy: !config.common.protectData },
+      { ...options, protect: config.common.protectData },
+    );
+    const of = { bucket: bucket.id };
+    new s3.BucketPublicAccessBlock(
+      `${name}-access-private`,
+      {
+        ...of,
+        blockPublicAcls: true,
+        blockPublicPolicy: true,
+        ignorePublicAcls: true,
+        restrictPublicBuckets: true,
+      },
+      options,
+    );
+    // The load balancer writes its logs with S3's own key only.
+    new s3.BucketServerSideEncryptionConfiguration(
+      `${name}-access-encryption`,
+      { ...of, rules: [{ applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } }] },
+      options,
+    );
+    new s3.BucketLifecycleConfiguration(
+      `${name}-access-lifecycle`,
+      {
+        ...of,
+        rules: [
+          { id: "expire", status: "Enabled", filter: {}, expiration: { days: config.logRetentionDays } },
+        ],
+      },
+      options,
+    );
+    const policy = new s3.BucketPolicy(
+      `${name}-access-policy`,
+      {
+        ...of,
+        policy: bucket.arn.apply((arn) =>
+          JSON.stringify({
+            Version: "2012-10-17",
+            Statement: [
+              {
+                Sid: "LoadBalancer",
+                Effect: "Allow",
+                Principal: { Service: "logdelivery.elasticloadbalancing.amazonaws.com" },
+                Action: "s3:PutObject",
+                Resource: `${arn}/AWSLogs/${config.accountId}/*`,
+              },
+              onlyTls(arn),
+            ],
+          }),
+        ),
+      },
+      options,
+    );
+    // A load balancer that is made before the policy is refused.
+    return policy.bucket;
+  }
+}
+
+/** A role's trust policy for one AWS service. */
+export const trust = (service: string): string =>
+  JSON.stringify({
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { Service: service }, Action: "sts:AssumeRole" }],
+  });

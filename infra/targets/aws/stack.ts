@@ -1,0 +1,218 @@
+/** Target aws: hosts in private subnets, images in ECR, an internal load balancer before them. */
+import { Provider } from "@pulumi/aws/provider.js";
+import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
+import { Region } from "@pulumi/aws/types/enums/index.js";
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { AwsConfig } from "../../config/parse.ts";
+import { Images } from "../../parts/images.ts";
+import { Keys } from "../../parts/secrets.ts";
+import {
+  assignments,
+  gatewayEnvironment,
+  launcherEnvironment,
+  launcherSocket,
+  longestCallMs,
+} from "../../services/environment.ts";
+import { environmentFor, type StackOutputs } from "../../target.ts";
+import type { TargetArgs } from "../local.ts";
+import { Alarms } from "./alarms.ts";
+import { EncryptionKey } from "./encryption.ts";
+import { Entry } from "./entry.ts";
+import { Files, filesEnvironment } from "./file-bucket.ts";
+import { Fleet } from "./fleet.ts";
+import { hostFiles } from "./host-files.ts";
+import { HostRole } from "./host-role.ts";
+import { Logs } from "./logs.ts";
+import { Network } from "./network.ts";
+import { Repositories } from "./repositories.ts";
+import { hostEnvironment, userData } from "./user-data.ts";
+
+const PATHS = { data: "/var/lib/kernelyard", dockerSocket: "/var/run/docker.sock" };
+/** These two hold keys: they are in the secret, never in user data. */
+const SECRET_SETTINGS = ["KERNELYARD_API_KEYS", "KERNELYARD_JWT_PUBLIC_KEY"];
+
+export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
+  const { config, projectRoot } = args;
+  const { common } = config;
+  const prefix = `kernelyard-${args.stack}`;
+  const cloud = new Provider("kernelyard-aws", {
+    region: awsRegion(config.region),
+    allowedAccountIds: [config.accountId],
+    // A preview must work without credentials; a wrong account is refused at the first call of an update.
+    skipCredentialsValidation: true,
+    skipRequestingAccountId: true,
+    skipMetadataApiCheck: false,
+    defaultTags: { tags: { project: "kernelyard", stack: args.stack } },
+  });
+  const commands = new command.Provider("kernelyard-commands");
+  const engine = new docker.Provider("kernelyard-engine", { disableDockerDaemonCheck: true });
+
+  const keys = new Keys("kernelyard-keys", { projectRoot, rotation: common.keyRotation, provider: commands });
+  const encryption = new EncryptionKey("kernelyard-encryption", { config, provider: cloud });
+  const network = new Network("kernelyard-network", { config, provider: cloud });
+  const logs = new Logs("kernelyard-logs", {
+    prefix,
+    config,
+    kmsKeyArn: encryption.arn,
+    vpcId: network.vpcId,
+    provider: cloud,
+  });
+  const repositories = new Repositories("kernelyard-repositories", {
+    prefix,
+    kmsKeyArn: encryption.arn,
+    provider: cloud,
+  });
+  const images = new Images("kernelyard-images", {
+    projectRoot,
+    config: common,
+    provider: engine,
+    repository: repositories.access.server,
+    repositories: {
+      sandbox: repositories.sandbox.repositoryUrl,
+      gateway: repositories.gateway.repositoryUrl,
+    },
+    registry: repositories.access,
+    gvisorUrl: config.gvisorUrl,
+    platform: /arm64|aarch64/.test(config.imageParameter) ? "linux/arm64" : "linux/amd64",
+  });
+  const gatewaySettings = pulumi
+    .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? ""])
+    .apply(([apiKey, jwtPublicKeyPem, furtherApiKeys]) =>
+      gatewayEnvironment(common, PATHS, { apiKey, jwtPublicKeyPem, furtherApiKeys }),
+    );
+  const secret = gatewaySecret(prefix, gatewaySettings, encryption.arn, cloud);
+  const groupName = `${prefix}-hosts`;
+  const role = new HostRole("kernelyard-host-role", {
+    config,
+    groupName,
+    repositoryArns: [repositories.sandbox.arn, repositories.gateway.arn],
+    secretArn: secret.arn,
+    logGroupArn: logs.hosts.arn,
+    kmsKeyArn: encryption.arn,
+    provider: cloud,
+  });
+  const files = config.fileBucket
+    ? new Files("kernelyard-files", {
+        prefix,
+        config,
+        kmsKeyArn: encryption.arn,
+        host: role,
+        provider: cloud,
+      })
+    : null;
+  const entry = new Entry("kernelyard-entry", {
+    prefix,
+    config,
+    network,
+    accessBucket: logs.accessBucket,
+    provider: cloud,
+  });
+  const alarms = new Alarms("kernelyard-alarms", { prefix, config, groupName, entry, provider: cloud });
+  const text = pulumi
+    .all([
+      images.gateway,
+      images.sandbox,
+      repositories.access.server,
+      secret.arn,
+      secret.version,
+      logs.hosts.name,
+      files?.bucket ?? null,
+      files?.roleArn ?? null,
+    ])
+    .apply(([gatewayImage, sandboxImage, registry, secretArn, secretVersion, logGroup, bucket, filesRole]) =>
+      userData({
+        host: hostEnvironment({
+          region: config.region,
+          registry,
+          gatewayImage,
+          sandboxImage,
+          secretArn,
+          secretVersion,
+          groupName,
+          logGroup,
+          port: common.port,
+          launcherSocket: launcherSocket(PATHS),
+          filesRole,
+        }),
+        launcher: launcherEnvironment(common, PATHS, sandboxImage),
+        gateway: {
+          ...openSettings(gatewayEnvironment(common, PATHS, NO_KEYS)),
+          ...(bucket === null ? {} : filesEnvironment(bucket, config.region)),
+        },
+        files: hostFiles(PATHS, common.port, longestCallMs(common), config.fileBucket),
+        fileBucket: config.fileBucket,
+      }),
+    );
+  new Fleet(
+    "kernelyard-fleet",
+    {
+      config,
+      groupName,
+      userData: text,
+      instanceProfileArn: role.instanceProfileArn,
+      securityGroupId: network.hostGroup.id,
+      subnetIds: network.subnetIds,
+      targetGroupArn: entry.targetGroup.arn,
+      kmsKeyArn: encryption.arn,
+      unhealthyAlarm: alarms.unhealthy,
+      provider: cloud,
+    },
+    // Hosts without their endpoints, or before the listener, would fail their bootstrap or health check.
+    { dependsOn: [network, entry, ...(files === null ? [] : [files])] },
+  );
+
+  const endpoint = `https://${config.domainName}`;
+  return {
+    endpoint,
+    endpoints: [endpoint],
+    librechatEnvironment: environmentFor(common, keys, endpoint),
+    registry: repositories.access.server,
+    sandboxImage: images.sandbox,
+    gatewayImage: images.gateway,
+    isolation: common.isolation,
+    health: `${endpoint}/health`,
+    loadBalancerName: entry.loadBalancer.dnsName,
+  };
+}
+
+function awsRegion(name: string): Region {
+  const region = Object.values(Region).find((known) => known === name);
+  if (region === undefined) throw new pulumi.RunError(`kernelyard:region ${name} is no region of AWS`);
+  return region;
+}
+
+const NO_KEYS = { apiKey: "", jwtPublicKeyPem: "", furtherApiKeys: null };
+
+const openSettings = (settings: Readonly<Record<string, string>>) =>
+  Object.fromEntries(Object.entries(settings).filter(([name]) => !SECRET_SETTINGS.includes(name)));
+
+/** An environment file that a host fetches at boot, by its version: new keys are new hosts. 0.40 USD a month. */
+function gatewaySecret(
+  prefix: string,
+  settings: pulumi.Output<Readonly<Record<string, string>>>,
+  kmsKeyArn: pulumi.Output<string>,
+  provider: Provider,
+): { readonly arn: pulumi.Output<string>; readonly version: pulumi.Output<string> } {
+  const secret = new secretsmanager.Secret(
+    "kernelyard-gateway-keys",
+    { namePrefix: `${prefix}-gateway-`, kmsKeyId: kmsKeyArn, recoveryWindowInDays: 7 },
+    { provider },
+  );
+  const version = new secretsmanager.SecretVersion(
+    "kernelyard-gateway-keys-version",
+    {
+      secretId: secret.id,
+      secretString: pulumi.secret(
+        settings.apply((all) =>
+          assignments(
+            Object.fromEntries(Object.entries(all).filter(([name]) => SECRET_SETTINGS.includes(name))),
+          ).join("\n"),
+        ),
+      ),
+    },
+    { provider },
+  );
+  return { arn: secret.arn, version: version.versionId };
+}

@@ -1,0 +1,106 @@
+/** One machine reached by ssh, made an isolated Docker host by `gateway/host`, and brought back to it when it drifted. */
+import { join } from "node:path";
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { folderDigest } from "../../parts/content.ts";
+import type { Machine } from "../../parts/machine.ts";
+import { commandLine, quote } from "../../parts/quote.ts";
+
+/** Where the install script stays on the machine, for its operators. */
+export const HOST_FOLDER = "/usr/local/share/kernelyard/host";
+
+export interface SshHostArgs {
+  readonly projectRoot: string;
+  readonly machine: Machine;
+  readonly commands: command.Provider;
+  readonly isolation: string;
+  /** What the check before this update found; null: the machine is as it should be, or nobody looked. */
+  readonly drift: string | null;
+  /** Trust in the registry: its certificate, and the address it is known by. Null on the machine that carries it. */
+  readonly trust: { readonly address: string; readonly certificate: pulumi.Input<string> } | null;
+  readonly registryAuth: {
+    readonly address: string;
+    readonly username: string;
+    readonly password: pulumi.Input<string>;
+  };
+}
+
+export class SshHost extends pulumi.ComponentResource {
+  readonly engine: docker.Provider;
+  readonly prepared: command.local.Command;
+
+  constructor(name: string, args: SshHostArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("kernelyard:hosts:SshHost", name, {}, opts);
+    this.prepared = this.#prepare(name, args);
+    const trusted = args.trust === null ? [] : [this.#trust(name, args, args.trust)];
+    this.engine = this.#engine(name, args, [this.prepared, ...trusted]);
+    this.registerOutputs({});
+  }
+
+  /** Sends `gateway/host` and runs its install script, which changes only what is not as it should be. */
+  #prepare(name: string, args: SshHostArgs): command.local.Command {
+    const source = join(args.projectRoot, "gateway/host");
+    const install = `set -eu
+umask 022
+mkdir -p ${quote(HOST_FOLDER)}
+tar -xz -C ${quote(HOST_FOLDER)}
+cd ${quote(HOST_FOLDER)}
+exec bash install.sh --dedicated >&2`;
+    const run = `${commandLine(["tar", "-cz", "--exclude=__pycache__", "-C", "gateway/host", "."])} | ${args.machine.pipe(install)}`;
+    return new command.local.Command(
+      `${name}-prepared`,
+      {
+        create: run,
+        update: run,
+        dir: args.projectRoot,
+        environment: { KERNELYARD_HOST_CONTENT: folderDigest(source) },
+        // Only a drift that was found changes this; see ignoreChanges.
+        triggers: [args.drift ?? "as it should be"],
+        logging: command.local.Logging.Stderr,
+      },
+      {
+        parent: this,
+        provider: args.commands,
+        // A machine that is as it should be is left alone, whatever its last repair was for.
+        ignoreChanges: ["dir", ...(args.drift === null ? ["triggers"] : [])],
+        customTimeouts: { create: "30m", update: "30m" },
+      },
+    );
+  }
+
+  #trust(
+    name: string,
+    args: SshHostArgs,
+    trust: { readonly address: string; readonly certificate: pulumi.Input<string> },
+  ): command.local.Command {
+    const folder = `/etc/docker/certs.d/${trust.address}`;
+    const run = args.machine.pipe(
+      `set -eu; umask 022; mkdir -p ${quote(folder)}; cat > ${quote(`${folder}/ca.crt`)}`,
+    );
+    return new command.local.Command(
+      `${name}-trust`,
+      {
+        create: run,
+        update: run,
+        delete: args.machine.run(`rm -rf ${quote(folder)}`),
+        stdin: trust.certificate,
+      },
+      { parent: this, provider: args.commands, dependsOn: [this.prepared] },
+    );
+  }
+
+  /** Resources of this engine wait for the machine: a provider's dependencies are its resources' own. */
+  #engine(name: string, args: SshHostArgs, after: pulumi.Resource[]): docker.Provider {
+    return new docker.Provider(
+      `${name}-engine`,
+      {
+        host: args.machine.dockerHost,
+        sshOpts: [...args.machine.sshOptions],
+        disableDockerDaemonCheck: true,
+        registryAuth: [args.registryAuth],
+      },
+      { parent: this, dependsOn: after },
+    );
+  }
+}
