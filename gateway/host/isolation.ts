@@ -39,6 +39,12 @@ export const SHIPPED_SECCOMP_PROFILE = readFileSync(
 );
 export const SHIPPED_SECCOMP_SHA256 = sha256(SHIPPED_SECCOMP_PROFILE);
 
+/** A profile whose text has been verified. */
+export interface SeccompProfile {
+  readonly json: string;
+  readonly sha256: string;
+}
+
 export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }

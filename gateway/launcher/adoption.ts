@@ -1,8 +1,8 @@
 /** Takes over containers that run already: of a launcher before us, or of our own after their stream broke. */
 
 import type { LauncherContext } from "./context.ts";
+import type { Adoptable } from "./engine/labels.ts";
 import { messageOf } from "./errors.ts";
-import type { Adoptable } from "./reconcile/plan.ts";
 import type { Attachment } from "./sandbox/attachment.ts";
 import type { SandboxEnds } from "./sandbox/ends.ts";
 import type { SandboxRegister } from "./sandbox/register.ts";

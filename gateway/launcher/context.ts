@@ -1,8 +1,8 @@
 /** What the launcher's parts are given in common. */
 import type { Logger } from "pino";
 import type { Settings } from "../common/settings/read.ts";
+import type { SeccompProfile } from "../host/isolation.ts";
 import type { Engine } from "./engine/engine.ts";
-import type { SeccompProfile } from "./isolation/probe.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
 export type LauncherSettings = Pick<

@@ -1,6 +1,5 @@
 import type { LauncherError } from "../common/protocol/launcher-api.ts";
 import { EngineAwayError } from "./engine/engine.ts";
-import { IsolationError } from "./isolation/probe.ts";
 
 /** A request that is answered with a `LauncherError`. */
 export class LauncherFailure extends Error {
@@ -13,6 +12,11 @@ export class LauncherFailure extends Error {
     this.code = code;
     this.sandboxId = sandboxId;
   }
+}
+
+/** This host does not isolate as promised; the message says what to do. */
+export class IsolationError extends Error {
+  override readonly name = "IsolationError";
 }
 
 /** What a caller is told about a sandbox that could not be made or removed. */

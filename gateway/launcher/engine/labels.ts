@@ -1,6 +1,7 @@
 /** Labels and names: what a container or volume says about itself, so that a new launcher can read it back. */
 import { createHash, randomBytes } from "node:crypto";
 import { DEFAULT_TENANT, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { EngineContainer } from "./engine.ts";
 
 export const LABEL = {
   instance: "kernelyard.instance",
@@ -37,6 +38,32 @@ export function decodeSession(text: string): SessionKey | null {
   );
   if (!parsed.success || encodeSession(parsed.data) !== text) return null;
   return parsed.data;
+}
+
+/** What a container's labels say, when they say all that is needed to take it over. */
+export interface Adoptable {
+  readonly sandboxId: string;
+  readonly containerId: string;
+  readonly imageId: string;
+  readonly kind: "session" | "fresh";
+  readonly profile: string;
+  readonly session: SessionKey | null;
+  readonly createdAt: number;
+}
+
+/** Null when they do not say it all, or say what no launcher wrote. */
+export function readLabels(container: EngineContainer): Adoptable | null {
+  const { labels } = container;
+  const kind = labels[LABEL.kind];
+  const sandboxId = labels[LABEL.sandbox] ?? "";
+  const createdAt = Date.parse(labels[LABEL.created] ?? "");
+  const profile = labels[LABEL.profile] ?? "";
+  if (kind !== "session" && kind !== "fresh") return null;
+  if (!/^[A-Za-z0-9_-]{21}$/.test(sandboxId) || Number.isNaN(createdAt) || profile === "") return null;
+  const session = kind === "session" ? decodeSession(labels[LABEL.session] ?? "") : null;
+  if (kind === "session" && session === null) return null;
+  const { id: containerId, imageId } = container;
+  return { sandboxId, containerId, imageId, kind, profile, session, createdAt };
 }
 
 /**

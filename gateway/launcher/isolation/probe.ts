@@ -14,23 +14,15 @@ import {
   type IsolationProblem,
   isolationProblems,
   profileProblem,
+  type SeccompProfile,
   SHIPPED_SECCOMP_PROFILE,
   SHIPPED_SECCOMP_SHA256,
 } from "../../host/isolation.ts";
 import { DemultiplexError, Demultiplexer } from "../engine/demultiplexer.ts";
 import type { Engine } from "../engine/engine.ts";
 import { containerName, LABEL } from "../engine/labels.ts";
+import { IsolationError } from "../errors.ts";
 import { type SandboxSpecInput, sandboxSpec } from "../spec/create-body.ts";
-
-/** This host does not isolate as promised; the message says what to do. */
-export class IsolationError extends Error {
-  override readonly name = "IsolationError";
-}
-
-export interface SeccompProfile {
-  readonly json: string;
-  readonly sha256: string;
-}
 
 /**
  * The profile in force is always the shipped one. A host's installed copy that differs means that somebody relies on

@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LauncherContext } from "../context.ts";
 import { EngineAwayError, EngineRefusedError } from "../engine/engine.ts";
 import { newId } from "../engine/labels.ts";
-import { LauncherFailure, messageOf } from "../errors.ts";
-import { IsolationError, probeIsolation } from "./probe.ts";
+import { IsolationError, LauncherFailure, messageOf } from "../errors.ts";
+import { probeIsolation } from "./probe.ts";
 
 type Isolation =
   | { readonly state: "unproven" }

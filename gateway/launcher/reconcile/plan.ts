@@ -1,18 +1,6 @@
 /** What must be done so that the engine, the disk and our memory agree: a pure plan. The launcher carries it out. */
-import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { EngineContainer } from "../engine/engine.ts";
-import { decodeSession, LABEL } from "../engine/labels.ts";
-
-/** What a container's labels say, when they say all that is needed to take it over. */
-export interface Adoptable {
-  readonly sandboxId: string;
-  readonly containerId: string;
-  readonly imageId: string;
-  readonly kind: "session" | "fresh";
-  readonly profile: string;
-  readonly session: SessionKey | null;
-  readonly createdAt: number;
-}
+import { type Adoptable, LABEL, readLabels } from "../engine/labels.ts";
 
 export interface KnownSandbox {
   readonly id: string;
@@ -96,18 +84,4 @@ function expired(sandbox: KnownSandbox, { now, limits }: Observation): string | 
     return "a used fresh sandbox without a gateway";
   }
   return detached > limits.idleMs ? "no gateway for longer than KERNELYARD_IDLE_MS" : null;
-}
-
-function readLabels(container: EngineContainer): Adoptable | null {
-  const { labels } = container;
-  const kind = labels[LABEL.kind];
-  const sandboxId = labels[LABEL.sandbox] ?? "";
-  const createdAt = Date.parse(labels[LABEL.created] ?? "");
-  const profile = labels[LABEL.profile] ?? "";
-  if (kind !== "session" && kind !== "fresh") return null;
-  if (!/^[A-Za-z0-9_-]{21}$/.test(sandboxId) || Number.isNaN(createdAt) || profile === "") return null;
-  const session = kind === "session" ? decodeSession(labels[LABEL.session] ?? "") : null;
-  if (kind === "session" && session === null) return null;
-  const { id: containerId, imageId } = container;
-  return { sandboxId, containerId, imageId, kind, profile, session, createdAt };
 }
