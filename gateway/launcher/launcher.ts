@@ -1,7 +1,6 @@
 /** The sandboxes of this host: what may be asked of them, and how the launcher's parts work together. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
-import { Adoption } from "./adoption.ts";
 import type { LauncherContext } from "./context.ts";
 import type { EngineEvent } from "./engine/engine.ts";
 import { LABEL, newId } from "./engine/labels.ts";
@@ -10,8 +9,7 @@ import { LauncherFailure, messageOf } from "./errors.ts";
 import { IsolationProof } from "./isolation/proof.ts";
 import { Sweep } from "./reconcile/carry-out.ts";
 import type { Relay } from "./relay/relay.ts";
-import { Creation } from "./sandbox/arrivals.ts";
-import { Attachment } from "./sandbox/attachment.ts";
+import { SandboxArrivals } from "./sandbox/arrivals.ts";
 import { SandboxEnds } from "./sandbox/ends.ts";
 import { SandboxRegister } from "./sandbox/register.ts";
 import { capacityOf, sandboxBytes } from "./spec/capacity.ts";
@@ -31,7 +29,7 @@ export class Launcher {
   readonly #capacity: ReturnType<typeof capacityOf>;
   readonly #register: SandboxRegister;
   readonly #ends: SandboxEnds;
-  readonly #creation: Creation;
+  readonly #arrivals: SandboxArrivals;
   readonly #proof: IsolationProof;
   readonly #watch: EngineWatch;
   readonly #sweep: Sweep;
@@ -43,8 +41,7 @@ export class Launcher {
     this.#capacity = capacityOf({ ...options.settings, hostMemoryBytes });
     this.#register = new SandboxRegister(now);
     this.#ends = new SandboxEnds(context, this.#register, () => void this.#sweepIfUp());
-    const attachment = new Attachment(context, this.#ends);
-    this.#creation = new Creation(context, this.#register, attachment, this.#ends);
+    this.#arrivals = new SandboxArrivals(context, this.#register, this.#ends);
     this.#proof = new IsolationProof(context);
     this.#watch = new EngineWatch(context, {
       up: () => this.#engineIsUp(),
@@ -54,7 +51,7 @@ export class Launcher {
     this.#sweep = new Sweep(
       context,
       this.#register,
-      new Adoption(context, this.#register, attachment, this.#ends),
+      this.#arrivals,
       this.#ends,
       this.#proof.probes,
       (error) => this.#watch.reconnect(error),
@@ -111,7 +108,7 @@ export class Launcher {
       );
     }
     const identity = { id: newId(), kind, profile, session, image, createdAt: this.#context.now() };
-    return (await this.#creation.create(identity)).view();
+    return (await this.#arrivals.create(identity)).view();
   }
 
   list(): Sandbox[] {

@@ -1,9 +1,9 @@
 /** Carries out the reconciler's plan, every few seconds and whenever the engine is there again. */
-import type { Adoption } from "../adoption.ts";
 import type { LauncherContext } from "../context.ts";
 import { EngineAwayError } from "../engine/engine.ts";
 import { LABEL, volumeName } from "../engine/labels.ts";
 import { messageOf } from "../errors.ts";
+import type { SandboxArrivals } from "../sandbox/arrivals.ts";
 import type { SandboxEnds } from "../sandbox/ends.ts";
 import type { SandboxRegister } from "../sandbox/register.ts";
 import type { SandboxState } from "../sandbox/state.ts";
@@ -15,7 +15,7 @@ const MAX_AGE_MS = 24 * 3_600_000;
 export class Sweep {
   readonly #context: LauncherContext;
   readonly #register: SandboxRegister;
-  readonly #adoption: Adoption;
+  readonly #arrivals: SandboxArrivals;
   readonly #ends: SandboxEnds;
   readonly #probes: ReadonlySet<string>;
   readonly #engineHangs: (error: EngineAwayError) => void;
@@ -24,14 +24,14 @@ export class Sweep {
   constructor(
     context: LauncherContext,
     register: SandboxRegister,
-    adoption: Adoption,
+    arrivals: SandboxArrivals,
     ends: SandboxEnds,
     probes: ReadonlySet<string>,
     engineHangs: (error: EngineAwayError) => void,
   ) {
     this.#context = context;
     this.#register = register;
-    this.#adoption = adoption;
+    this.#arrivals = arrivals;
     this.#ends = ends;
     this.#probes = probes;
     this.#engineHangs = engineHangs;
@@ -107,9 +107,9 @@ export class Sweep {
     const { log, volumes } = this.#context;
     switch (step.step) {
       case "adopt":
-        return this.#adoption.adopt(step.sandbox);
+        return this.#arrivals.adopt(step.sandbox);
       case "readopt":
-        return this.#adoption.readopt(step.sandboxId);
+        return this.#arrivals.readopt(step.sandboxId);
       case "remove-container":
         log.info({ container: step.containerId, why: step.why }, "removing a container nobody owns");
         return this.#ends.removeContainer(step.containerId);

@@ -1,34 +1,34 @@
-/** Makes a sandbox: volume, container, stream, in this order; whatever fails, nothing of it stays. */
-
+/** How sandboxes begin: made anew, or taken over from a launcher before us or after their stream broke. */
 import type { LauncherContext } from "../context.ts";
-import { containerName } from "../engine/labels.ts";
-import { failureOf, LauncherFailure } from "../errors.ts";
+import { type Adoptable, containerName } from "../engine/labels.ts";
+import { failureOf, LauncherFailure, messageOf } from "../errors.ts";
 import { type SandboxData, sandboxSpec } from "../spec/create-body.ts";
 import type { VolumeLease } from "../volumes/volumes.ts";
-import type { Attachment } from "./attachment.ts";
+import { Attachment } from "./attachment.ts";
 import type { SandboxEnds } from "./ends.ts";
 import type { SandboxRegister } from "./register.ts";
 import { type SandboxIdentity, SandboxState } from "./state.ts";
 
-export class Creation {
+/** A healthy supervisor answers in milliseconds; on a loaded host it may have to wait for a CPU. */
+const HELLO_WITHIN_MS = 5_000;
+
+export class SandboxArrivals {
   readonly #context: LauncherContext;
   readonly #register: SandboxRegister;
   readonly #attachment: Attachment;
   readonly #ends: SandboxEnds;
 
-  constructor(
-    context: LauncherContext,
-    register: SandboxRegister,
-    attachment: Attachment,
-    ends: SandboxEnds,
-  ) {
+  constructor(context: LauncherContext, register: SandboxRegister, ends: SandboxEnds) {
     this.#context = context;
     this.#register = register;
-    this.#attachment = attachment;
+    this.#attachment = new Attachment(context, ends);
     this.#ends = ends;
   }
 
-  /** Registers before anything is awaited: its place is taken. Throws `LauncherFailure`. */
+  /**
+   * Volume, container, stream, in this order; whatever fails, nothing of it stays. Registers before anything is
+   * awaited: its place is taken. Throws `LauncherFailure`.
+   */
   async create(identity: SandboxIdentity): Promise<SandboxState> {
     const { log, now, settings } = this.#context;
     const sandbox = new SandboxState(identity, false, now());
@@ -47,6 +47,28 @@ export class Creation {
       "sandbox started",
     );
     return sandbox;
+  }
+
+  /** Takes over a container of a launcher before us. What it was used for is unknown: it counts as used. */
+  async adopt(found: Adoptable): Promise<void> {
+    const { now, stopping } = this.#context;
+    if (stopping.aborted || this.#register.get(found.sandboxId) !== undefined) return;
+    const { kind, profile, session, createdAt } = found;
+    if (session !== null && this.#register.ofSession(session) !== undefined) {
+      return this.#ends.removeContainer(found.containerId);
+    }
+    const identity = { id: found.sandboxId, kind, profile, session, image: found.imageId, createdAt };
+    const sandbox = new SandboxState(identity, true, now());
+    this.#register.add(sandbox);
+    this.#register.bind(sandbox, found.containerId);
+    await this.#takeOver(sandbox, found.containerId);
+  }
+
+  /** Takes back a sandbox whose stream broke. */
+  async readopt(id: string): Promise<void> {
+    const sandbox = this.#register.get(id);
+    if (sandbox?.phase !== "lost" || sandbox.containerId === null) return;
+    await this.#takeOver(sandbox, sandbox.containerId);
   }
 
   async #start(sandbox: SandboxState): Promise<void> {
@@ -81,6 +103,29 @@ export class Creation {
       );
     }
     this.#attachment.running(sandbox);
+  }
+
+  async #takeOver(sandbox: SandboxState, containerId: string): Promise<void> {
+    const { log } = this.#context;
+    try {
+      await this.#attachment.resetCpu(containerId);
+      const relay = await this.#attachment.attach(sandbox, containerId);
+      if (await relay.probe(HELLO_WITHIN_MS)) {
+        log.info({ sandbox: sandbox.identity.id, container: containerId }, "sandbox adopted");
+        this.#attachment.running(sandbox);
+        return;
+      }
+    } catch (error) {
+      log.warn({ sandbox: sandbox.identity.id, reason: messageOf(error) }, "sandbox not adopted");
+    }
+    sandbox.relay?.close();
+    sandbox.relay = null;
+    sandbox.markStarted();
+    await this.#ends.end(
+      sandbox,
+      "engine_lost",
+      "its supervisor gave no answer when its stream was taken over",
+    );
   }
 }
 
