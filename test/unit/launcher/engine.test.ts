@@ -1,4 +1,5 @@
 /** An engine that hangs: every call gives up at its deadline, and lets go of its connection. */
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -35,6 +36,12 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
+/** On a busy machine the server may see a connection only after its call gave up; but there was one. */
+async function connectionsEnded(): Promise<void> {
+  if (ends.length === 0) await once(server, "connection");
+  await Promise.all(ends);
+}
+
 const calls: [string, (engine: DockerEngine) => Promise<unknown>][] = [
   ["info", (engine) => engine.version()],
   ["inspect image", (engine) => engine.imageId("image")],
@@ -59,8 +66,7 @@ describe("a silent engine", () => {
   test.each(calls)("%s ends at its deadline with its connections", async (_what, call) => {
     const engine = new DockerEngine(join(directory, "docker.sock"), { callMs: 50, askMs: 50 });
     await expect(call(engine)).rejects.toThrow(EngineAwayError);
-    expect(ends.length).toBeGreaterThan(0);
-    await Promise.all(ends);
+    await connectionsEnded();
   });
 });
 
@@ -74,7 +80,7 @@ describe("an engine that stops in the middle of its answer", () => {
     async (_what, call) => {
       const engine = new DockerEngine(join(directory, "docker.sock"), { callMs: 50, askMs: 50 });
       await expect(call(engine)).rejects.toThrow(EngineAwayError);
-      await Promise.all(ends);
+      await connectionsEnded();
     },
   );
 });
@@ -105,5 +111,5 @@ test("a stream of events outlives the deadline of its opening, and ends by its s
   expect((await events.next()).value).toEqual({ type: "destroy", containerId: ID });
   following.abort();
   await expect(events.next()).rejects.toThrow();
-  await Promise.all(ends);
+  await connectionsEnded();
 });
