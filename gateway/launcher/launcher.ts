@@ -2,7 +2,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
 import type { LauncherContext } from "./context.ts";
-import type { EngineEvent } from "./engine/engine.ts";
 import { LABEL, newId } from "./engine/labels.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import { LauncherFailure, messageOf } from "./errors.ts";
@@ -46,7 +45,7 @@ export class Launcher {
     this.#watch = new EngineWatch(context, {
       up: () => this.#engineIsUp(),
       away: () => this.#proof.forget(),
-      event: (event) => this.#event(event),
+      event: (event) => this.#ends.heard(event),
     });
     this.#sweep = new Sweep(
       context,
@@ -77,10 +76,7 @@ export class Launcher {
       });
       await Promise.race([removed, delay(withinMs)]);
     }
-    for (const sandbox of this.#register.all()) {
-      sandbox.clearTimers();
-      sandbox.relay?.close();
-    }
+    for (const sandbox of this.#register.all()) sandbox.letGo();
     await this.#watch.stopped();
   }
 
@@ -131,10 +127,9 @@ export class Launcher {
     if (sandbox === undefined) throw new LauncherFailure("not_found", `no sandbox ${id}`);
     await sandbox.started;
     if (sandbox.phase === "lost") this.#watch.mustBeUp();
-    if (sandbox.phase !== "running" || sandbox.relay === null) {
-      throw new LauncherFailure("not_found", `sandbox ${id} is ${sandbox.phase}`);
-    }
-    return sandbox.relay;
+    const relay = sandbox.serving;
+    if (relay === null) throw new LauncherFailure("not_found", `sandbox ${id} is ${sandbox.phase}`);
+    return relay;
   }
 
   /** Resolves when the container is gone, also when there was none. */
@@ -185,15 +180,6 @@ export class Launcher {
     const swept = this.#sweepIfUp();
     await this.#proof.prove();
     await swept;
-  }
-
-  #event(event: EngineEvent): void {
-    const sandbox = this.#register.ofContainer(event.containerId);
-    if (sandbox === undefined) return;
-    if (event.type === "oom") sandbox.oomAt = this.#context.now();
-    if (event.type === "die") sandbox.died ??= { exitCode: event.exitCode };
-    if (event.type === "destroy") sandbox.died ??= { exitCode: null };
-    this.#ends.settle(sandbox);
   }
 
   async #removeAll(): Promise<void> {

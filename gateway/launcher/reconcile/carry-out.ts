@@ -115,12 +115,8 @@ export class Sweep {
         return this.#ends.removeContainer(step.containerId);
       case "forget": {
         const sandbox = this.#register.get(step.sandboxId);
-        if (sandbox === undefined || (sandbox.phase !== "running" && sandbox.phase !== "lost")) return;
-        sandbox.cause ??= {
-          reason: "engine_lost",
-          detail: "its container was gone when the engine was asked",
-        };
-        return this.#ends.finish(sandbox);
+        if (sandbox !== undefined) this.#ends.vanished(sandbox);
+        return;
       }
       case "expire": {
         const sandbox = this.#register.get(step.sandboxId);

@@ -95,38 +95,38 @@ export class SandboxArrivals {
     } finally {
       await lease?.release();
     }
-    if (sandbox.died !== null || sandbox.cause !== null) {
-      throw new LauncherFailure(
-        "sandbox_failed",
-        sandbox.cause?.detail ??
-          `the supervisor ended with exit code ${sandbox.died?.exitCode} while it started`,
-      );
+    if (sandbox.died !== null || !sandbox.run(this.#context.now())) {
+      throw new LauncherFailure("sandbox_failed", whyNotStarted(sandbox));
     }
-    this.#attachment.running(sandbox);
+    this.#ends.settle(sandbox);
   }
 
   async #takeOver(sandbox: SandboxState, containerId: string): Promise<void> {
-    const { log } = this.#context;
+    const { log, now } = this.#context;
     try {
       await this.#attachment.resetCpu(containerId);
       const relay = await this.#attachment.attach(sandbox, containerId);
-      if (await relay.probe(HELLO_WITHIN_MS)) {
+      if ((await relay.probe(HELLO_WITHIN_MS)) && sandbox.run(now())) {
         log.info({ sandbox: sandbox.identity.id, container: containerId }, "sandbox adopted");
-        this.#attachment.running(sandbox);
+        this.#ends.settle(sandbox);
         return;
       }
     } catch (error) {
       log.warn({ sandbox: sandbox.identity.id, reason: messageOf(error) }, "sandbox not adopted");
     }
-    sandbox.relay?.close();
-    sandbox.relay = null;
-    sandbox.markStarted();
+    sandbox.refuseTakeOver();
     await this.#ends.end(
       sandbox,
       "engine_lost",
       "its supervisor gave no answer when its stream was taken over",
     );
   }
+}
+
+function whyNotStarted({ cause, died }: SandboxState): string {
+  if (cause?.detail !== undefined) return cause.detail;
+  if (died === null) return "it was ended while it started";
+  return `the supervisor ended with exit code ${died.exitCode} while it started`;
 }
 
 function dataOf({ session }: SandboxIdentity, lease: VolumeLease | null): SandboxData {

@@ -23,16 +23,8 @@ export class Attachment {
   /** Gives the sandbox a relay over a new stream of its container's. */
   async attach(sandbox: SandboxState, containerId: string): Promise<Relay> {
     const relay = this.#relay(sandbox, await this.#context.engine.attach(containerId));
-    sandbox.relay = relay;
+    sandbox.attach(relay);
     return relay;
-  }
-
-  /** From now on gateways may attach; an end that came meanwhile is settled. */
-  running(sandbox: SandboxState): void {
-    sandbox.phase = "running";
-    sandbox.detachedSince = this.#context.now();
-    sandbox.markStarted();
-    this.#ends.settle(sandbox);
   }
 
   async liftCpu(sandbox: SandboxState, containerId: string): Promise<void> {
@@ -48,8 +40,7 @@ export class Attachment {
       );
       return;
     }
-    sandbox.cpu = cpu;
-    sandbox.cpuTimer = setTimeout(() => this.#restoreCpu(sandbox), CPU_LIFTED_MAX_MS);
+    sandbox.lifted(cpu, CPU_LIFTED_MAX_MS, () => this.#restoreCpu(sandbox));
   }
 
   /** Also when another launcher lifted it and died. Throws when it cannot be put back. */
@@ -67,12 +58,8 @@ export class Attachment {
 
   /** A sandbox whose share cannot be put back must not run user code. */
   #restoreCpu(sandbox: SandboxState): void {
-    const { cpu } = sandbox;
-    sandbox.cpu = null;
-    if (sandbox.cpuTimer !== null) clearTimeout(sandbox.cpuTimer);
-    sandbox.cpuTimer = null;
     try {
-      cpu?.restore();
+      sandbox.takeLifted()?.restore();
     } catch (error) {
       this.#ends.endQuietly(sandbox, "killed", `its CPU share could not be put back: ${messageOf(error)}`);
     }
@@ -84,17 +71,13 @@ export class Attachment {
       stream,
       {
         firstExecute: () => {
-          sandbox.used = true;
+          sandbox.noteUse();
           this.#restoreCpu(sandbox);
         },
-        attachedChanged: (attached) => {
-          sandbox.detachedSince = attached ? null : this.#context.now();
-        },
+        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.now()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {
-          if (sandbox.relay !== relay) return;
-          sandbox.streamEnded = true;
-          this.#ends.settle(sandbox);
+          if (sandbox.noteStreamEnd(relay)) this.#ends.settle(sandbox);
         },
         diagnostics: (slice) => {
           if (diagnostics >= MAX_DIAGNOSTICS_BYTES) return;
@@ -105,7 +88,6 @@ export class Attachment {
       },
       sandbox.used,
     );
-    sandbox.streamEnded = false;
     return relay;
   }
 }

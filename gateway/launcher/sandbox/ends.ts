@@ -1,10 +1,11 @@
 /** How sandboxes end: brings together what stream, engine and callers say, removes what is left, and tells why. */
 import type { SandboxEnd } from "../../common/protocol/launcher-api.ts";
 import type { LauncherContext } from "../context.ts";
+import type { EngineEvent } from "../engine/engine.ts";
 import { failureOf, messageOf } from "../errors.ts";
 import { killContainerProcesses } from "./hard-kill.ts";
 import type { SandboxRegister } from "./register.ts";
-import type { SandboxState } from "./state.ts";
+import type { EndCause, SandboxState } from "./state.ts";
 
 /** Between the end of the stream and the engine's word about the container, either way round. */
 const SETTLE_MS = 1_000;
@@ -26,64 +27,52 @@ export class SandboxEnds {
     this.#lost = lost;
   }
 
-  /** Brings together what the stream and the engine say about an end; either may come first. */
-  settle(sandbox: SandboxState): void {
-    if (sandbox.phase === "starting" || sandbox.phase === "ended") return;
-    if (sandbox.died === null && !sandbox.streamEnded) return;
-    if (sandbox.died !== null && sandbox.streamEnded) {
-      this.finish(sandbox);
-      return;
-    }
-    if (sandbox.settleTimer !== null) return;
-    sandbox.settleTimer = setTimeout(() => {
-      sandbox.settleTimer = null;
-      if (sandbox.died !== null) this.finish(sandbox);
-      else if (sandbox.phase === "running" && sandbox.streamEnded) this.#lose(sandbox);
-    }, SETTLE_MS);
+  /** What the engine tells of a container. */
+  heard(event: EngineEvent): void {
+    const sandbox = this.#register.ofContainer(event.containerId);
+    if (sandbox === undefined) return;
+    if (event.type === "oom") sandbox.noteOom(this.#context.now());
+    else sandbox.noteDeath(event.type === "die" ? event.exitCode : null);
+    this.settle(sandbox);
   }
 
-  /** The end is certain: tells it, and clears what is left. */
-  finish(sandbox: SandboxState): void {
-    if (sandbox.phase === "ended") return;
-    sandbox.phase = "ended";
-    sandbox.clearTimers();
-    const exitCode = sandbox.died?.exitCode ?? null;
-    const cause = sandbox.cause ?? this.#causeOfDeath(sandbox, exitCode);
-    const end: SandboxEnd = {
-      reason: cause.reason,
-      exit_code: exitCode,
-      ...(cause.detail === undefined ? {} : { detail: cause.detail }),
-    };
-    sandbox.ended = end;
-    sandbox.relay?.close();
-    this.#context.log.info({ sandbox: sandbox.identity.id, ...end }, "sandbox ended");
-    void this.#clear(sandbox);
+  /** The engine was asked, and does not have its container any more. */
+  vanished(sandbox: SandboxState): void {
+    if (sandbox.phase !== "running" && sandbox.phase !== "lost") return;
+    sandbox.blame({ reason: "engine_lost", detail: "its container was gone when the engine was asked" });
+    this.#finish(sandbox);
+  }
+
+  /** Brings together what the stream and the engine say about an end; either may come first. */
+  settle(sandbox: SandboxState): void {
+    const { death } = sandbox;
+    if (death === "certain") this.#finish(sandbox);
+    if (death !== "likely") return;
+    sandbox.settleAfter(SETTLE_MS, () => {
+      if (sandbox.died !== null) this.#finish(sandbox);
+      else this.#lose(sandbox);
+    });
   }
 
   /** Resolves when container and mounts are gone. Throws `LauncherFailure` when the engine does not remove it. */
   async end(sandbox: SandboxState, reason: SandboxEnd["reason"], detail?: string): Promise<void> {
-    if (sandbox.phase === "ended") {
-      await sandbox.gone;
-      return;
+    if (sandbox.beginEnd(detail === undefined ? { reason } : { reason, detail })) {
+      try {
+        if (sandbox.containerId !== null) await this.removeContainer(sandbox.containerId);
+      } catch (error) {
+        sandbox.endFailed();
+        throw failureOf(error);
+      }
+      this.#finish(sandbox);
     }
-    sandbox.cause ??= detail === undefined ? { reason } : { reason, detail };
-    const before = sandbox.phase;
-    sandbox.phase = "ending";
-    try {
-      if (sandbox.containerId !== null) await this.removeContainer(sandbox.containerId);
-    } catch (error) {
-      if (sandbox.ended === null) sandbox.phase = before === "starting" ? "lost" : before;
-      throw failureOf(error);
-    }
-    this.finish(sandbox);
     await sandbox.gone;
   }
 
   endQuietly(sandbox: SandboxState, reason: SandboxEnd["reason"], detail: string): void {
     const { log } = this.#context;
     log.warn({ sandbox: sandbox.identity.id, reason, detail }, "sandbox is being ended");
-    sandbox.cause ??= { reason, detail };
-    sandbox.relay?.close();
+    sandbox.blame({ reason, detail });
+    sandbox.hangUp();
     // While it starts, the start itself sees the cause.
     if (sandbox.phase === "starting") return;
     this.end(sandbox, reason, detail).catch((error: unknown) => {
@@ -95,11 +84,8 @@ export class SandboxEnds {
   async abandon(sandbox: SandboxState, error: unknown): Promise<void> {
     const { log } = this.#context;
     log.warn({ sandbox: sandbox.identity.id, reason: messageOf(error) }, "sandbox did not start");
-    sandbox.clearTimers();
-    sandbox.phase = "ended";
-    sandbox.cause ??= { reason: "exited", detail: messageOf(error) };
-    sandbox.ended = { reason: sandbox.cause.reason, exit_code: sandbox.died?.exitCode ?? null };
-    sandbox.relay?.close();
+    const { reason } = sandbox.blame({ reason: "exited", detail: messageOf(error) });
+    sandbox.finish({ reason, exit_code: sandbox.died?.exitCode ?? null });
     await this.#clear(sandbox);
   }
 
@@ -119,14 +105,26 @@ export class SandboxEnds {
 
   /** The stream broke and the engine does not say why: it is away, or came back without us hearing. */
   #lose(sandbox: SandboxState): void {
-    sandbox.phase = "lost";
-    sandbox.relay?.close();
-    sandbox.relay = null;
+    if (!sandbox.lose()) return;
     this.#context.log.warn({ sandbox: sandbox.identity.id }, "stream to sandbox lost");
     this.#lost();
   }
 
-  #causeOfDeath(sandbox: SandboxState, exitCode: number | null): NonNullable<SandboxState["cause"]> {
+  /** The end is certain: tells it, and clears what is left. */
+  #finish(sandbox: SandboxState): void {
+    const exitCode = sandbox.died?.exitCode ?? null;
+    const cause = sandbox.cause ?? this.#causeOfDeath(sandbox, exitCode);
+    const end: SandboxEnd = {
+      reason: cause.reason,
+      exit_code: exitCode,
+      ...(cause.detail === undefined ? {} : { detail: cause.detail }),
+    };
+    if (!sandbox.finish(end)) return;
+    this.#context.log.info({ sandbox: sandbox.identity.id, ...end }, "sandbox ended");
+    void this.#clear(sandbox);
+  }
+
+  #causeOfDeath(sandbox: SandboxState, exitCode: number | null): EndCause {
     const oom = sandbox.oomAt !== null && this.#context.now() - sandbox.oomAt < OOM_EXPLAINS_MS;
     if (oom && exitCode === KILLED_EXIT_CODE) {
       return { reason: "out_of_memory", detail: "killed by the host's kernel at its memory limit" };

@@ -44,7 +44,7 @@ export class SandboxRegister {
   }
 
   bind(sandbox: SandboxState, containerId: string): void {
-    sandbox.containerId = containerId;
+    sandbox.bind(containerId);
     this.#byContainer.set(containerId, sandbox);
   }
 

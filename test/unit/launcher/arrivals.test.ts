@@ -1,0 +1,156 @@
+/** Sandboxes whose start and end cross, with an engine of the test's own: strict, and at its edge a real stream. */
+import { once } from "node:events";
+import { type Duplex, duplexPair } from "node:stream";
+import pino from "pino";
+import { beforeEach, describe, expect, test } from "vitest";
+import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
+import { type HelloRequest, PROTOCOL_VERSION } from "../../../gateway/common/protocol/messages.ts";
+import { SHIPPED_SECCOMP_PROFILE, SHIPPED_SECCOMP_SHA256 } from "../../../gateway/host/isolation.ts";
+import type { LauncherContext } from "../../../gateway/launcher/context.ts";
+import { type Engine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
+import { SandboxArrivals } from "../../../gateway/launcher/sandbox/arrivals.ts";
+import { SandboxEnds } from "../../../gateway/launcher/sandbox/ends.ts";
+import { SandboxRegister } from "../../../gateway/launcher/sandbox/register.ts";
+import { Volumes } from "../../../gateway/launcher/volumes/volumes.ts";
+import { strictEngine } from "./strict-engine.ts";
+
+const MIB = 1024 * 1024;
+const CONTAINER = "c".repeat(64);
+const FOUND = {
+  sandboxId: "abcdefghijklmnopqrstu",
+  containerId: CONTAINER,
+  imageId: `sha256:${"1".repeat(64)}`,
+  kind: "fresh",
+  profile: "default",
+  session: null,
+  createdAt: Date.UTC(2026, 0, 2),
+} as const;
+
+function launcherOf(stubs: Partial<Engine>) {
+  const engine = strictEngine(stubs);
+  const context: LauncherContext = {
+    settings: {
+      isolation: "runsc",
+      image: "image",
+      memoryBytes: 512 * MIB,
+      cpus: 0.5,
+      pids: 512,
+      freshDiskBytes: 64 * MIB,
+      memoryBudgetBytes: null,
+      idleMs: 60_000,
+      sessionVolumeTtlMs: 60_000,
+    },
+    instance: "instance",
+    engine,
+    volumes: new Volumes({
+      directory: "/nowhere",
+      instance: "instance",
+      sizeBytes: MIB,
+      engine,
+      now: Date.now,
+    }),
+    seccomp: { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 },
+    log: pino({ level: "silent" }),
+    now: Date.now,
+    stopping: new AbortController().signal,
+  };
+  const register = new SandboxRegister(context.now);
+  const ends = new SandboxEnds(context, register, () => {});
+  return { register, ends, arrivals: new SandboxArrivals(context, register, ends) };
+}
+
+function docker(payload: Buffer): Buffer {
+  const header = Buffer.alloc(8);
+  header[0] = 1;
+  header.writeUInt32BE(payload.length, 4);
+  return Buffer.concat([header, payload]);
+}
+
+/** A supervisor's answer to the hello that it reads from `stream`. */
+async function helloReply(stream: Duplex): Promise<Buffer> {
+  const [chunk]: Buffer[] = await once(stream, "data");
+  const [frame] = new FrameDecoder().push(chunk ?? Buffer.alloc(0));
+  const { msg_id, content }: HelloRequest = JSON.parse(frame?.header.toString() ?? "");
+  return encodeFrame({
+    msg_type: "hello_reply",
+    parent_id: msg_id,
+    content: {
+      nonce: content.nonce,
+      protocol_version: PROTOCOL_VERSION,
+      languages: [],
+      executing: null,
+      execution_count: 0,
+    },
+  });
+}
+
+let near: Duplex;
+let supervisor: Duplex;
+beforeEach(() => {
+  [near, supervisor] = duplexPair();
+});
+
+describe("a container that is taken over", () => {
+  test("serves when its supervisor answers", async () => {
+    const { arrivals, register } = launcherOf({
+      attach: async () => near,
+      pid: async () => null,
+    });
+    const adopted = arrivals.adopt(FOUND);
+    supervisor.write(docker(await helloReply(supervisor)));
+    await adopted;
+    expect(register.get(FOUND.sandboxId)).toMatchObject({ phase: "running", used: true });
+  });
+
+  test("is ended when what follows its answer is no frame", async () => {
+    const removed: string[] = [];
+    const { arrivals, register } = launcherOf({
+      attach: async () => near,
+      pid: async () => null,
+      removeContainer: async (id) => void removed.push(id),
+    });
+    const adopted = arrivals.adopt(FOUND);
+    const lie = Buffer.alloc(8, 0xff);
+    supervisor.write(docker(Buffer.concat([await helloReply(supervisor), lie])));
+    await adopted;
+    expect(removed).toContain(CONTAINER);
+    expect(register.get(FOUND.sandboxId)).toBeUndefined();
+    expect(register.remembered(FOUND.sandboxId)?.ended).toMatchObject({ reason: "protocol_error" });
+  });
+
+  test("does not serve again when its end began before it answered", async () => {
+    const removal = Promise.withResolvers<void>();
+    const { arrivals, ends, register } = launcherOf({
+      attach: async () => near,
+      pid: async () => null,
+      removeContainer: () => removal.promise,
+    });
+    const adopted = arrivals.adopt(FOUND);
+    const reply = await helloReply(supervisor);
+    const sandbox = register.get(FOUND.sandboxId);
+    if (sandbox === undefined) throw new Error("it is not registered");
+    const ended = ends.end(sandbox, "killed");
+    supervisor.write(docker(reply));
+    await sandbox.started;
+    expect([sandbox.phase, sandbox.serving]).toEqual(["ending", null]);
+    removal.resolve();
+    await Promise.all([adopted, ended]);
+    expect(register.remembered(FOUND.sandboxId)?.ended).toMatchObject({ reason: "killed" });
+  });
+});
+
+test("a sandbox that the engine does not remove, though asked twice at once, is the sweep's again", async () => {
+  const { arrivals, ends, register } = launcherOf({
+    attach: async () => near,
+    pid: async () => null,
+    removeContainer: () => Promise.reject(new EngineAwayError("it hangs")),
+  });
+  const adopted = arrivals.adopt(FOUND);
+  supervisor.write(docker(await helloReply(supervisor)));
+  await adopted;
+  const sandbox = register.get(FOUND.sandboxId);
+  if (sandbox === undefined) throw new Error("it is not registered");
+  const asked = await Promise.allSettled([ends.end(sandbox, "killed"), ends.end(sandbox, "killed")]);
+  expect(asked.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  expect(sandbox.phase).toBe("running");
+});
