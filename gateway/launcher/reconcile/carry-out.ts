@@ -135,7 +135,7 @@ export class Sweep {
 }
 
 function known(sandbox: SandboxState): KnownSandbox {
-  const { containerId, detachedSince, phase, used } = sandbox;
+  const { condemned, containerId, detachedSince, phase, used } = sandbox;
   const { createdAt, id, kind } = sandbox.identity;
   // An ended one is being cleared: its container is nobody else's business.
   return {
@@ -146,5 +146,6 @@ function known(sandbox: SandboxState): KnownSandbox {
     used,
     detachedSince,
     createdAt,
+    condemned,
   };
 }

@@ -12,6 +12,8 @@ export interface KnownSandbox {
   /** Since when no gateway is attached; null while one is. */
   readonly detachedSince: number | null;
   readonly createdAt: number;
+  /** Its end was asked for, and the engine did not carry it out. */
+  readonly condemned: boolean;
 }
 
 export interface Limits {
@@ -77,6 +79,7 @@ export function plan(seen: Observation): Step[] {
 }
 
 function expired(sandbox: KnownSandbox, { now, limits }: Observation): string | null {
+  if (sandbox.condemned) return "the engine did not remove it when it was asked to";
   if (now - sandbox.createdAt > limits.maxAgeMs) return "older than any sandbox may be";
   if (sandbox.detachedSince === null) return null;
   const detached = now - sandbox.detachedSince;

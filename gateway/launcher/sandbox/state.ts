@@ -92,6 +92,12 @@ export class SandboxState {
     return this.#cause;
   }
 
+  /** Its end was asked for and not carried out. What merely was not taken over is not meant: it may be, next time. */
+  get condemned(): boolean {
+    if (this.#state.phase !== "running" && this.#state.phase !== "lost") return false;
+    return this.#cause !== null && this.#cause.reason !== "engine_lost";
+  }
+
   get ended(): SandboxEnd | null {
     return this.#state.phase === "ended" ? this.#state.end : null;
   }
@@ -131,6 +137,8 @@ export class SandboxState {
     const { phase } = this.#state;
     if (phase !== "lost" && (phase !== "starting" || this.#cause !== null)) return false;
     this.#state = { phase: "running" };
+    // It was given up when it could not be taken over, and answers after all.
+    if (this.#cause?.reason === "engine_lost") this.#cause = null;
     this.#detachedSince = now;
     this.#started.resolve();
     return true;

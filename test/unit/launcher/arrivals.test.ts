@@ -152,5 +152,21 @@ test("a sandbox that the engine does not remove, though asked twice at once, is 
   if (sandbox === undefined) throw new Error("it is not registered");
   const asked = await Promise.allSettled([ends.end(sandbox, "killed"), ends.end(sandbox, "killed")]);
   expect(asked.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-  expect(sandbox.phase).toBe("running");
+  expect([sandbox.phase, sandbox.condemned]).toEqual(["running", true]);
+});
+
+test("a container that could neither be taken over nor removed is taken over the next time", async () => {
+  const answers = [() => Promise.reject(new EngineAwayError("it hangs")), async () => near];
+  const { arrivals, register } = launcherOf({
+    attach: async () => answers.shift()?.() ?? near,
+    pid: async () => null,
+    removeContainer: () => Promise.reject(new EngineAwayError("it hangs")),
+  });
+  await expect(arrivals.adopt(FOUND)).rejects.toThrow("it hangs");
+  const sandbox = register.get(FOUND.sandboxId);
+  expect(sandbox).toMatchObject({ phase: "lost", condemned: false });
+  const readopted = arrivals.readopt(FOUND.sandboxId);
+  supervisor.write(docker(await helloReply(supervisor)));
+  await readopted;
+  expect(sandbox).toMatchObject({ phase: "running", cause: null });
 });

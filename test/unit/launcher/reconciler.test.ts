@@ -45,6 +45,7 @@ function known(change: Partial<KnownSandbox> = {}): KnownSandbox {
     used: true,
     detachedSince: null,
     createdAt: NOW - HOUR,
+    condemned: false,
     ...change,
   };
 }
@@ -102,6 +103,7 @@ describe("the plan", () => {
     ["detached for longer than the idle time", { detachedSince: NOW - HOUR - 1 }, true],
     ["fresh, used and detached", { kind: "fresh", detachedSince: NOW - 10_001 }, true],
     ["fresh, unused and detached", { kind: "fresh", used: false, detachedSince: NOW - 10_001 }, false],
+    ["attached, whose end the engine did not carry out", { condemned: true }, true],
     ["lost for longer than the idle time", { phase: "lost", detachedSince: NOW - HOUR - 1 }, true],
   ])("a sandbox %s", (_what, change, expires) => {
     const planned = steps({ sandboxes: [known(change)], containers: [container()] });
