@@ -5,11 +5,10 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync } from "node:fs";
-import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import type { ContainerCreateOptions } from "dockerode";
 import {
+  INSTALL_COMMAND,
   INSTALLED_SECCOMP_PROFILE,
   type IsolationProblem,
   isolationProblems,
@@ -18,11 +17,10 @@ import {
   SHIPPED_SECCOMP_PROFILE,
   SHIPPED_SECCOMP_SHA256,
 } from "../../host/isolation.ts";
-import { DemultiplexError, Demultiplexer } from "../engine/demultiplexer.ts";
 import type { Engine } from "../engine/engine.ts";
-import { containerName, LABEL } from "../engine/labels.ts";
-import { IsolationError } from "../errors.ts";
-import { type SandboxSpecInput, sandboxSpec } from "../spec/create-body.ts";
+import { IsolationError, messageOf } from "../errors.ts";
+import type { Ceilings } from "../spec/create-body.ts";
+import { runOnce } from "./run-once.ts";
 
 /**
  * The profile in force is always the shipped one. A host's installed copy that differs means that somebody relies on
@@ -47,7 +45,7 @@ export interface ProbeInput {
   readonly instance: string;
   readonly imageId: string;
   readonly seccomp: SeccompProfile;
-  readonly ceilings: SandboxSpecInput["ceilings"];
+  readonly ceilings: Ceilings;
 }
 
 export interface ProbeResult {
@@ -56,9 +54,9 @@ export interface ProbeResult {
 
 const PROBE_DEADLINE_MS = 20_000;
 const PROGRAM_DEADLINE_MS = 5_000;
-const MAX_PROBE_OUTPUT = 64 * 1024;
 const END_MARK = "kernelyard-probe-end";
 const PROBE_COMMAND = `cat /proc/version /proc/self/status; echo ${END_MARK}`;
+const REPAIR = `Repair the host: ${INSTALL_COMMAND}`;
 
 /** Throws `IsolationError` when the host fails, and the engine's errors when it cannot be asked. */
 export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
@@ -84,79 +82,39 @@ export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
   ].filter((failure) => failure !== null);
   if (failures.length > 0) {
     throw new IsolationError(
-      `A probe container under ${ceilings.isolation} is not isolated: ${failures.join("; ")}. Repair the host: sudo bash gateway/host/install.sh`,
+      `A probe container under ${ceilings.isolation} is not isolated: ${failures.join("; ")}. ${REPAIR}`,
     );
   }
   return { runtimeVersion: (await identified) ?? `${name} (kernel ${kernel})` };
 }
 
 async function runProbe(input: ProbeInput): Promise<string> {
-  const { engine, id } = input;
-  const body: ContainerCreateOptions = {
-    ...sandboxSpec({
+  const { ceilings, engine, id, imageId, instance, seccomp } = input;
+  const ran = await runOnce({
+    engine,
+    sandbox: {
       id,
-      instance: input.instance,
-      createdAt: Date.now(),
+      instance,
       profile: "probe",
-      imageId: input.imageId,
-      seccomp: input.seccomp.json,
-      ceilings: input.ceilings,
+      imageId,
+      seccomp: seccomp.json,
+      ceilings,
       data: { kind: "fresh" },
-    }),
-    Entrypoint: ["/bin/sh", "-c", PROBE_COMMAND],
-    Cmd: [],
-  };
-  body.Labels = { ...body.Labels, [LABEL.kind]: "probe" };
-  const containerId = await engine.createContainer(containerName(id), body);
-  try {
-    const stream = await engine.attach(containerId);
-    try {
-      const output = collect(stream);
-      await engine.startContainer(containerId).catch((error: unknown) => {
-        throw new IsolationError(
-          `A probe container does not start under ${input.ceilings.isolation}: ${error instanceof Error ? error.message : String(error)}. Repair the host: sudo bash gateway/host/install.sh`,
-        );
-      });
-      return await output;
-    } finally {
-      stream.destroy();
-    }
-  } finally {
-    await engine.removeContainer(containerId);
-  }
-}
-
-function collect(stream: Duplex): Promise<string> {
-  const collected = new Promise<string>((resolve, reject) => {
-    let text = "";
-    const add = (slice: Buffer) => {
-      if (text.length < MAX_PROBE_OUTPUT) text += slice.toString("latin1");
-    };
-    const demultiplexer = new Demultiplexer({ stdout: add, stderr: add });
-    const timer = setTimeout(
-      () => reject(new IsolationError(`A probe container gave no answer in ${PROBE_DEADLINE_MS} ms.`)),
-      PROBE_DEADLINE_MS,
-    );
-    const done = () => {
-      clearTimeout(timer);
-      resolve(text);
-    };
-    stream.on("data", (chunk: Buffer) => {
-      try {
-        demultiplexer.push(chunk);
-      } catch (error) {
-        if (!(error instanceof DemultiplexError)) throw error;
-        done();
-      }
-      if (text.includes(END_MARK)) done();
-    });
-    stream.on("error", done);
-    stream.on("close", done);
-    stream.on("end", done);
+    },
+    command: ["/bin/sh", "-c", PROBE_COMMAND],
+    answered: (stdout) => stdout.includes(END_MARK),
+    withinMs: PROBE_DEADLINE_MS,
   });
-  // The caller may fail before it awaits this.
-  collected.catch(() => {});
-  return collected;
+  switch (ran.state) {
+    case "not-started":
+      throw new IsolationError(
+        `A probe container does not start under ${ceilings.isolation}: ${messageOf(ran.error)}. ${REPAIR}`,
+      );
+    case "silent":
+      throw new IsolationError(`A probe container gave no answer in ${PROBE_DEADLINE_MS} ms.`);
+    default:
+      return ran.stdout;
+  }
 }
 
 /**

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { type Duplex, duplexPair } from "node:stream";
 import pino from "pino";
 import { beforeEach, describe, expect, test } from "vitest";
-import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
-import { type HelloRequest, PROTOCOL_VERSION } from "../../../gateway/common/protocol/messages.ts";
+import { FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
+import type { HelloRequest } from "../../../gateway/common/protocol/messages.ts";
 import { SHIPPED_SECCOMP_PROFILE, SHIPPED_SECCOMP_SHA256 } from "../../../gateway/host/isolation.ts";
 import type { LauncherContext } from "../../../gateway/launcher/context.ts";
 import { type Engine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
@@ -12,7 +12,7 @@ import { SandboxArrivals } from "../../../gateway/launcher/sandbox/arrivals.ts";
 import { SandboxEnds } from "../../../gateway/launcher/sandbox/ends.ts";
 import { SandboxRegister } from "../../../gateway/launcher/sandbox/register.ts";
 import { Volumes } from "../../../gateway/launcher/volumes/volumes.ts";
-import { strictEngine } from "./strict-engine.ts";
+import { attachFrame, helloReply, strictEngine } from "./engine-side.ts";
 
 const MIB = 1024 * 1024;
 const CONTAINER = "c".repeat(64);
@@ -59,29 +59,12 @@ function launcherOf(stubs: Partial<Engine>) {
   return { register, ends, arrivals: new SandboxArrivals(context, register, ends) };
 }
 
-function docker(payload: Buffer): Buffer {
-  const header = Buffer.alloc(8);
-  header[0] = 1;
-  header.writeUInt32BE(payload.length, 4);
-  return Buffer.concat([header, payload]);
-}
-
 /** A supervisor's answer to the hello that it reads from `stream`. */
-async function helloReply(stream: Duplex): Promise<Buffer> {
+async function answerHello(stream: Duplex): Promise<Buffer> {
   const [chunk]: Buffer[] = await once(stream, "data");
   const [frame] = new FrameDecoder().push(chunk ?? Buffer.alloc(0));
   const { msg_id, content }: HelloRequest = JSON.parse(frame?.header.toString() ?? "");
-  return encodeFrame({
-    msg_type: "hello_reply",
-    parent_id: msg_id,
-    content: {
-      nonce: content.nonce,
-      protocol_version: PROTOCOL_VERSION,
-      languages: [],
-      executing: null,
-      execution_count: 0,
-    },
-  });
+  return helloReply(msg_id, content.nonce);
 }
 
 let near: Duplex;
@@ -97,7 +80,7 @@ describe("a container that is taken over", () => {
       pid: async () => null,
     });
     const adopted = arrivals.adopt(FOUND);
-    supervisor.write(docker(await helloReply(supervisor)));
+    supervisor.write(attachFrame(await answerHello(supervisor)));
     await adopted;
     expect(register.get(FOUND.sandboxId)).toMatchObject({ phase: "running", used: true });
   });
@@ -111,7 +94,7 @@ describe("a container that is taken over", () => {
     });
     const adopted = arrivals.adopt(FOUND);
     const lie = Buffer.alloc(8, 0xff);
-    supervisor.write(docker(Buffer.concat([await helloReply(supervisor), lie])));
+    supervisor.write(attachFrame(Buffer.concat([await answerHello(supervisor), lie])));
     await adopted;
     expect(removed).toContain(CONTAINER);
     expect(register.get(FOUND.sandboxId)).toBeUndefined();
@@ -126,11 +109,11 @@ describe("a container that is taken over", () => {
       removeContainer: () => removal.promise,
     });
     const adopted = arrivals.adopt(FOUND);
-    const reply = await helloReply(supervisor);
+    const reply = await answerHello(supervisor);
     const sandbox = register.get(FOUND.sandboxId);
     if (sandbox === undefined) throw new Error("it is not registered");
     const ended = ends.end(sandbox, "killed");
-    supervisor.write(docker(reply));
+    supervisor.write(attachFrame(reply));
     await sandbox.started;
     expect([sandbox.phase, sandbox.serving]).toEqual(["ending", null]);
     removal.resolve();
@@ -146,7 +129,7 @@ test("a sandbox that the engine does not remove, though asked twice at once, is 
     removeContainer: () => Promise.reject(new EngineAwayError("it hangs")),
   });
   const adopted = arrivals.adopt(FOUND);
-  supervisor.write(docker(await helloReply(supervisor)));
+  supervisor.write(attachFrame(await answerHello(supervisor)));
   await adopted;
   const sandbox = register.get(FOUND.sandboxId);
   if (sandbox === undefined) throw new Error("it is not registered");
@@ -166,7 +149,7 @@ test("a container that could neither be taken over nor removed is taken over the
   const sandbox = register.get(FOUND.sandboxId);
   expect(sandbox).toMatchObject({ phase: "lost", condemned: false });
   const readopted = arrivals.readopt(FOUND.sandboxId);
-  supervisor.write(docker(await helloReply(supervisor)));
+  supervisor.write(attachFrame(await answerHello(supervisor)));
   await readopted;
   expect(sandbox).toMatchObject({ phase: "running", cause: null });
 });

@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DemultiplexError, Demultiplexer } from "../../../gateway/launcher/engine/demultiplexer.ts";
-
-function frame(stream: number, payload: Uint8Array): Buffer {
-  const header = Buffer.alloc(8);
-  header[0] = stream;
-  header.writeUInt32BE(payload.length, 4);
-  return Buffer.concat([header, payload]);
-}
+import { attachFrame } from "./engine-side.ts";
 
 /** Cuts `bytes` at the given places. */
 function* cut(bytes: Buffer, places: readonly number[]): Generator<Buffer> {
@@ -38,7 +32,7 @@ describe("Docker's attach stream", () => {
   test("is taken apart wherever the reads are cut", () => {
     fc.assert(
       fc.property(frames, fc.array(fc.nat(10_000), { maxLength: 30 }), (given, places) => {
-        const bytes = Buffer.concat(given.map(([stream, payload]) => frame(stream, payload)));
+        const bytes = Buffer.concat(given.map(([stream, payload]) => attachFrame(payload, stream)));
         const { stdout, stderr } = run(cut(bytes, places));
         const of = (stream: number) => Buffer.concat(given.filter(([s]) => s === stream).map(([, p]) => p));
         expect(stdout.equals(of(1))).toBe(true);
@@ -61,13 +55,13 @@ describe("Docker's attach stream", () => {
   });
 
   test("with one byte a read", () => {
-    const bytes = Buffer.concat([frame(1, Buffer.from("out")), frame(2, Buffer.from("err"))]);
+    const bytes = Buffer.concat([attachFrame(Buffer.from("out")), attachFrame(Buffer.from("err"), 2)]);
     const { stdout, stderr } = run([...bytes].map((byte) => Buffer.from([byte])));
     expect([stdout.toString(), stderr.toString()]).toEqual(["out", "err"]);
   });
 
   test("hands on what was read, not a copy", () => {
-    const whole = frame(1, Buffer.from("payload"));
+    const whole = attachFrame(Buffer.from("payload"));
     let slice: Buffer | null = null;
     const demultiplexer = new Demultiplexer({
       stdout: (s) => {

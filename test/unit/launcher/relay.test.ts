@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../../gateway/common/protocol/frames.ts";
 import { Relay } from "../../../gateway/launcher/relay/relay.ts";
+import { attachFrame, helloReply } from "./engine-side.ts";
 
 /** Real unix sockets: `pair` gives both ends of one connection. */
 const directory = mkdtempSync(join(tmpdir(), "kernelyard-relay-"));
@@ -30,13 +31,6 @@ async function pair(): Promise<[Socket, Socket]> {
   for (const socket of both) socket.on("error", () => {});
   open.push(...both);
   return both;
-}
-
-function docker(payload: Buffer, stream = 1): Buffer {
-  const header = Buffer.alloc(8);
-  header[0] = stream;
-  header.writeUInt32BE(payload.length, 4);
-  return Buffer.concat([header, payload]);
 }
 
 class Counter {
@@ -232,38 +226,40 @@ describe("towards the gateway", () => {
     const { attach, sandbox } = await setUp();
     const gateway = await attach();
     const frame = named("split", 5000);
-    await sandbox.write(docker(frame.subarray(0, 3)));
-    await sandbox.write(docker(frame.subarray(3, 700)));
+    await sandbox.write(attachFrame(frame.subarray(0, 3)));
+    await sandbox.write(attachFrame(frame.subarray(3, 700)));
     await gateway.pending(700);
-    await sandbox.write(Buffer.concat([docker(frame.subarray(700)), docker(named("next"))]));
+    await sandbox.write(Buffer.concat([attachFrame(frame.subarray(700)), attachFrame(named("next"))]));
     expect([await gateway.next(), await gateway.next()]).toEqual([text("split", 5000), text("next")]);
   });
 
   test("without a gateway frames are dropped, and the next gateway begins on a boundary", async () => {
     const { attach, sandbox } = await setUp();
     const first = await attach();
-    await sandbox.write(docker(named("seen")));
+    await sandbox.write(attachFrame(named("seen")));
     expect(await first.next()).toBe(text("seen"));
     const half = named("cut", 1000);
-    await sandbox.write(docker(half.subarray(0, 400)));
+    await sandbox.write(attachFrame(half.subarray(0, 400)));
     await first.pending(400);
     first.socket.destroy();
     const second = await attach();
-    await sandbox.write(docker(Buffer.concat([half.subarray(400), named("first for the second")])));
+    await sandbox.write(attachFrame(Buffer.concat([half.subarray(400), named("first for the second")])));
     expect(await second.next()).toBe(text("first for the second"));
   });
 
   test("diagnostics stay apart", async () => {
     const { attach, sandbox, seen } = await setUp();
     const gateway = await attach();
-    await sandbox.write(Buffer.concat([docker(Buffer.from("a warning"), 2), docker(named("frame"))]));
+    await sandbox.write(
+      Buffer.concat([attachFrame(Buffer.from("a warning"), 2), attachFrame(named("frame"))]),
+    );
     expect(await gateway.next()).toBe(text("frame"));
     expect(seen.diagnostics).toBe("a warning");
   });
 
   test.each([
-    ["a lying header length", docker(Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]))],
-    ["a lying body length", docker(Buffer.from([0, 0, 0, 2, 0x7f, 0, 0, 0]))],
+    ["a lying header length", attachFrame(Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]))],
+    ["a lying body length", attachFrame(Buffer.from([0, 0, 0, 2, 0x7f, 0, 0, 0]))],
     ["an engine stream that is none", Buffer.from("HTTP/1.1 500 Oops")],
   ])("%s is told, attached or not", async (_what, bytes) => {
     for (const attached of [true, false]) {
@@ -278,7 +274,7 @@ describe("towards the gateway", () => {
     const { attach, relay, sandbox, seen } = await setUp();
     const gateway = await attach();
     gateway.socket.pause();
-    const frame = docker(named("big", MAX_BODY_BYTES));
+    const frame = attachFrame(named("big", MAX_BODY_BYTES));
     let written = 0;
     // Until the kernel's buffers are full: then a write does not finish while others still could.
     for (let stalled = false; !stalled && written < 64; ) {
@@ -312,23 +308,13 @@ describe("a launcher's own hello", () => {
     const answered = relay.probe(5_000);
     const asked: unknown = JSON.parse((await sandbox.next()).split("|")[0] ?? "");
     const { msg_id, content } = asked as { msg_id: string; content: { nonce: string } };
-    const reply = encodeFrame({
-      msg_type: "hello_reply",
-      parent_id: msg_id,
-      content: {
-        nonce: content.nonce,
-        protocol_version: 1,
-        languages: [],
-        executing: null,
-        execution_count: 0,
-      },
-    });
+    const reply = helloReply(msg_id, content.nonce);
     const rest = named("unseen start", 90_000).subarray(1234);
-    await sandbox.write(docker(Buffer.concat([rest, reply.subarray(0, 40)])));
-    await sandbox.write(docker(Buffer.concat([reply.subarray(40), named("cut", 50).subarray(0, 30)])));
+    await sandbox.write(attachFrame(Buffer.concat([rest, reply.subarray(0, 40)])));
+    await sandbox.write(attachFrame(Buffer.concat([reply.subarray(40), named("cut", 50).subarray(0, 30)])));
     expect(await answered).toBe(true);
     const gateway = await attach();
-    await sandbox.write(docker(Buffer.concat([named("cut", 50).subarray(30), named("mine")])));
+    await sandbox.write(attachFrame(Buffer.concat([named("cut", 50).subarray(30), named("mine")])));
     expect(await gateway.next()).toBe(text("mine"));
   });
 
@@ -336,14 +322,7 @@ describe("a launcher's own hello", () => {
     const { relay, sandbox } = await setUp(true);
     const answered = relay.probe(100);
     await sandbox.next();
-    const content = {
-      nonce: "other",
-      protocol_version: 1,
-      languages: [],
-      executing: null,
-      execution_count: 0,
-    };
-    await sandbox.write(docker(encodeFrame({ msg_type: "hello_reply", parent_id: "x", content })));
+    await sandbox.write(attachFrame(helloReply("x", "other")));
     expect(await answered).toBe(false);
   });
 
