@@ -11,7 +11,8 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-const BUILD_IMAGE = "npx node sandbox-image/tools/build.ts";
+/** The command that makes the sandbox image anew. */
+export const BUILD_IMAGE = "npx node sandbox-image/tools/build.ts";
 
 export const Confinement = z.object({
   kernel: z.string(),
@@ -45,7 +46,7 @@ export const missing = (title: string, detail: string, remedy: string): Finding 
   remedy,
 });
 
-const require = (holds: boolean, title: string, good: string, bad: string, remedy: string): Finding =>
+const required = (holds: boolean, title: string, good: string, bad: string, remedy: string): Finding =>
   holds ? ok(title, good) : missing(title, bad, remedy);
 
 export function confinementFindings(facts: Confinement, isolation: "runsc" | "runc-unsafe"): Finding[] {
@@ -56,24 +57,40 @@ export function confinementFindings(facts: Confinement, isolation: "runsc" | "ru
   const broken = Object.entries(facts.libraries).filter(([, version]) => version.startsWith("error:"));
   return [
     runtimeFinding(facts.kernel, isolation),
-    require(facts.seccomp === "2" &&
-      allowed.length === 0 &&
-      calls.length >
-        0, "seccomp in effect inside", `refused: ${calls.map(([name]) => name).join(", ")}`, calls.length ===
-      0
-      ? "the calls of this processor are not known to the probe"
-      : `filter mode ${facts.seccomp}, not refused: ${allowed.join(", ") || "none"}`, INSTALL_COMMAND),
-    require(facts.uid !== 0 &&
-      /^0*$/.test(facts.capabilities) &&
-      facts.no_new_privileges ===
-        "1", "no privileges", `user ${facts.uid}, no capabilities, none to be gained`, `user ${facts.uid}, capabilities ${facts.capabilities}, no_new_privs ${facts.no_new_privileges}`, INSTALL_COMMAND),
-    require(facts.network === "none", "no network", "loopback only", facts.network, INSTALL_COMMAND),
-    require(facts.root_writable.length ===
-      0, "read-only root", "nothing outside the data directory and /tmp can be written", `writable: ${facts.root_writable.join(", ")}`, BUILD_IMAGE),
-    require(facts.threads, "threads", "they start", "a thread does not start", INSTALL_COMMAND),
-    require(broken.length === 0, "libraries", Object.entries(facts.libraries)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(", "), broken.map(([name, error]) => `${name}: ${error}`).join("; "), BUILD_IMAGE),
+    required(
+      facts.seccomp === "2" && allowed.length === 0 && calls.length > 0,
+      "seccomp in effect inside",
+      `refused: ${calls.map(([name]) => name).join(", ")}`,
+      calls.length === 0
+        ? "the calls of this processor are not known to the probe"
+        : `filter mode ${facts.seccomp}, not refused: ${allowed.join(", ") || "none"}`,
+      INSTALL_COMMAND,
+    ),
+    required(
+      facts.uid !== 0 && /^0*$/.test(facts.capabilities) && facts.no_new_privileges === "1",
+      "no privileges",
+      `user ${facts.uid}, no capabilities, none to be gained`,
+      `user ${facts.uid}, capabilities ${facts.capabilities}, no_new_privs ${facts.no_new_privileges}`,
+      INSTALL_COMMAND,
+    ),
+    required(facts.network === "none", "no network", "loopback only", facts.network, INSTALL_COMMAND),
+    required(
+      facts.root_writable.length === 0,
+      "read-only root",
+      "nothing outside the data directory and /tmp can be written",
+      `writable: ${facts.root_writable.join(", ")}`,
+      BUILD_IMAGE,
+    ),
+    required(facts.threads, "threads", "they start", "a thread does not start", INSTALL_COMMAND),
+    required(
+      broken.length === 0,
+      "libraries",
+      Object.entries(facts.libraries)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", "),
+      broken.map(([name, error]) => `${name}: ${error}`).join("; "),
+      BUILD_IMAGE,
+    ),
   ];
 }
 
@@ -85,26 +102,38 @@ function runtimeFinding(kernel: string, isolation: "runsc" | "runc-unsafe"): Fin
   if (isolation === "runc-unsafe") {
     return weaker(title, `the host's own (${short})`, "unset KERNELYARD_ISOLATION");
   }
-  return require(gvisor, title, `gVisor's (${short})`, `not gVisor's: ${short}`, INSTALL_COMMAND);
+  return required(gvisor, title, `gVisor's (${short})`, `not gVisor's: ${short}`, INSTALL_COMMAND);
 }
 
 /** `null`: the sandbox ended before it could answer. */
 export function memoryFinding(survived: z.infer<typeof MemoryProbe> | null, limitBytes: number): Finding {
-  return require(survived === null ||
-    survived.survived_bytes <=
-      limitBytes, "memory limit", `a sandbox that takes more than its ${mib(limitBytes)} is ended`, `a sandbox of ${mib(limitBytes)} holds ${mib(survived?.survived_bytes ?? 0)}`, "mount the memory controller of the control groups, then restart the engine");
+  return required(
+    survived === null || survived.survived_bytes <= limitBytes,
+    "memory limit",
+    `a sandbox that takes more than its ${mib(limitBytes)} is ended`,
+    `a sandbox of ${mib(limitBytes)} holds ${mib(survived?.survived_bytes ?? 0)}`,
+    "mount the memory controller of the control groups, then restart the engine",
+  );
 }
 
 export function processesFinding(seen: z.infer<typeof ProcessesProbe> | null, limit: number): Finding {
-  return require(seen === null || seen.started < limit, "process limit", seen === null
-    ? "a fork bomb ends its own sandbox"
-    : `forking ends at ${seen.started} of ${limit}`, `a sandbox with a limit of ${limit} started ${seen?.started ?? 0} processes`, "mount the pids controller of the control groups, then restart the engine");
+  return required(
+    seen === null || seen.started < limit,
+    "process limit",
+    seen === null ? "a fork bomb ends its own sandbox" : `forking ends at ${seen.started} of ${limit}`,
+    `a sandbox with a limit of ${limit} started ${seen?.started ?? 0} processes`,
+    "mount the pids controller of the control groups, then restart the engine",
+  );
 }
 
 export function freshDiskFinding(seen: z.infer<typeof WriteProbe>, limitBytes: number): Finding {
-  return require(seen.written_bytes > 0 &&
-    seen.written_bytes <=
-      limitBytes, "data directory of fresh sandboxes", `full at ${mib(limitBytes)}`, `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`, INSTALL_COMMAND);
+  return required(
+    seen.written_bytes > 0 && seen.written_bytes <= limitBytes,
+    "data directory of fresh sandboxes",
+    `full at ${mib(limitBytes)}`,
+    `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`,
+    INSTALL_COMMAND,
+  );
 }
 
 export function sessionDiskFinding(
@@ -116,9 +145,13 @@ export function sessionDiskFinding(
   if (noQuota !== null || seen === null) {
     return weaker(title, `no hard limit: ${noQuota ?? "the volume could not be written"}`, "modprobe loop");
   }
-  return require(seen.written_bytes > 0 &&
-    seen.written_bytes <=
-      limitBytes, title, `a hard limit (an ext4 image behind a loop device; probed with ${mib(limitBytes)})`, `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`, "modprobe loop");
+  return required(
+    seen.written_bytes > 0 && seen.written_bytes <= limitBytes,
+    title,
+    `a hard limit (an ext4 image behind a loop device; probed with ${mib(limitBytes)})`,
+    `${mib(seen.written_bytes)} written where ${mib(limitBytes)} should fit`,
+    "modprobe loop",
+  );
 }
 
 export function mib(bytes: number): string {

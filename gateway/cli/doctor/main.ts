@@ -27,6 +27,7 @@ import { newId } from "../../launcher/engine/labels.ts";
 import { type Ceilings, DATA_MOUNT } from "../../launcher/spec/create-body.ts";
 import { Volumes } from "../../launcher/volumes/volumes.ts";
 import {
+  BUILD_IMAGE,
   Confinement,
   confinementFindings,
   type Finding,
@@ -128,7 +129,7 @@ async function probeFindings(engine: Engine, settings: Settings, imageId: string
   const roomy = { ...probe, ceilings: { ...ceilings, memoryBytes: settings.memoryBytes } };
   const confinement = await runProbe(roomy, Confinement, ["confinement", ...LIBRARIES]);
   if (confinement === null) {
-    return [missing("probe sandbox", "it ended without an answer", "npx node sandbox-image/tools/build.ts")];
+    return [missing("probe sandbox", "it ended without an answer", BUILD_IMAGE)];
   }
   findings.push(...confinementFindings(confinement, settings.isolation));
   findings.push(
@@ -183,8 +184,7 @@ async function examine(settings: Settings): Promise<Finding[]> {
   if (!usable) return findings;
   const imageId = await engine.imageId(settings.image);
   if (imageId === null) {
-    const remedy = "npx node sandbox-image/tools/build.ts";
-    return [...findings, missing("sandbox image", `the engine has no ${settings.image}`, remedy)];
+    return [...findings, missing("sandbox image", `the engine has no ${settings.image}`, BUILD_IMAGE)];
   }
   findings.push(ok("sandbox image", `${settings.image}, ${imageId.slice(0, 19)}`));
   try {
