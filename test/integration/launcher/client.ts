@@ -1,13 +1,13 @@
 /** A launcher process of the test's own, and a client of its socket. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
-import Docker from "dockerode";
 import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import {
   LauncherHealth,
@@ -16,18 +16,26 @@ import {
   UPGRADE_PROTOCOL,
 } from "../../../gateway/common/protocol/launcher-api.ts";
 import { parseSandboxMessage, type SandboxMessage } from "../../../gateway/common/protocol/messages.ts";
+import { containersOf, docker, instanceOf } from "./host.ts";
 
 const MAIN = fileURLToPath(new URL("../../../gateway/launcher/main.ts", import.meta.url));
+
+export const FRESH = { kind: "fresh", profile: "default" };
+
+/** A session of this run alone: Docker volumes are shared by all that use the engine. */
+export function namedSession() {
+  return {
+    kind: "session",
+    profile: "default",
+    session: { kind: "named", tenant: "default", name: `t-${randomBytes(6).toString("hex")}` },
+  };
+}
 
 /** What the launcher keeps on purpose, and a test does not: session volumes. */
 async function removeVolumes(dataDir: string): Promise<void> {
   if (!existsSync(join(dataDir, "instance"))) return;
-  const docker = new Docker();
-  const instance = readFileSync(join(dataDir, "instance"), "utf8").trim();
-  const label = [`kernelyard.instance=${instance}`];
-  for (const container of await docker.listContainers({ all: true, filters: { label } })) {
-    await docker.getContainer(container.Id).remove({ force: true });
-  }
+  for (const id of await containersOf(dataDir)) await docker.getContainer(id).remove({ force: true });
+  const label = [`kernelyard.instance=${instanceOf(dataDir)}`];
   const { Volumes } = await docker.listVolumes({ filters: { label } });
   for (const volume of Volumes) await docker.getVolume(volume.Name).remove();
 }
@@ -164,6 +172,13 @@ export class LauncherProcess implements AsyncDisposable {
       call.once("error", reject);
       call.end();
     });
+  }
+
+  /** Attaches, and waits for the supervisor's answer. */
+  async converse(id: string): Promise<Stream> {
+    const stream = await this.attach(id);
+    await stream.hello();
+    return stream;
   }
 }
 

@@ -2,10 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
-import { LauncherProcess } from "./client.ts";
+import { FRESH, LauncherProcess } from "./client.ts";
 import { docker } from "./host.ts";
 
-const FRESH = { kind: "fresh", profile: "default" };
 const SANDBOX_IMAGE = process.env.KERNELYARD_IMAGE ?? "custom-rce-kernel:latest";
 /** Waits for the first byte, so that the sandbox is up, and takes memory without end. */
 const PROGRAM = [

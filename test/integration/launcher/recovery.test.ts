@@ -1,31 +1,21 @@
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LauncherProcess } from "./client.ts";
+import { FRESH, LauncherProcess, namedSession } from "./client.ts";
 import { EngineProxy } from "./engine-proxy.ts";
 import { containersOf, docker, loopsUnder } from "./host.ts";
-
-const FRESH = { kind: "fresh", profile: "default" };
-const named = () => ({
-  kind: "session",
-  profile: "default",
-  session: { kind: "named", tenant: "default", name: `r-${randomBytes(6).toString("hex")}` },
-});
 
 describe("after kill -9 of the launcher", () => {
   test("the next one adopts what answers, with its state, and removes what does not", async () => {
     await using launcher = new LauncherProcess();
     await launcher.start();
-    const session = await launcher.create(named());
+    const session = await launcher.create(namedSession());
     const silent = await launcher.create(FRESH);
-    const stream = await launcher.attach(session.id);
-    await stream.hello();
+    const stream = await launcher.converse(session.id);
     await stream.execute("x = 41\nopen('f', 'w').write('data')");
-    const doomed = await launcher.attach(silent.id);
-    await doomed.hello();
+    const doomed = await launcher.converse(silent.id);
     // Everything inside but gVisor itself stands still.
     void doomed.execute("import os, signal\nos.kill(1, signal.SIGSTOP)").catch(() => {});
     await launcher.logged(`"sandbox":"${silent.id}"`);
@@ -39,8 +29,7 @@ describe("after kill -9 of the launcher", () => {
       .poll(() => launcher.list())
       .toMatchObject([{ id: session.id, used: true, attached: false, ended: null }]);
     expect(await containersOf(launcher.dataDir)).toEqual([session.container_id]);
-    const again = await launcher.attach(session.id);
-    await again.hello();
+    const again = await launcher.converse(session.id);
     await again.execute("print(x + 1, open('f').read())");
     expect(again.stdout).toBe("42 data\n");
   });
@@ -48,10 +37,9 @@ describe("after kill -9 of the launcher", () => {
   test("and of the sandbox, a session's volume mounts again with its data, and nothing else is left", async () => {
     await using launcher = new LauncherProcess();
     await launcher.start();
-    const session = named();
+    const session = namedSession();
     const made = await launcher.create(session);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     await stream.execute(
       "import os\nf = open('kept', 'w'); f.write('kept'); f.flush(); os.fsync(f.fileno())",
     );
@@ -59,8 +47,7 @@ describe("after kill -9 of the launcher", () => {
     await docker.getContainer(made.container_id).kill();
     await launcher.start();
     const again = await launcher.create(session);
-    const other = await launcher.attach(again.id);
-    await other.hello();
+    const other = await launcher.converse(again.id);
     await other.execute("print(open('kept').read())");
     expect(other.stdout).toBe("kept\n");
     await launcher.call("DELETE", `/sandboxes/${again.id}`);
@@ -103,7 +90,7 @@ describe("signals", () => {
   test("SIGTERM removes this instance's sandboxes and keeps session volumes", async () => {
     await using launcher = new LauncherProcess();
     await launcher.start();
-    const session = named();
+    const session = namedSession();
     await Promise.all([launcher.create(session), launcher.create(FRESH)]);
     expect(await launcher.end("SIGTERM")).toBe(0);
     expect(await containersOf(launcher.dataDir)).toEqual([]);
@@ -116,14 +103,12 @@ describe("signals", () => {
     await using launcher = new LauncherProcess();
     await launcher.start();
     const made = await launcher.create(FRESH);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     await stream.execute("x = 1");
     expect(await launcher.end("SIGUSR2")).toBe(0);
     expect(await containersOf(launcher.dataDir)).toEqual([made.container_id]);
     await launcher.start();
-    const again = await launcher.attach(made.id);
-    await again.hello();
+    const again = await launcher.converse(made.id);
     await again.execute("print(x)");
     expect(again.stdout).toBe("1\n");
   });
@@ -156,7 +141,7 @@ describe("limits", () => {
       KERNELYARD_SESSION_VOLUME_TTL_MS: "60000",
     });
     await launcher.start();
-    const session = named();
+    const session = namedSession();
     const made = await launcher.create(session);
     await launcher.logged(`"sandbox":"${made.id}","reason":"expired"`);
     await launcher.end("SIGKILL");
@@ -177,8 +162,7 @@ describe("without the engine", () => {
     await using launcher = new LauncherProcess({ KERNELYARD_DOCKER_SOCKET: proxy.path });
     await launcher.start();
     const made = await launcher.create(FRESH);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     await stream.execute("x = 41");
     await proxy.close();
     await launcher.logged("engine is away");
@@ -195,8 +179,7 @@ describe("without the engine", () => {
     await proxy.open();
     await launcher.logged("sandbox adopted", from);
     await launcher.logged("isolation is proven", from);
-    const again = await launcher.attach(made.id);
-    await again.hello();
+    const again = await launcher.converse(made.id);
     await again.execute("print(x + 1)");
     expect(again.stdout).toBe("42\n");
     rmSync(directory, { recursive: true, force: true });

@@ -1,21 +1,12 @@
-import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
 import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
-import { LauncherProcess } from "./client.ts";
+import { FRESH, LauncherProcess, namedSession } from "./client.ts";
 import { containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
 
-const FRESH = { kind: "fresh", profile: "default" };
 const MIB = 1024 * 1024;
-
-/** A session of this run alone: Docker volumes are shared by all that use the engine. */
-const named = () => ({
-  kind: "session",
-  profile: "default",
-  session: { kind: "named", tenant: "default", name: `t-${randomBytes(6).toString("hex")}` },
-});
 
 const launcher = new LauncherProcess({ KERNELYARD_SESSION_DISK: "32m" });
 beforeAll(() => launcher.start());
@@ -25,8 +16,7 @@ describe("a sandbox", () => {
   test("is made, runs code, is listed, and is gone after DELETE", async () => {
     const made = await launcher.create(FRESH);
     expect(made).toMatchObject({ kind: "fresh", used: false, attached: false, ended: null });
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     const reply = await stream.execute("print(6 * 7)");
     expect([reply.content.status, stream.stdout]).toEqual(["ok", "42\n"]);
     const listed = (await launcher.list()).find((sandbox) => sandbox.id === made.id);
@@ -52,8 +42,7 @@ describe("a sandbox", () => {
   test("has all CPUs while it starts and its share before the first user code", async () => {
     const made = await launcher.create(FRESH);
     expect(await cpuQuota(made.container_id)).toBeNull();
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     expect(await cpuQuota(made.container_id)).toBeNull();
     await stream.execute("pass");
     expect(await cpuQuota(made.container_id)).toBe(50_000);
@@ -62,8 +51,7 @@ describe("a sandbox", () => {
 
   test("that exceeds its memory has ended out_of_memory, or said so itself", async () => {
     const made = await launcher.create(FRESH);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     // The supervisor's own limits may come first; its reply is then the truth.
     const reply = await stream
       .execute(
@@ -81,8 +69,7 @@ describe("a sandbox", () => {
 
   test("whose process 1 is killed from inside has exited, which is not out_of_memory", async () => {
     const made = await launcher.create(FRESH);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     await stream.execute("import os, signal\nos.kill(1, signal.SIGKILL)").catch(() => null);
     await stream.ended;
     expect((await untilEnded(made.id)).ended).toMatchObject({ reason: "exited", exit_code: 137 });
@@ -95,8 +82,7 @@ describe("a sandbox", () => {
 
   test("has one gateway: a newer attach takes over, state stays", async () => {
     const made = await launcher.create(FRESH);
-    const first = await launcher.attach(made.id);
-    await first.hello();
+    const first = await launcher.converse(made.id);
     await first.execute("x = 41");
     const second = await launcher.attach(made.id);
     await first.ended;
@@ -109,12 +95,11 @@ describe("a sandbox", () => {
 
 describe("a session", () => {
   test("keeps its files, has a hard size, and leaves no loop device", async () => {
-    const session = named();
+    const session = namedSession();
     const made = await launcher.create(session);
     const [image] = loopsUnder(launcher.dataDir);
     expect(image).toContain(session.session.name);
-    const stream = await launcher.attach(made.id);
-    await stream.hello();
+    const stream = await launcher.converse(made.id);
     await stream.execute(
       [
         "import os",
@@ -132,8 +117,7 @@ describe("a session", () => {
     expect(loopsUnder(launcher.dataDir)).toEqual([]);
 
     const again = await launcher.create(session);
-    const other = await launcher.attach(again.id);
-    await other.hello();
+    const other = await launcher.converse(again.id);
     await other.execute("print(open('kept.txt').read())");
     expect(other.stdout).toBe("kept\n");
     await launcher.call("DELETE", `/sandboxes/${again.id}`);
@@ -141,7 +125,7 @@ describe("a session", () => {
   });
 
   test("has one sandbox: a second create names the first, and a create after DELETE waits for its end", async () => {
-    const session = named();
+    const session = namedSession();
     const made = await launcher.create(session);
     expect(await launcher.call("POST", "/sandboxes", session)).toMatchObject({
       status: 409,
@@ -155,7 +139,7 @@ describe("a session", () => {
   });
 
   test("cannot take a volume that another instance made", async () => {
-    const session = named();
+    const session = namedSession();
     const volume = `librechat_vol_${session.session.name}`;
     await docker.createVolume({ Name: volume, Labels: { "kernelyard.instance": "another" } });
     try {
