@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../../gateway/common/protocol/frames.ts";
 import { Relay } from "../../../gateway/launcher/relay/relay.ts";
 import { attachFrame, helloReply } from "./engine-side.ts";
@@ -23,6 +23,7 @@ afterEach(async () => {
   await new Promise<void>((resolve) => server.close(() => resolve()));
   rmSync(path, { force: true });
 });
+afterAll(() => rmSync(directory, { recursive: true }));
 
 async function pair(): Promise<[Socket, Socket]> {
   const far = new Promise<Socket>((resolve) => accepted.push(resolve));
