@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { StackConfigError } from "./config/parse.ts";
 import { readStackConfig } from "./config/read.ts";
-import type { HostConfig } from "./config/schema.ts";
+import type { HostConfig } from "./config/values.ts";
 import { localProblems, machineDrift } from "./parts/engine-check.ts";
 import { sshMachine } from "./parts/machine.ts";
 import type { StackOutputs } from "./target.ts";

@@ -1,6 +1,7 @@
 /** A stack's configuration from its raw values. Pure; every message names the key and the remedy. */
 import type { z } from "zod";
-import { type HostConfig, KEYS, type KeyName, type KeySpec, type Target } from "./schema.ts";
+import { KEYS, type KeyName, type KeySpec, type Target } from "./schema.ts";
+import type { HostConfig } from "./values.ts";
 
 /** Notes a problem of a key. */
 type Report = (spec: KeySpec<z.ZodType>, text: string) => void;

@@ -9,7 +9,7 @@ import {
   isolationProblems,
   SHIPPED_SECCOMP_PROFILE,
 } from "../../gateway/host/isolation.ts";
-import type { HostConfig } from "../config/schema.ts";
+import type { HostConfig } from "../config/values.ts";
 import type { Machine } from "./machine.ts";
 import { quote } from "./quote.ts";
 

@@ -1,5 +1,5 @@
 /** How commands reach the machine that carries an engine: directly, or by ssh with its host key checked. Pure text. */
-import type { HostConfig } from "../config/schema.ts";
+import type { HostConfig } from "../config/values.ts";
 import { commandLine, quote } from "./quote.ts";
 
 export interface Machine {

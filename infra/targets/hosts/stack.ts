@@ -2,7 +2,7 @@
 import * as command from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { HostsConfig } from "../../config/parse.ts";
-import type { HostConfig } from "../../config/schema.ts";
+import type { HostConfig } from "../../config/values.ts";
 import { Images } from "../../parts/images.ts";
 import { sshMachine } from "../../parts/machine.ts";
 import { Registry } from "../../parts/registry/registry.ts";

@@ -1,0 +1,102 @@
+/** Values that a stack's configuration is made of: how each kind is read from text, and what it refuses. */
+import { z } from "zod";
+import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+
+/** Settings that the deployment itself decides; the rest of `SETTINGS` may be given under `settings`. */
+export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
+  "KERNELYARD_HOST",
+  "KERNELYARD_PORT",
+  "KERNELYARD_DATA_DIR",
+  "KERNELYARD_LAUNCHER_SOCKET",
+  "KERNELYARD_DOCKER_SOCKET",
+  "KERNELYARD_AUTH",
+  "KERNELYARD_API_KEYS",
+  "KERNELYARD_JWT_PUBLIC_KEY",
+  "KERNELYARD_ISOLATION",
+  "KERNELYARD_IMAGE",
+  "KERNELYARD_FILE_STORE",
+  "KERNELYARD_S3_BUCKET",
+  "KERNELYARD_S3_PREFIX",
+  "KERNELYARD_S3_REGION",
+  "KERNELYARD_S3_ENDPOINT",
+]);
+
+/** By name; what `settings` may hold is checked as the services will check it. */
+const settingSchemas: ReadonlyMap<string, z.ZodType> = new Map(
+  Object.entries(SETTINGS).map(([name, spec]) => [name, spec.schema]),
+);
+
+export const port = z
+  .string()
+  .regex(/^\d{1,5}$/, "must be a port number")
+  .transform(Number)
+  .refine((n) => n >= 1 && n <= 65535, "must be between 1 and 65535");
+
+export const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be between ${min} and ${max}`);
+
+export const flag = z.enum(["true", "false"], "must be true or false").transform((text) => text === "true");
+
+/** Pulumi hands lists and maps over as JSON. */
+export const json = <T extends z.ZodType>(inner: T) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({
+          code: "custom",
+          message: "must be a list or map (in the stack file: YAML; with `pulumi config set`: --path)",
+        });
+        return z.NEVER;
+      }
+    })
+    .pipe(inner);
+
+export const host = z
+  .object({
+    name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, "must be a short lower-case name such as box-1"),
+    address: z.string().regex(/^[A-Za-z0-9.:-]+$/, "must be a host name or an IP address"),
+    port: z.number().int().min(1).max(65535).default(22),
+    user: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_-]{0,31}$/, "must be a user name")
+      .default("root"),
+    hostKey: z
+      .string()
+      .regex(
+        /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$/,
+        "must be the machine's public key without a comment: `ssh-keyscan -t ed25519 ADDRESS`, compared with /etc/ssh/ssh_host_ed25519_key.pub on its console",
+      ),
+  })
+  .strict();
+export type HostConfig = z.output<typeof host>;
+
+export const settings = z.record(z.string(), z.coerce.string()).superRefine((values, context) => {
+  for (const [name, value] of Object.entries(values)) {
+    const schema = settingSchemas.get(name);
+    let problem: string | undefined;
+    if (schema === undefined)
+      problem = "is not a setting of gateway or launcher; docs/settings.md lists them";
+    else if (OWNED_SETTINGS.has(name)) problem = "is decided by the deployment; remove it here";
+    else problem = schema.safeParse(value).error?.issues[0]?.message;
+    if (problem !== undefined) context.addIssue({ code: "custom", path: [name], message: problem });
+  }
+});
+
+export const arn = (service: string) =>
+  z
+    .string()
+    .regex(
+      new RegExp(`^arn:aws[a-z-]*:${service}:[a-z0-9-]*:[0-9]{12}:.+$`),
+      `must be the ARN of ${service}`,
+    );
+
+export const cidr = z
+  .string()
+  .regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/, "must be an address range such as 10.0.0.0/16");
