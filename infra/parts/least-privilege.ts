@@ -1,6 +1,10 @@
 /** What every service container of ours starts from; a service adds by name what it needs. */
 import type * as docker from "@pulumi/docker";
-import { LOG_OPTIONS, OPEN_FILES, TMPFS } from "../services/description.ts";
+
+export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
+/** No higher than what machines usually allow without CAP_SYS_RESOURCE. */
+export const OPEN_FILES = 16384;
+const LOG_OPTIONS = { "max-size": "10m", "max-file": "5" } as const;
 
 export const LEAST_PRIVILEGE = {
   readOnly: true,

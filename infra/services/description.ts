@@ -3,6 +3,7 @@
  * Each starts from nothing and names what it needs.
  */
 import { dirname } from "node:path";
+import { OPEN_FILES, TMPFS } from "../parts/least-privilege.ts";
 import { ENGINE_MOUNT, launcherSocket, type Paths } from "./environment.ts";
 
 export interface Bind {
@@ -28,10 +29,6 @@ export interface ServiceDescription {
 }
 
 export const HEALTH_COMMAND = ["node", "gateway/image/healthy.ts"] as const;
-export const TMPFS = { "/tmp": "size=64m,mode=1777" } as const;
-/** No higher than what machines usually allow without CAP_SYS_RESOURCE. */
-export const OPEN_FILES = 16384;
-export const LOG_OPTIONS = { "max-size": "10m", "max-file": "5" } as const;
 
 /** The same path inside and on the host: the engine mounts what the launcher names. */
 const bind = (path: string): Bind => ({ source: path, target: path, readOnly: false });
