@@ -1,8 +1,18 @@
-/** What a stack hands over to its operators. */
+/** What every target is given, and what it hands over to its operators. */
 import * as pulumi from "@pulumi/pulumi";
 import { librechatEnvironment } from "../gateway/common/keys/jwt-pair.ts";
 import type { CommonConfig } from "./config/parse.ts";
 import type { Keys } from "./parts/secrets.ts";
+
+export interface TargetArgs<Config> {
+  readonly config: Config;
+  /** The folder that holds `gateway/` and `sandbox-image/`: images are built from it. */
+  readonly projectRoot: string;
+  /** The stack's name: part of what the stack names outside Pulumi. */
+  readonly stack: string;
+  /** Further accepted keys, as the gateway's setting writes them. */
+  readonly apiKeys: pulumi.Output<string> | null;
+}
 
 export interface StackOutputs {
   readonly endpoint: pulumi.Input<string>;

@@ -1,7 +1,6 @@
 /** Target local: registry, images and services on the engine of this machine. */
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
 import type { LocalConfig } from "../config/parse.ts";
 import { Images } from "../parts/images.ts";
 import { localMachine } from "../parts/machine.ts";
@@ -9,14 +8,7 @@ import { Registry } from "../parts/registry/registry.ts";
 import { Keys } from "../parts/secrets.ts";
 import { Services } from "../services/services.ts";
 import { Data, Sweep } from "../services/sweep.ts";
-import { environmentFor, type StackOutputs } from "../target.ts";
-
-export interface TargetArgs<Config> {
-  readonly config: Config;
-  readonly projectRoot: string;
-  readonly stack: string;
-  readonly apiKeys: pulumi.Output<string> | null;
-}
+import { environmentFor, type StackOutputs, type TargetArgs } from "../target.ts";
 
 export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   const { config, projectRoot } = args;

@@ -15,8 +15,7 @@ import {
   launcherSocket,
   longestCallMs,
 } from "../../services/environment.ts";
-import { environmentFor, type StackOutputs } from "../../target.ts";
-import type { TargetArgs } from "../local.ts";
+import { environmentFor, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { Alarms } from "./alarms.ts";
 import { EncryptionKey } from "./encryption.ts";
 import { Entry } from "./entry.ts";

@@ -14,7 +14,6 @@ export interface SshHostArgs {
   readonly projectRoot: string;
   readonly machine: Machine;
   readonly commands: command.Provider;
-  readonly isolation: string;
   /** What the check before this update found; null: the machine is as it should be, or nobody looked. */
   readonly drift: string | null;
   /** Trust in the registry: its certificate, and the address it is known by. Null on the machine that carries it. */

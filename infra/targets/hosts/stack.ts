@@ -9,8 +9,7 @@ import { Registry } from "../../parts/registry/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
 import { Services } from "../../services/services.ts";
 import { Data, Sweep } from "../../services/sweep.ts";
-import { environmentFor, type StackOutputs } from "../../target.ts";
-import type { TargetArgs } from "../local.ts";
+import { environmentFor, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { SshHost } from "./ssh-host.ts";
 
@@ -45,7 +44,6 @@ export function hostsStack(args: HostsArgs): StackOutputs {
       projectRoot,
       machine: machineOf(host),
       commands,
-      isolation: common.isolation,
       drift: args.drift.get(host.name) ?? null,
       trust: certificate === null ? null : { address: registryAddress, certificate },
       registryAuth,
