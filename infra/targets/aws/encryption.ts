@@ -3,44 +3,42 @@ import * as kms from "@pulumi/aws/kms/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/parse.ts";
+import { policy } from "./iam.ts";
 
 /** Pure. The auto scaling service's own role must be named, or hosts with encrypted disks die at launch without a word. */
 export function keyPolicy(accountId: string, region: string): string {
   const scaling = `arn:aws:iam::${accountId}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling`;
   const use = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"];
-  return JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [
-      {
-        Sid: "Account",
-        Effect: "Allow",
-        Principal: { AWS: `arn:aws:iam::${accountId}:root` },
-        Action: "kms:*",
-        Resource: "*",
-      },
-      { Sid: "HostDisks", Effect: "Allow", Principal: { AWS: scaling }, Action: use, Resource: "*" },
-      {
-        Sid: "HostDiskGrants",
-        Effect: "Allow",
-        Principal: { AWS: scaling },
-        Action: "kms:CreateGrant",
-        Resource: "*",
-        Condition: { Bool: { "kms:GrantIsForAWSResource": "true" } },
-      },
-      {
-        Sid: "Logs",
-        Effect: "Allow",
-        Principal: { Service: `logs.${region}.amazonaws.com` },
-        Action: use,
-        Resource: "*",
-        Condition: {
-          ArnLike: {
-            "kms:EncryptionContext:aws:logs:arn": `arn:aws:logs:${region}:${accountId}:log-group:*`,
-          },
+  return policy(
+    {
+      Sid: "Account",
+      Effect: "Allow",
+      Principal: { AWS: `arn:aws:iam::${accountId}:root` },
+      Action: "kms:*",
+      Resource: "*",
+    },
+    { Sid: "HostDisks", Effect: "Allow", Principal: { AWS: scaling }, Action: use, Resource: "*" },
+    {
+      Sid: "HostDiskGrants",
+      Effect: "Allow",
+      Principal: { AWS: scaling },
+      Action: "kms:CreateGrant",
+      Resource: "*",
+      Condition: { Bool: { "kms:GrantIsForAWSResource": "true" } },
+    },
+    {
+      Sid: "Logs",
+      Effect: "Allow",
+      Principal: { Service: `logs.${region}.amazonaws.com` },
+      Action: use,
+      Resource: "*",
+      Condition: {
+        ArnLike: {
+          "kms:EncryptionContext:aws:logs:arn": `arn:aws:logs:${region}:${accountId}:log-group:*`,
         },
       },
-    ],
-  });
+    },
+  );
 }
 
 export class EncryptionKey extends pulumi.ComponentResource {

@@ -6,12 +6,13 @@
  */
 import * as iam from "@pulumi/aws/iam/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
-import * as s3 from "@pulumi/aws/s3/index.js";
+import type * as s3 from "@pulumi/aws/s3/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
-import { onlyTls } from "../../aws/bucket-policy.ts";
 import type { AwsConfig } from "../../config/parse.ts";
 import type { Environment } from "../../services/environment.ts";
+import { allow, policy, trust } from "./iam.ts";
+import { privateBucket } from "./private-bucket.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -25,15 +26,11 @@ export interface FilesArgs {
 
 /** Pure: what the gateway may do with the bucket. */
 export function filesPolicy(bucketArn: string, kmsKeyArn: string): string {
-  const allow = (Action: string[], Resource: string) => ({ Effect: "Allow", Action, Resource });
-  return JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [
-      allow(["s3:ListBucket", "s3:ListBucketMultipartUploads"], bucketArn),
-      allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], `${bucketArn}/*`),
-      allow(["kms:Decrypt", "kms:GenerateDataKey"], kmsKeyArn),
-    ],
-  });
+  return policy(
+    allow(["s3:ListBucket", "s3:ListBucketMultipartUploads"], bucketArn),
+    allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], `${bucketArn}/*`),
+    allow(["kms:Decrypt", "kms:GenerateDataKey"], kmsKeyArn),
+  );
 }
 
 /** Pure: the gateway's settings. */
@@ -62,68 +59,23 @@ export class Files extends pulumi.ComponentResource {
   }
 
   #bucket(name: string, args: FilesArgs, options: pulumi.CustomResourceOptions): s3.Bucket {
-    const { protectData } = args.config.common;
-    const bucket = new s3.Bucket(
-      `${name}-bucket`,
-      { bucketPrefix: `${args.prefix}-files-`, forceDestroy: !protectData },
-      { ...options, protect: protectData },
-    );
-    const of = { bucket: bucket.id };
-    new s3.BucketPublicAccessBlock(
-      `${name}-private`,
+    return privateBucket(
       {
-        ...of,
-        blockPublicAcls: true,
-        blockPublicPolicy: true,
-        ignorePublicAcls: true,
-        restrictPublicBuckets: true,
+        names: { bucket: `${name}-bucket`, beside: name, policy: `${name}-tls` },
+        bucketPrefix: `${args.prefix}-files-`,
+        protect: args.config.common.protectData,
+        encryption: {
+          applyServerSideEncryptionByDefault: { sseAlgorithm: "aws:kms", kmsMasterKeyId: args.kmsKeyArn },
+          // One call to the key for many objects.
+          bucketKeyEnabled: true,
+        },
+        lifecycle: {
+          expiration: { days: retentionDays(args.config) },
+          abortIncompleteMultipartUpload: { daysAfterInitiation: 1 },
+        },
       },
       options,
-    );
-    new s3.BucketServerSideEncryptionConfiguration(
-      `${name}-encryption`,
-      {
-        ...of,
-        rules: [
-          {
-            applyServerSideEncryptionByDefault: { sseAlgorithm: "aws:kms", kmsMasterKeyId: args.kmsKeyArn },
-            // One call to the key for many objects.
-            bucketKeyEnabled: true,
-          },
-        ],
-      },
-      options,
-    );
-    new s3.BucketLifecycleConfiguration(
-      `${name}-lifecycle`,
-      {
-        ...of,
-        rules: [
-          {
-            id: "expire",
-            status: "Enabled",
-            filter: {},
-            expiration: { days: retentionDays(args.config) },
-            abortIncompleteMultipartUpload: { daysAfterInitiation: 1 },
-          },
-        ],
-      },
-      options,
-    );
-    new s3.BucketPolicy(
-      `${name}-tls`,
-      {
-        ...of,
-        policy: bucket.arn.apply((arn) =>
-          JSON.stringify({
-            Version: "2012-10-17",
-            Statement: [onlyTls(arn)],
-          }),
-        ),
-      },
-      options,
-    );
-    return bucket;
+    ).bucket;
   }
 
   #role(
@@ -135,12 +87,7 @@ export class Files extends pulumi.ComponentResource {
     const role = new iam.Role(
       `${name}-role`,
       {
-        assumeRolePolicy: args.host.roleArn.apply((arn) =>
-          JSON.stringify({
-            Version: "2012-10-17",
-            Statement: [{ Effect: "Allow", Principal: { AWS: arn }, Action: "sts:AssumeRole" }],
-          }),
-        ),
+        assumeRolePolicy: args.host.roleArn.apply((arn) => trust({ AWS: arn })),
       },
       options,
     );
@@ -156,12 +103,7 @@ export class Files extends pulumi.ComponentResource {
       `${name}-host-policy`,
       {
         role: args.host.roleName,
-        policy: role.arn.apply((arn) =>
-          JSON.stringify({
-            Version: "2012-10-17",
-            Statement: [{ Effect: "Allow", Action: "sts:AssumeRole", Resource: arn }],
-          }),
-        ),
+        policy: role.arn.apply((arn) => policy(allow("sts:AssumeRole", arn))),
       },
       options,
     );

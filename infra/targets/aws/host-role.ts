@@ -3,7 +3,7 @@ import * as iam from "@pulumi/aws/iam/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/parse.ts";
-import { trust } from "./logs.ts";
+import { allow, policy, trust } from "./iam.ts";
 import { METRIC_NAMESPACE } from "./user-data.ts";
 
 export interface HostRoleArgs {
@@ -28,33 +28,22 @@ export interface HostPolicyInput {
 
 /** Pure. */
 export function hostPolicy(input: HostPolicyInput): string {
-  const allow = (Action: string | string[], Resource: string | readonly string[], Condition?: object) => ({
-    Effect: "Allow",
-    Action,
-    Resource,
-    ...(Condition === undefined ? {} : { Condition }),
-  });
-  return JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [
-      // These two calls know no resource.
-      allow("ecr:GetAuthorizationToken", "*"),
-      allow("cloudwatch:PutMetricData", "*", {
-        StringEquals: { "cloudwatch:namespace": METRIC_NAMESPACE },
-      }),
-      allow(
-        ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"],
-        input.repositoryArns,
-      ),
-      allow("secretsmanager:GetSecretValue", input.secretArn),
-      allow("kms:Decrypt", input.kmsKeyArn),
-      allow(["logs:CreateLogStream", "logs:PutLogEvents"], `${input.logGroupArn}:*`),
-      allow(
-        ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
-        `arn:aws:autoscaling:${input.region}:${input.accountId}:autoScalingGroup:*:autoScalingGroupName/${input.groupName}`,
-      ),
-    ],
-  });
+  return policy(
+    // These two calls know no resource.
+    allow("ecr:GetAuthorizationToken", "*"),
+    allow("cloudwatch:PutMetricData", "*", { StringEquals: { "cloudwatch:namespace": METRIC_NAMESPACE } }),
+    allow(
+      ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"],
+      input.repositoryArns,
+    ),
+    allow("secretsmanager:GetSecretValue", input.secretArn),
+    allow("kms:Decrypt", input.kmsKeyArn),
+    allow(["logs:CreateLogStream", "logs:PutLogEvents"], `${input.logGroupArn}:*`),
+    allow(
+      ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+      `arn:aws:autoscaling:${input.region}:${input.accountId}:autoScalingGroup:*:autoScalingGroupName/${input.groupName}`,
+    ),
+  );
 }
 
 export class HostRole extends pulumi.ComponentResource {
@@ -65,8 +54,12 @@ export class HostRole extends pulumi.ComponentResource {
   constructor(name: string, args: HostRoleArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:aws:HostRole", name, {}, opts);
     const options = { parent: this, provider: args.provider };
-    const role = new iam.Role(`${name}-role`, { assumeRolePolicy: trust("ec2.amazonaws.com") }, options);
-    const policy = new iam.RolePolicy(
+    const role = new iam.Role(
+      `${name}-role`,
+      { assumeRolePolicy: trust({ Service: "ec2.amazonaws.com" }) },
+      options,
+    );
+    const rights = new iam.RolePolicy(
       `${name}-policy`,
       {
         role: role.id,
@@ -96,7 +89,7 @@ export class HostRole extends pulumi.ComponentResource {
       `${name}-profile`,
       { role: role.name },
       // A host that starts without its rights fails its bootstrap.
-      { ...options, dependsOn: [policy, session] },
+      { ...options, dependsOn: [rights, session] },
     );
     this.instanceProfileArn = profile.arn;
     this.roleName = role.id;

@@ -3,10 +3,10 @@ import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import * as ec2 from "@pulumi/aws/ec2/index.js";
 import * as iam from "@pulumi/aws/iam/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
-import * as s3 from "@pulumi/aws/s3/index.js";
 import * as pulumi from "@pulumi/pulumi";
-import { onlyTls } from "../../aws/bucket-policy.ts";
 import type { AwsConfig } from "../../config/parse.ts";
+import { allow, policy, trust } from "./iam.ts";
+import { privateBucket } from "./private-bucket.ts";
 
 export interface LogsArgs {
   readonly prefix: string;
@@ -46,7 +46,7 @@ export class Logs extends pulumi.ComponentResource {
     const group = this.#group(name, "flow", args, options);
     const role = new iam.Role(
       `${name}-flow-role`,
-      { assumeRolePolicy: trust("vpc-flow-logs.amazonaws.com") },
+      { assumeRolePolicy: trust({ Service: "vpc-flow-logs.amazonaws.com" }) },
       options,
     );
     new iam.RolePolicy(
@@ -54,16 +54,7 @@ export class Logs extends pulumi.ComponentResource {
       {
         role: role.id,
         policy: group.arn.apply((arn) =>
-          JSON.stringify({
-            Version: "2012-10-17",
-            Statement: [
-              {
-                Effect: "Allow",
-                Action: ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
-                Resource: `${arn}:*`,
-              },
-            ],
-          }),
+          policy(allow(["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"], `${arn}:*`)),
         ),
       },
       options,
@@ -83,69 +74,27 @@ export class Logs extends pulumi.ComponentResource {
 
   #access(name: string, args: LogsArgs, options: pulumi.CustomResourceOptions): pulumi.Output<string> {
     const { config } = args;
-    const bucket = new s3.Bucket(
-      `${name}-access`,
-      { bucketPrefix: `${args.prefix}-access-`, forceDestroy: !config.common.protectData },
-      { ...options, protect: config.common.protectData },
-    );
-    const of = { bucket: bucket.id };
-    new s3.BucketPublicAccessBlock(
-      `${name}-access-private`,
+    const made = privateBucket(
       {
-        ...of,
-        blockPublicAcls: true,
-        blockPublicPolicy: true,
-        ignorePublicAcls: true,
-        restrictPublicBuckets: true,
-      },
-      options,
-    );
-    // The load balancer writes its logs with S3's own key only.
-    new s3.BucketServerSideEncryptionConfiguration(
-      `${name}-access-encryption`,
-      { ...of, rules: [{ applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } }] },
-      options,
-    );
-    new s3.BucketLifecycleConfiguration(
-      `${name}-access-lifecycle`,
-      {
-        ...of,
-        rules: [
-          { id: "expire", status: "Enabled", filter: {}, expiration: { days: config.logRetentionDays } },
+        names: { bucket: `${name}-access`, beside: `${name}-access`, policy: `${name}-access-policy` },
+        bucketPrefix: `${args.prefix}-access-`,
+        protect: config.common.protectData,
+        // The load balancer writes its logs with S3's own key only.
+        encryption: { applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } },
+        lifecycle: { expiration: { days: config.logRetentionDays } },
+        statements: (arn) => [
+          {
+            Sid: "LoadBalancer",
+            Effect: "Allow",
+            Principal: { Service: "logdelivery.elasticloadbalancing.amazonaws.com" },
+            Action: "s3:PutObject",
+            Resource: `${arn}/AWSLogs/${config.accountId}/*`,
+          },
         ],
       },
       options,
     );
-    const policy = new s3.BucketPolicy(
-      `${name}-access-policy`,
-      {
-        ...of,
-        policy: bucket.arn.apply((arn) =>
-          JSON.stringify({
-            Version: "2012-10-17",
-            Statement: [
-              {
-                Sid: "LoadBalancer",
-                Effect: "Allow",
-                Principal: { Service: "logdelivery.elasticloadbalancing.amazonaws.com" },
-                Action: "s3:PutObject",
-                Resource: `${arn}/AWSLogs/${config.accountId}/*`,
-              },
-              onlyTls(arn),
-            ],
-          }),
-        ),
-      },
-      options,
-    );
     // A load balancer that is made before the policy is refused.
-    return policy.bucket;
+    return made.policy.bucket;
   }
 }
-
-/** A role's trust policy for one AWS service. */
-export const trust = (service: string): string =>
-  JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [{ Effect: "Allow", Principal: { Service: service }, Action: "sts:AssumeRole" }],
-  });
