@@ -1,6 +1,6 @@
 /** User data: writes files, enables units, does nothing else. At most 16 KB, never a secret. Pure. */
 import { assignments, type Environment } from "../../services/environment.ts";
-import { enabledUnits, HOST_ENVIRONMENT, type HostFile } from "./host-files.ts";
+import { enabledUnits, HOST_ENVIRONMENT, type HostFile, hostPlaces } from "./host-files.ts";
 
 export const METRIC_NAMESPACE = "Kernelyard";
 /** The service's limit, before base64. */
@@ -34,6 +34,7 @@ export function hostEnvironment(values: HostValues): Environment {
     PORT: String(values.port),
     LAUNCHER_SOCKET: values.launcherSocket,
     NAMESPACE: METRIC_NAMESPACE,
+    ...hostPlaces(values.filesRole !== null),
     ...(values.filesRole === null ? {} : { FILES_ROLE: values.filesRole }),
     // One word list for systemd: the engine itself writes to CloudWatch, and never makes a container wait for it.
     LOG_FLAGS: `--log-driver=awslogs --log-opt=awslogs-region=${values.region} --log-opt=awslogs-group=${values.logGroup} --log-opt=mode=non-blocking`,

@@ -6,9 +6,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { folderDigest } from "../../parts/content.ts";
 import type { Machine } from "../../parts/machine.ts";
 import { commandLine, quote } from "../../parts/quote.ts";
+import { script } from "../../parts/script.ts";
+
+const PREPARE = join(import.meta.dirname, "prepare.sh");
+const TRUST = join(import.meta.dirname, "trust.sh");
 
 /** Where the install script stays on the machine, for its operators. */
-export const HOST_FOLDER = "/usr/local/share/kernelyard/host";
+const HOST_FOLDER = "/usr/local/share/kernelyard/host";
 
 export interface SshHostArgs {
   readonly projectRoot: string;
@@ -40,12 +44,7 @@ export class SshHost extends pulumi.ComponentResource {
   /** Sends `gateway/host` and runs its install script, which changes only what is not as it should be. */
   #prepare(name: string, args: SshHostArgs): command.local.Command {
     const source = join(args.projectRoot, "gateway/host");
-    const install = `set -eu
-umask 022
-mkdir -p ${quote(HOST_FOLDER)}
-tar -xz -C ${quote(HOST_FOLDER)}
-cd ${quote(HOST_FOLDER)}
-exec bash install.sh --dedicated >&2`;
+    const install = script(PREPARE, { FOLDER: HOST_FOLDER });
     const run = `${commandLine(["tar", "-cz", "--exclude=__pycache__", "-C", "gateway/host", "."])} | ${args.machine.pipe(install)}`;
     return new command.local.Command(
       `${name}-prepared`,
@@ -74,9 +73,7 @@ exec bash install.sh --dedicated >&2`;
     trust: { readonly address: string; readonly certificate: pulumi.Input<string> },
   ): command.local.Command {
     const folder = `/etc/docker/certs.d/${trust.address}`;
-    const run = args.machine.pipe(
-      `set -eu; umask 022; mkdir -p ${quote(folder)}; cat > ${quote(`${folder}/ca.crt`)}`,
-    );
+    const run = args.machine.pipe(script(TRUST, { FOLDER: folder }));
     return new command.local.Command(
       `${name}-trust`,
       {

@@ -14,7 +14,8 @@ import {
   S3FileStore,
   type S3FileStoreOptions,
 } from "../../../gateway/server/files/s3/store.ts";
-import { CREDENTIALS, HOST_ENVIRONMENT, hostFiles } from "../../../infra/targets/aws/host-files.ts";
+import { assignments } from "../../../infra/services/environment.ts";
+import { HOST_ENVIRONMENT, hostFiles, hostPlaces } from "../../../infra/targets/aws/host-files.ts";
 import {
   chunks,
   DAY_MS,
@@ -248,8 +249,7 @@ it("works with the credentials that an AWS host hands to its gateway", async () 
   const here = (text: string) =>
     text
       .replaceAll(HOST_ENVIRONMENT, join(folder, "host.env"))
-      .replaceAll("/usr/local/lib/kernelyard", folder)
-      .replaceAll(CREDENTIALS, join(folder, "credentials"));
+      .replaceAll("/usr/local/lib/kernelyard", folder);
   for (const { path, content } of hostFiles(
     { data: "/data", dockerSocket: "/var/run/docker.sock" },
     3112,
@@ -265,7 +265,13 @@ it("works with the credentials that an AWS host hands to its gateway", async () 
   };
   const aws = `#!/bin/sh\necho "$*" >>${folder}/calls\ncat <<'END'\n${JSON.stringify(answer, null, 4)}\nEND\n`;
   await writeFile(join(folder, "aws"), aws, { mode: 0o755 });
-  await writeFile(join(folder, "host.env"), `IMDS=http://127.0.0.1:${port}\nFILES_ROLE=arn:role\n`);
+  const environment = {
+    ...hostPlaces(true),
+    CREDENTIALS_FOLDER: join(folder, "credentials"),
+    IMDS: `http://127.0.0.1:${port}`,
+    FILES_ROLE: "arn:role",
+  };
+  await writeFile(join(folder, "host.env"), `${assignments(environment).join("\n")}\n`);
   const renew = () =>
     promisify(execFile)(join(folder, "credentials.sh"), [], {
       env: { PATH: `${folder}:${process.env.PATH}` },

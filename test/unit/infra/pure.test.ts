@@ -125,13 +125,14 @@ describe("services", () => {
 
   it("an AWS host asks for credentials only where files are in a bucket, and then before the gateway starts", () => {
     const paths = { data: "/data", dockerSocket: "/var/run/docker.sock" };
-    const gatewayUnit = (fileBucket: boolean) =>
-      hostFiles(paths, 3112, 1000, fileBucket).find(({ path }) =>
-        path.endsWith("/kernelyard-gateway.service"),
-      );
+    const withBucket = (name: string) =>
+      hostFiles(paths, 3112, 1000, true).find(({ path }) => path.endsWith(name))?.content;
     expect(JSON.stringify(hostFiles(paths, 3112, 1000, false))).not.toMatch(/credentials|AWS_CONFIG_FILE/);
-    expect(gatewayUnit(true)?.content).toMatch(
-      /^ExecStartPre=\S+\/credentials\.sh\nExecStart=.* --env=AWS_CONFIG_FILE=\/run\/kernelyard-credentials\/config /m,
+    expect(withBucket("/kernelyard-gateway.service.d/credentials.conf")).toMatch(
+      /^\[Service\]\n(#.*\n)?ExecStartPre=\/usr\/local\/lib\/kernelyard\/credentials\.sh\n$/,
+    );
+    expect(withBucket("/kernelyard-gateway.service")).toMatch(
+      /^ExecStart=.* --env=AWS_CONFIG_FILE=\/run\/kernelyard-credentials\/config /m,
     );
   });
 
