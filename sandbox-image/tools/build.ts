@@ -8,19 +8,21 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { chooseBase, engineSources } from "./base/choose.ts";
+import { baseIsCurrent, chooseBase, engineSources } from "./base/choose.ts";
 import { builderEnvironment, docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
 import { ensureLock, IMAGE_LOCK } from "./lock.ts";
 import {
   BASE_LABEL,
   CONTENT_LABEL,
-  contentHash,
+  contentDigest,
   IMAGE_TAG,
   machineFiles,
   ROOM,
   stageContext,
   TAG_LABEL,
+  verificationDigest,
 } from "./plan.ts";
+import { isProven, type Proof, recordProof } from "./proof.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
 
 const BUILD_TIMEOUT_MS = 1_800_000;
@@ -65,7 +67,12 @@ const ownDockerfile = (profile: string): string | null => {
   return existsSync(join(ROOM, file)) ? file : null;
 };
 
-async function buildImage(tag: string, hash: string, base: string, options: BuildOptions): Promise<string> {
+async function buildImage(
+  tag: string,
+  content: string,
+  base: string,
+  options: BuildOptions,
+): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "kernelyard-build-"));
   try {
     const context = join(directory, "context");
@@ -77,7 +84,7 @@ async function buildImage(tag: string, hash: string, base: string, options: Buil
         ...["build", "--network=host", "--force-rm", `--iidfile=${idFile}`],
         ...["--file", join(context, ownDockerfile(options.profile) ?? "Dockerfile.rce")],
         ...["--build-arg", `BASE_IMAGE=${base}`, "--build-arg", `PROFILE=${options.profile}`],
-        ...["--label", `${CONTENT_LABEL}=${hash}`, "--label", `${BASE_LABEL}=${base}`],
+        ...["--label", `${CONTENT_LABEL}=${content}`, "--label", `${BASE_LABEL}=${base}`],
         ...["--label", `${TAG_LABEL}=${tag}`, context],
       ],
       {
@@ -121,24 +128,36 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   const tag = options.tag ?? defaultTag(options.profile);
   await requireEngine();
   await ensureLock(IMAGE_LOCK, say);
-  const hash = contentHash(options.profile);
+  const content = contentDigest(options.profile);
+  const verify = verifyOptions();
+  const verification = verificationDigest();
+  const proves = (id: string): Proof => ({ id, runtime: verify.runtime, verification });
+  const prove = async (id: string) => {
+    say(`Verifying the image under ${verify.runtime}`);
+    return verifyImage(id, verify);
+  };
+
   const present = await inspectImage(tag);
-  const sameBase =
-    options.base === undefined ||
-    ownDockerfile(options.profile) !== null ||
-    present?.labels[BASE_LABEL] === options.base;
-  if (present !== null && present.labels[CONTENT_LABEL] === hash && sameBase && options.force !== true) {
+  const current =
+    present !== null &&
+    present.labels[CONTENT_LABEL] === content &&
+    (ownDockerfile(options.profile) !== null || baseIsCurrent(present.labels[BASE_LABEL], options.base));
+  if (current && options.force !== true) {
+    if (!isProven(tag, proves(present.id))) {
+      await requireIsolation(verify);
+      await prove(present.id);
+      recordProof(tag, proves(present.id));
+    }
     return { id: present.id, built: false };
   }
 
-  const verify = verifyOptions();
   await requireIsolation(verify);
   const base = await baseFor(options);
   say(`Building ${tag} on ${base} (a first build takes some minutes)`);
-  const id = await buildImage(tag, hash, base, options);
-  say(`Verifying the image under ${verify.runtime}`);
-  const checks = await verifyImage(id, verify);
+  const id = await buildImage(tag, content, base, options);
+  const checks = await prove(id);
   await mustDocker(`Tagging ${tag}`, ["tag", id, tag]);
+  recordProof(tag, proves(id));
   await removeOldImages(tag, [id, ...(present === null ? [] : [present.id])]);
   const image = await inspectImage(tag);
   say(`${tag} is ready: ${checks.length} checks passed, ${Math.round((image?.bytes ?? 0) / 1e6)} MB`);

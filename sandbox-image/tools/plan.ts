@@ -1,63 +1,45 @@
-/** What goes into the sandbox image, and the digest that names it. Reads files, runs nothing. */
-import { createHash } from "node:crypto";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+/** What goes into the sandbox image, and the digests that name it and what proves it. Reads files, runs nothing. */
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { filesDigest, keptFiles, listedFiles, parsePatterns } from "./build-context.ts";
 
 export const ROOM = join(import.meta.dirname, "..");
 export const IMAGE_TAG = "custom-rce-kernel:latest";
 export const DEFAULT_BASE = "python:3.11-slim";
 
-/** Digest of everything the image was made from; the same digest means there is nothing to do. */
+/** Digest of everything the image was made from; the same digest means there is nothing to build. */
 export const CONTENT_LABEL = "kernelyard.content";
 /** The tag an image was built for; untagged ones of the same tag are its predecessors. */
 export const TAG_LABEL = "kernelyard.tag";
 /** The base that was used, as a person would name it. */
 export const BASE_LABEL = "kernelyard.base";
 
-/** What `docker build` reads, relative to this folder. */
-const CONTEXT = [
-  "Dockerfile.rce",
-  "rce_requirements.txt",
-  "rce_requirements.lock",
-  "debian_packages.txt",
-  "matplotlibrc",
-  "finish.py",
-  "fonts.py",
-  "site",
-  "supervisor",
-  "kernel",
-] as const;
-/** Not in the image, but a change in them must build or verify it again. */
-const BESIDE = ["tools/base", "tools/verify"] as const;
+const BUILD_MACHINE = "build-machine";
 
-const IGNORED = /^(__pycache__|\..*|.*\.pyc)$/;
-
-function listFiles(room: string, entry: string): string[] {
-  const stat = statSync(join(room, entry), { throwIfNoEntry: false });
-  if (stat === undefined) {
-    throw new Error(`The sandbox image needs \`sandbox-image/${entry}\`, which is not there.`);
+/**
+ * The files that ship: what `.dockerignore` lets through, without other profiles' and without what the building machine
+ * adds. Sorted. `room` may be an operator's own folder; without a list of its own all of it ships.
+ */
+export function contextFiles(profile: string, room = ROOM): readonly string[] {
+  const folder = `profiles/${profile}/`;
+  const files = listedFiles(room, join(room, ".dockerignore")).filter(
+    (file) =>
+      !file.startsWith(`${BUILD_MACHINE}/`) && (!file.startsWith("profiles/") || file.startsWith(folder)),
+  );
+  if (existsSync(join(room, "profiles")) && !files.some((file) => file.startsWith(folder))) {
+    throw new Error(`The sandbox image has no profile \`${profile}\`: there is no ${join(room, folder)}.`);
   }
-  if (!stat.isDirectory()) return [entry];
-  return readdirSync(join(room, entry), { withFileTypes: true })
-    .filter((item) => !IGNORED.test(item.name))
-    .flatMap((item) => listFiles(room, `${entry}/${item.name}`));
+  return files;
 }
 
-const profileFolder = (profile: string): string => `profiles/${profile}`;
+/** Digest of what ships: names and contents. */
+export const contentDigest = (profile: string, room = ROOM): string =>
+  filesDigest(room, contextFiles(profile, room), [`profile ${profile}`]);
 
-/** The files of the build context, sorted, without caches. */
-export const contextFiles = (profile: string, room = ROOM): readonly string[] =>
-  [...CONTEXT, profileFolder(profile)].flatMap((entry) => listFiles(room, entry)).sort();
-
-/** A digest over names and contents. */
-export function contentHash(profile: string, room = ROOM): string {
-  const hash = createHash("sha256").update(`profile ${profile}\n`);
-  const beside = BESIDE.flatMap((entry) => listFiles(room, entry));
-  for (const file of [...contextFiles(profile, room), ...beside].sort()) {
-    const content = readFileSync(join(room, file));
-    hash.update(`${file}\n${content.length}\n`).update(content);
-  }
-  return hash.digest("hex");
+/** Digest of what proves an image: a change proves it again, and builds nothing. */
+export function verificationDigest(room = ROOM): string {
+  const folder = join(room, "tools/verify");
+  return filesDigest(folder, keptFiles(folder, parsePatterns("**/__pycache__\n**/.*")));
 }
 
 /** What the build takes from the machine it runs on: see `build-machine/README.md`. */
@@ -83,15 +65,13 @@ export function machineFiles(
 
 /** Copies the hashed files, and nothing else, to where the engine's client reads them. */
 export function stageContext(profile: string, target: string, room = ROOM): void {
-  // The build names these folders even while one has nothing in it.
-  for (const folder of ["site", "supervisor", "kernel"]) mkdirSync(join(target, folder), { recursive: true });
   for (const file of contextFiles(profile, room)) {
     const path = join(target, file);
     mkdirSync(dirname(path), { recursive: true });
     copyFileSync(join(room, file), path);
   }
-  mkdirSync(join(target, "build-machine"), { recursive: true });
-  copyFileSync(join(room, "build-machine", "README.md"), join(target, "build-machine", "README.md"));
+  mkdirSync(join(target, BUILD_MACHINE), { recursive: true });
+  copyFileSync(join(room, BUILD_MACHINE, "README.md"), join(target, BUILD_MACHINE, "README.md"));
 }
 
 /** Words of a list file: one entry a line, `#` starts a comment. */

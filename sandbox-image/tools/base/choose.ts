@@ -1,7 +1,7 @@
 /** Which base the image is built on: the one asked for, the usual one, or one made from Debian packages. */
 import { docker, inspectImage } from "../engine.ts";
 import { DEFAULT_BASE } from "../plan.ts";
-import { ensureDebianBase } from "./debian.ts";
+import { debianBaseName, ensureDebianBase, isDebianBase } from "./debian.ts";
 
 /** A registry that has not named the image by then counts as out of reach. */
 const REACH_MS = 10_000;
@@ -30,6 +30,10 @@ export async function chooseBase(
   );
   return sources.makeFromPackages();
 }
+
+/** Whether an image on this base need not be built again: it is the one asked for, or made as one would be made now. */
+export const baseIsCurrent = (base: string | undefined, asked: string | undefined): boolean =>
+  asked !== undefined ? base === asked : !isDebianBase(base) || base === debianBaseName();
 
 /** Gives up early while nothing has been heard, and late once the download runs. */
 async function pull(image: string): Promise<string | null> {

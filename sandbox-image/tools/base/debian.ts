@@ -10,6 +10,7 @@ import { mustRun, runCommand } from "../command.ts";
 import { inspectImage, mustDocker } from "../engine.ts";
 import { listEntries, ROOM } from "../plan.ts";
 
+const NAME = "kernelyard-base";
 const SUITE = "bookworm";
 const PYTHON_PACKAGES = ["python3", "python3-venv", "ca-certificates"];
 const LEFT_OUT = ["doc", "info", "man", "locale"];
@@ -46,7 +47,7 @@ export function debianPlan(packages: readonly string[], sources: readonly string
     .digest("hex")
     .slice(0, 12);
   return {
-    image: `kernelyard-base:${SUITE}-${key}`,
+    image: `${NAME}:${SUITE}-${key}`,
     args: [...options, "--quiet", SUITE, "-", ...sources],
   };
 }
@@ -69,10 +70,15 @@ async function requireTool(say: (line: string) => void): Promise<void> {
   );
 }
 
+const presentPlan = (): DebianPlan =>
+  debianPlan(listEntries(readFileSync(join(ROOM, "debian_packages.txt"), "utf8")), ownSources());
+
+export const debianBaseName = (): string => presentPlan().image;
+export const isDebianBase = (image: string | undefined): boolean => image?.startsWith(`${NAME}:`) ?? false;
+
 /** The base's name; made (half a minute) unless it is there. */
 export async function ensureDebianBase(say: (line: string) => void): Promise<string> {
-  const packages = listEntries(readFileSync(join(ROOM, "debian_packages.txt"), "utf8"));
-  const plan = debianPlan(packages, ownSources());
+  const plan = presentPlan();
   if ((await inspectImage(plan.image)) !== null) return plan.image;
   await requireTool(say);
   say(`Making the base from Debian packages (${plan.image}, about half a minute)`);

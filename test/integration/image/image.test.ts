@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { builderEnvironment, docker, inspectImage, mustDocker } from "../../../sandbox-image/tools/engine.ts";
 import {
   CONTENT_LABEL,
-  contentHash,
+  contentDigest,
   IMAGE_TAG,
   listEntries,
   ROOM,
@@ -22,7 +22,7 @@ const python = (code: string) => run("/opt/python/bin/python3", "-c", code);
 describe("the sandbox image", () => {
   it("is the one of the present files", async () => {
     const image = await inspectImage(IMAGE_TAG);
-    expect(image?.labels[CONTENT_LABEL]).toBe(contentHash("default"));
+    expect(image?.labels[CONTENT_LABEL]).toBe(contentDigest("default"));
   });
 
   it("starts the supervisor as an unprivileged user in the data directory", async () => {

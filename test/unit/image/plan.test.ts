@@ -12,16 +12,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
-  contentHash,
+  contentDigest,
   contextFiles,
   distributionNames,
   listEntries,
   machineFiles,
   ROOM,
   stageContext,
+  verificationDigest,
 } from "../../../sandbox-image/tools/plan.ts";
 
-describe("the content hash", () => {
+describe("the content's digest", () => {
   let room: string;
 
   beforeEach(() => {
@@ -31,7 +32,7 @@ describe("the content hash", () => {
   afterEach(() => rmSync(room, { recursive: true, force: true }));
 
   it("is the same for the same files, wherever they are", () => {
-    expect(contentHash("default", room)).toBe(contentHash("default"));
+    expect(contentDigest("default", room)).toBe(contentDigest("default"));
   });
 
   it.each([
@@ -42,42 +43,67 @@ describe("the content hash", () => {
     "supervisor/__main__.py",
     "kernel/__init__.py",
     "profiles/default/languages.json",
-    "tools/verify/smoke.py",
-    "tools/base/debian.ts",
+    "profiles/default/smoke/hello.sh",
   ])("changes with %s", (file) => {
-    const before = contentHash("default", room);
+    const before = contentDigest("default", room);
     appendFileSync(join(room, file), "\n# changed\n");
-    expect(contentHash("default", room)).not.toBe(before);
+    expect(contentDigest("default", room)).not.toBe(before);
+  });
+
+  it("does not change with what does not ship; the verification has a digest of its own", () => {
+    const before = contentDigest("default", room);
+    const proof = verificationDigest(room);
+    const tools = readdirSync(join(room, "tools"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(room.length + 1));
+    expect(tools.length).toBeGreaterThan(10);
+    const others = ["README.md", "pyproject.toml", "dev_requirements.txt", "build-machine/README.md"];
+    for (const file of [...others, ...tools]) {
+      appendFileSync(join(room, file), "\n# changed\n");
+      expect(contentDigest("default", room), file).toBe(before);
+    }
+    expect(verificationDigest(room)).not.toBe(proof);
+  });
+
+  it("follows the list of an operator's own folder, and is over all of one without a list", () => {
+    mkdirSync(join(room, "certificates"));
+    const before = contentDigest("default", room);
+    writeFileSync(join(room, "certificates", "own.crt"), "x");
+    expect(contentDigest("default", room), "not on the list: it cannot be copied either").toBe(before);
+    appendFileSync(join(room, ".dockerignore"), "!certificates\n");
+    expect(contextFiles("default", room)).toContain("certificates/own.crt");
+    rmSync(join(room, ".dockerignore"));
+    expect(contextFiles("default", room)).toContain("README.md");
   });
 
   it("changes when a file is added to the code, and when content moves between files", () => {
-    const before = contentHash("default", room);
+    const before = contentDigest("default", room);
     writeFileSync(join(room, "supervisor", "added.py"), "a");
-    const added = contentHash("default", room);
+    const added = contentDigest("default", room);
     rmSync(join(room, "supervisor", "added.py"));
     writeFileSync(join(room, "kernel", "added.py"), "a");
-    const moved = contentHash("default", room);
+    const moved = contentDigest("default", room);
     expect(new Set([before, added, moved]).size).toBe(3);
   });
 
   it("does not change with caches or with another profile's files", () => {
-    const before = contentHash("default", room);
+    const before = contentDigest("default", room);
     mkdirSync(join(room, "kernel", "__pycache__"), { recursive: true });
     writeFileSync(join(room, "kernel", "__pycache__", "x.cpython-311.pyc"), "x");
     mkdirSync(join(room, "supervisor", ".mypy_cache"));
     writeFileSync(join(room, "supervisor", ".mypy_cache", "x.json"), "{}");
     writeFileSync(join(room, "profiles", "polyglot", "added"), "x");
-    expect(contentHash("default", room)).toBe(before);
+    expect(contentDigest("default", room)).toBe(before);
   });
 
   it("differs between profiles", () => {
-    expect(contentHash("default")).not.toBe(contentHash("polyglot"));
+    expect(contentDigest("default")).not.toBe(contentDigest("polyglot"));
   });
 
   it("names the file that is missing", () => {
-    expect(() => contentHash("nowhere", room)).toThrow("`sandbox-image/profiles/nowhere`");
+    expect(() => contentDigest("nowhere", room)).toThrow("no profile `nowhere`");
     rmSync(join(room, "matplotlibrc"));
-    expect(() => contentHash("default", room)).toThrow("`sandbox-image/matplotlibrc`");
+    expect(() => contentDigest("default", room)).toThrow("asks for `matplotlibrc`");
   });
 
   it("covers exactly what the build is given", () => {

@@ -9,7 +9,6 @@ import { gatewayEnvironment } from "../../../infra/services/environment.ts";
 import { splitCidr } from "../../../infra/targets/aws/cidr.ts";
 import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
 import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
-import { ignorePatterns, isLeftOut } from "../../infra/providers/context.ts";
 
 const number = (address: string) => address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
 
@@ -139,18 +138,5 @@ describe("services", () => {
   it("the load balancer waits longer than the longest call, within its own limit", () => {
     expect(idleSeconds(300_000)).toBe(360);
     expect(idleSeconds(86_400_000)).toBe(4000);
-  });
-});
-
-describe("the test provider's build context", () => {
-  it("follows the rules of .dockerignore", () => {
-    const patterns = ignorePatterns(
-      "*\n!gateway\n!infra\ninfra/*\n!infra/parts\n**/node_modules\n# comment\n",
-    );
-    expect(isLeftOut("README.md", patterns)).toBe(true);
-    expect(isLeftOut("gateway/server/main.ts", patterns)).toBe(false);
-    expect(isLeftOut("infra/targets/aws/stack.ts", patterns)).toBe(true);
-    expect(isLeftOut("infra/parts/machine.ts", patterns)).toBe(false);
-    expect(isLeftOut("gateway/node_modules/x.js", patterns)).toBe(true);
   });
 });
