@@ -3,10 +3,7 @@ import { join, resolve } from "node:path";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { CommonConfig } from "../config/parse.ts";
-import { contentDigest } from "./content.ts";
-
-/** What `gateway/image/Dockerfile` copies. */
-const SERVICE_FILES = ["package.json", "package-lock.json", "gateway"];
+import { SANDBOX_DOCKERFILE, SERVICE_DOCKERFILE, sandboxTag, serviceTag } from "./tags.ts";
 
 export interface ImagesArgs {
   readonly projectRoot: string;
@@ -46,11 +43,8 @@ export class Images extends pulumi.ComponentResource {
     };
     // One tag for each content: tags are never written twice (ECR refuses it), and people can tell them apart.
     const tags = {
-      sandbox: contentDigest(sandboxFolder, ["."], [config.sandboxBaseImage]),
-      gateway: contentDigest(args.projectRoot, SERVICE_FILES, [
-        config.serviceBaseImage,
-        args.gvisorUrl ?? "",
-      ]),
+      sandbox: sandboxTag(sandboxFolder, [config.sandboxBaseImage]),
+      gateway: serviceTag(args.projectRoot, [config.serviceBaseImage, args.gvisorUrl ?? ""]),
     };
     const image = (
       purpose: "sandbox" | "gateway",
@@ -75,12 +69,12 @@ export class Images extends pulumi.ComponentResource {
     return {
       sandbox: image("sandbox", repositories.sandbox, {
         context: sandboxFolder,
-        dockerfile: join(sandboxFolder, "Dockerfile.rce"),
+        dockerfile: join(sandboxFolder, SANDBOX_DOCKERFILE),
         args: { BASE_IMAGE: config.sandboxBaseImage },
       }),
       gateway: image("gateway", repositories.gateway, {
         context: args.projectRoot,
-        dockerfile: join(args.projectRoot, "gateway/image/Dockerfile"),
+        dockerfile: join(args.projectRoot, SERVICE_DOCKERFILE),
         target: args.gvisorUrl === undefined ? "services" : "host-bundle",
         args: {
           BASE_IMAGE: config.serviceBaseImage,

@@ -4,7 +4,7 @@ import * as docker from "@pulumi/docker";
 import type { LocalConfig } from "../config/parse.ts";
 import { Images } from "../parts/images.ts";
 import { localMachine } from "../parts/machine.ts";
-import { Registry } from "../parts/registry/registry.ts";
+import { Registry } from "../parts/registry.ts";
 import { Keys } from "../parts/secrets.ts";
 import { Services } from "../services/services.ts";
 import { Data, Sweep } from "../services/sweep.ts";

@@ -8,7 +8,7 @@ import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Machine } from "../../parts/machine.ts";
 import { quote } from "../../parts/quote.ts";
-import { REGISTRY_UID } from "../../parts/registry/registry.ts";
+import { REGISTRY_UID } from "../../parts/registry.ts";
 import { script } from "../../parts/script.ts";
 
 const CERTIFICATE = join(import.meta.dirname, "registry-certificate.sh");

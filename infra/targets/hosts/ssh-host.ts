@@ -3,7 +3,8 @@ import { join } from "node:path";
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { folderDigest } from "../../parts/content.ts";
+import { HOST_FILES } from "../../../gateway/host/isolation.ts";
+import { filesDigest } from "../../../sandbox-image/tools/build-context.ts";
 import type { Machine } from "../../parts/machine.ts";
 import { commandLine, quote } from "../../parts/quote.ts";
 import { script } from "../../parts/script.ts";
@@ -41,18 +42,18 @@ export class SshHost extends pulumi.ComponentResource {
     this.registerOutputs({});
   }
 
-  /** Sends `gateway/host` and runs its install script, which changes only what is not as it should be. */
+  /** Sends the files of `gateway/host` that a machine needs, and runs its install script, which changes only what is not as it should be. */
   #prepare(name: string, args: SshHostArgs): command.local.Command {
     const source = join(args.projectRoot, "gateway/host");
     const install = script(PREPARE, { FOLDER: HOST_FOLDER });
-    const run = `${commandLine(["tar", "-cz", "--exclude=__pycache__", "-C", "gateway/host", "."])} | ${args.machine.pipe(install)}`;
+    const run = `${commandLine(["tar", "-cz", "-C", "gateway/host", ...HOST_FILES])} | ${args.machine.pipe(install)}`;
     return new command.local.Command(
       `${name}-prepared`,
       {
         create: run,
         update: run,
         dir: args.projectRoot,
-        environment: { KERNELYARD_HOST_CONTENT: folderDigest(source) },
+        environment: { KERNELYARD_HOST_CONTENT: filesDigest(source, HOST_FILES).slice(0, 16) },
         // Only a drift that was found changes this; see ignoreChanges.
         triggers: [args.drift ?? "as it should be"],
         logging: command.local.Logging.Stderr,

@@ -5,7 +5,7 @@ import type { HostsConfig } from "../../config/parse.ts";
 import type { HostConfig } from "../../config/values.ts";
 import { Images } from "../../parts/images.ts";
 import { sshMachine } from "../../parts/machine.ts";
-import { Registry } from "../../parts/registry/registry.ts";
+import { Registry } from "../../parts/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
 import { Services } from "../../services/services.ts";
 import { Data, Sweep } from "../../services/sweep.ts";

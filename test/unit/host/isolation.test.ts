@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -42,10 +42,25 @@ describe("isolation of a host", () => {
     expect(isolationProblems(facts).map((problem) => problem.id)).toEqual([id]);
   });
 
+  const folder = join(import.meta.dirname, "../../../gateway/host");
+
   test("every file that a remote host gets is there", () => {
-    for (const file of HOST_FILES) {
-      expect(existsSync(join(import.meta.dirname, "../../../gateway/host", file)), file).toBe(true);
-    }
+    for (const file of HOST_FILES) expect(existsSync(join(folder, file)), file).toBe(true);
+  });
+
+  test("a remote host gets every file that its scripts name", () => {
+    const scripts = HOST_FILES.filter((file) => file.endsWith(".sh"));
+    const named = scripts.flatMap((script) =>
+      [...readFileSync(join(folder, script), "utf8").matchAll(/\$\{?HERE\}?\/([\w./-]+)/g)].map(
+        ([, path]) => path ?? "",
+      ),
+    );
+    expect(named).toContain("daemon_config.py");
+    // A name that ends at a variable stands for the whole folder.
+    const files = named.flatMap((name) =>
+      name.endsWith("/") ? readdirSync(join(folder, name)).map((file) => `${name}${file}`) : [name],
+    );
+    expect(files.filter((file) => !HOST_FILES.some((known) => known === file))).toEqual([]);
   });
 });
 

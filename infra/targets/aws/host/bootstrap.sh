@@ -23,8 +23,7 @@ docker pull -q "$GATEWAY_IMAGE"
 bundle=$(docker create "$GATEWAY_IMAGE")
 mkdir -p /usr/local/share/kernelyard
 rm -rf /usr/local/share/kernelyard/host
-docker cp "$bundle:/opt/kernelyard/gateway/host" /usr/local/share/kernelyard/host
-docker cp "$bundle:/opt/kernelyard/host-bundle/." /usr/local/share/kernelyard/host/
+docker cp "$bundle:/opt/kernelyard/host-bundle" /usr/local/share/kernelyard/host
 docker rm "$bundle" >/dev/null
 
 step "isolation"

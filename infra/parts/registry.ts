@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { folderDigest } from "../content.ts";
-import { LEAST_PRIVILEGE } from "../least-privilege.ts";
+import { LEAST_PRIVILEGE } from "./least-privilege.ts";
+import { REGISTRY_FOLDER, registryTag } from "./tags.ts";
 
 export interface RegistryArgs {
   readonly projectRoot: string;
@@ -39,8 +39,8 @@ export class Registry extends pulumi.ComponentResource {
 
   /** Never pushed anywhere, so its identity is the image id, which is a digest too. */
   #build(name: string, args: RegistryArgs): pulumi.Output<string> {
-    const folder = join(args.projectRoot, "infra/parts/registry");
-    const digest = folderDigest(folder);
+    const folder = join(args.projectRoot, REGISTRY_FOLDER);
+    const digest = registryTag(args.projectRoot);
     return new docker.RemoteImage(
       `${name}-image`,
       {
