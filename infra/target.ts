@@ -1,6 +1,6 @@
 /** What every target is given, and what it hands over to its operators. */
 import * as pulumi from "@pulumi/pulumi";
-import { librechatEnvironment } from "../gateway/common/keys/jwt-pair.ts";
+import { librechatEnvironment } from "../gateway/common/keys/librechat-environment.ts";
 import type { CommonConfig } from "./config/parse.ts";
 import type { Keys } from "./parts/secrets.ts";
 

@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
-import { ensureJwtKeys, librechatEnvironment } from "../../common/keys/jwt-pair.ts";
+import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
+import { librechatEnvironment } from "../../common/keys/librechat-environment.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
@@ -83,17 +84,17 @@ function lastLines(path: string, count: number): string {
 
 interface Keys {
   readonly apiKey: StoredKey | null;
-  readonly jwt: Awaited<ReturnType<typeof ensureJwtKeys>> | null;
+  readonly jwt: JwtKeys | null;
 }
 
 /** Makes the keys that the configured ways of authentication need and the operator did not give. */
-async function ensureKeys(settings: Settings, directory: DataDirectory): Promise<Keys> {
+function ensureKeys(settings: Settings, directory: DataDirectory): Keys {
   const wantsKey = settings.auth.includes("api-key") && settings.apiKeys === null;
   const wantsPair =
     settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null;
   return {
     apiKey: wantsKey ? ensureApiKey(directory.keys) : null,
-    jwt: wantsPair ? await ensureJwtKeys(directory.keys) : null,
+    jwt: wantsPair ? ensureJwtKeys(directory.keys) : null,
   };
 }
 
@@ -118,7 +119,7 @@ async function main(): Promise<void> {
   const owner = gatewayOwner();
   const directory = prepareDataDirectory(settings.dataDir, owner);
   checkReachable(directory.gateway, owner);
-  const keys = await ensureKeys(settings, directory);
+  const keys = ensureKeys(settings, directory);
   const env = serviceEnvironment(settings, keys);
 
   let ready = false;

@@ -1,7 +1,68 @@
-/** The API key that `npm start` makes when the operator gave none. */
+/** API keys: how they are made, kept, written in a setting and hashed. They are long and random, so one hash is enough. */
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { DEFAULT_TENANT, TenantName } from "../protocol/launcher-api.ts";
+import { readSecret, writeSecret } from "./secret-file.ts";
+
+/** Shorter keys can be guessed. */
+const SHORTEST_KEY = 16;
+
+/** A key as the gateway knows it: whose it is, and its SHA-256. */
+export interface ApiKey {
+  readonly tenant: string;
+  readonly sha256: Buffer;
+}
+
+/** 256 random bits. */
+export function newApiKey(): string {
+  return `ky_${randomBytes(32).toString("base64url")}`;
+}
+
+export function keyDigest(key: string): Buffer {
+  return createHash("sha256").update(key).digest();
+}
+
+/** The entries of `KERNELYARD_API_KEYS`, as they are written. */
+export function keyEntries(setting: string | null): string[] {
+  return (setting ?? "")
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+}
+
+/** `KEY` or `TENANT=KEY`. A bare key may end in `=` (base64): a tenant comes before something. */
+export function splitKeyEntry(entry: string): { readonly tenant: string | null; readonly key: string } {
+  const separator = entry.indexOf("=");
+  const named = separator > 0 && !/^=+$/.test(entry.slice(separator));
+  return named
+    ? { tenant: entry.slice(0, separator), key: entry.slice(separator + 1) }
+    : { tenant: null, key: entry };
+}
+
+/** Reads `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`; a string says what is wrong with it and what to do, without the key. */
+export function readKeyEntry(entry: string): ApiKey | string {
+  const { tenant: named, key } = splitKeyEntry(entry);
+  const tenant = named ?? DEFAULT_TENANT;
+  if (!TenantName.safeParse(tenant).success) {
+    return "names a tenant that is not lower case letters, digits and `-` (at most 32). Rename it.";
+  }
+  if (key.startsWith("sha256:")) {
+    const hex = key.slice("sha256:".length);
+    if (!/^[0-9a-f]{64}$/i.test(hex)) {
+      return "has a `sha256:` value that is not 64 hexadecimal digits. Use the digest of the key.";
+    }
+    return { tenant, sha256: Buffer.from(hex, "hex") };
+  }
+  if (key.length < SHORTEST_KEY) {
+    return `is shorter than ${SHORTEST_KEY} characters. Use a long random key, for example from \`openssl rand -hex 32\`.`;
+  }
+  return { tenant, sha256: keyDigest(key) };
+}
+
+/** The entry by which a key travels to the gateway, which never needs the key itself. */
+export function hashedKeySetting(tenant: string, key: string): string {
+  return `${tenant}=sha256:${keyDigest(key).toString("hex")}`;
+}
 
 export interface StoredKey {
   readonly key: string;
@@ -10,34 +71,17 @@ export interface StoredKey {
   readonly created: boolean;
 }
 
-function readIfThere(path: string): string | null {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
-    throw error;
-  }
-}
-
-/** Reads `api-key` in `directory`, or makes one of 256 random bits, mode 0600, whole or not at all. */
+/** Reads `api-key` in `directory`, or makes one. */
 export function ensureApiKey(directory: string): StoredKey {
   const path = join(directory, "api-key");
-  const present = readIfThere(path);
+  const present = readSecret(path)?.trim() ?? null;
   if (present !== null) {
-    if (present.length < 16) throw new Error(`${path} holds no usable key: remove the file and start again.`);
+    if (present.length < SHORTEST_KEY) {
+      throw new Error(`${path} holds no usable key: remove the file and start again.`);
+    }
     return { key: present, path, created: false };
   }
-  const key = `ky_${randomBytes(32).toString("base64url")}`;
-  const unfinished = `${path}.new`;
-  const file = openSync(unfinished, "w", 0o600);
-  writeSync(file, `${key}\n`);
-  fsyncSync(file);
-  closeSync(file);
-  renameSync(unfinished, path);
+  const key = newApiKey();
+  writeSecret(path, `${key}\n`);
   return { key, path, created: true };
-}
-
-/** How the key travels to the gateway: it never needs the key itself. */
-export function hashedKeySetting(tenant: string, key: string): string {
-  return `${tenant}=sha256:${createHash("sha256").update(key).digest("hex")}`;
 }

@@ -1,5 +1,11 @@
 /** Two proofs of identity in one request: which one was meant is not ours to guess. */
-import { ABSENT, type AuthDecision, type Authenticator, type HeaderReader, refused } from "./authenticate.ts";
+import {
+  ABSENT,
+  type AuthDecision,
+  type Authenticator,
+  type HeaderReader,
+  refused,
+} from "./authenticator.ts";
 
 /** First in the chain wherever tokens are accepted. The words are the reference's. */
 export class AmbiguityGuard implements Authenticator {

@@ -2,33 +2,9 @@
 import type { Settings } from "../../common/settings/read.ts";
 import { AmbiguityGuard } from "./ambiguity.ts";
 import { ApiKeyAuthenticator, parseApiKeys } from "./api-keys.ts";
+import type { AuthDecision, Authenticator, HeaderReader } from "./authenticator.ts";
 import { createJwtAuthenticator } from "./jwt.ts";
-import { type AuthMode, type Principal, SHARED_SUBJECT } from "./principal.ts";
-
-/** Header lookup, case-insensitive. */
-export type HeaderReader = (name: string) => string | undefined;
-
-export interface AuthRefusal {
-  /** 503: what verifies credentials is away. */
-  readonly status: 400 | 401 | 403 | 503;
-  readonly message: string;
-}
-
-export type AuthDecision =
-  | { readonly kind: "accepted"; readonly principal: Principal }
-  /** The request carries nothing this authenticator understands: the next one is asked. */
-  | { readonly kind: "absent" }
-  | { readonly kind: "refused"; readonly refusal: AuthRefusal };
-
-export interface Authenticator {
-  authenticate(header: HeaderReader): AuthDecision | Promise<AuthDecision>;
-}
-
-export const ABSENT: AuthDecision = { kind: "absent" };
-
-export function refused(status: AuthRefusal["status"], message: string): AuthDecision {
-  return { kind: "refused", refusal: { status, message } };
-}
+import { type AuthMode, SHARED_SUBJECT } from "./principal.ts";
 
 /** `none`: the network vouches for every caller; they are one principal. */
 export class OpenAuthenticator implements Authenticator {

@@ -6,7 +6,13 @@ import { createPublicKey, type KeyObject } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { type Settings, SettingsError } from "../../common/settings/read.ts";
-import { ABSENT, type AuthDecision, type Authenticator, type HeaderReader, refused } from "./authenticate.ts";
+import {
+  ABSENT,
+  type AuthDecision,
+  type Authenticator,
+  type HeaderReader,
+  refused,
+} from "./authenticator.ts";
 import type { Principal } from "./principal.ts";
 import { tokenTenant } from "./token-tenant.ts";
 

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
-import type { AuthRefusal } from "../auth/authenticate.ts";
+import type { AuthRefusal } from "../auth/authenticator.ts";
 import { BodyBudget, countBody } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";

@@ -1,7 +1,7 @@
 /** The running service, as LibreChat would be pointed at it: an address, a key, and a pair to sign tokens with. */
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
-import { librechatEnvironment } from "../../../gateway/common/keys/jwt-pair.ts";
+import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { type Stack, startStack } from "../../integration/stack.ts";
 import { type LibrechatUser, parseEnvironment, TokenSigner } from "./tokens.ts";

@@ -2,7 +2,8 @@ import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { createServer } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { type AuthDecision, createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
+import { createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
+import type { AuthDecision } from "../../../gateway/server/auth/authenticator.ts";
 import { JwtAuthenticator, parsePublicKey, remoteKeySet } from "../../../gateway/server/auth/jwt.ts";
 import { TokenSigner } from "../../contract/support/tokens.ts";
 

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { librechatEnvironment } from "../../../gateway/common/keys/jwt-pair.ts";
+import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");

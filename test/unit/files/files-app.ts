@@ -1,7 +1,8 @@
 /** The application with a real file store; who calls is said in a header, and an executor that each test scripts. */
 import { pino } from "pino";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { ABSENT, Authentication } from "../../../gateway/server/auth/authenticate.ts";
+import { Authentication } from "../../../gateway/server/auth/authenticate.ts";
+import { ABSENT } from "../../../gateway/server/auth/authenticator.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import type { CallOutcome, CallRequest, Executor, Finished } from "../../../gateway/server/execution/call.ts";
 import { Programs } from "../../../gateway/server/execution/programs/programs.ts";

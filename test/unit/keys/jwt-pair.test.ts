@@ -3,11 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  ensureJwtKeys,
-  librechatEnvironment,
-  PRIVATE_KEY_FILE,
-} from "../../../gateway/common/keys/jwt-pair.ts";
+import { ensureJwtKeys, PRIVATE_KEY_FILE } from "../../../gateway/common/keys/jwt-pair.ts";
+import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { JwtAuthenticator, parsePublicKey } from "../../../gateway/server/auth/jwt.ts";
 import { parseEnvironment, TokenSigner } from "../../contract/support/tokens.ts";
 
@@ -22,23 +19,23 @@ afterEach(() => {
 const baseUrl = "http://127.0.0.1:3112/v1";
 
 describe("the generated pair", () => {
-  it("is made once, readable by its owner alone", async () => {
-    const made = await ensureJwtKeys(directory);
+  it("is made once, readable by its owner alone", () => {
+    const made = ensureJwtKeys(directory);
     expect(made.created).toBe(true);
     expect(statSync(made.path).mode & 0o777).toBe(0o600);
-    const again = await ensureJwtKeys(directory);
+    const again = ensureJwtKeys(directory);
     expect(again).toEqual({ ...made, created: false });
   });
 
-  it("is refused when the file holds something else, without repeating it", async () => {
+  it("is refused when the file holds something else, without repeating it", () => {
     writeFileSync(join(directory, PRIVATE_KEY_FILE), "a secret of somebody");
-    await expect(ensureJwtKeys(directory)).rejects.toThrow(/holds no Ed25519 private key: remove the file/);
-    await expect(ensureJwtKeys(directory)).rejects.not.toThrow(/secret of somebody/);
+    expect(() => ensureJwtKeys(directory)).toThrow(/holds no Ed25519 private key: remove the file/);
+    expect(() => ensureJwtKeys(directory)).not.toThrow(/secret of somebody/);
     expect(readFileSync(join(directory, PRIVATE_KEY_FILE), "utf8")).toBe("a secret of somebody");
   });
 
   it("signs, from the environment text alone, what the gateway accepts", async () => {
-    const keys = await ensureJwtKeys(directory);
+    const keys = ensureJwtKeys(directory);
     const environment = parseEnvironment(librechatEnvironment({ baseUrl, apiKey: null, jwt: keys }));
     const token = TokenSigner.fromEnvironment(environment).sign({ id: "u1" });
     const [header, claims, signature] = token.split(".");
