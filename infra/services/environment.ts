@@ -1,6 +1,12 @@
 /** The settings that launcher and gateway of a deployment run with. Pure text. */
-import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
+import {
+  hashedKeySetting,
+  keyEntries,
+  readKeyEntry,
+  splitKeyEntry,
+} from "../../gateway/common/keys/api-key.ts";
+import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import type { CommonConfig } from "../config/parse.ts";
 
@@ -38,12 +44,8 @@ export interface GatewayKeys {
 
 export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: GatewayKeys): Environment {
   const ownKeys = [
-    `default=sha256:${createHash("sha256").update(keys.apiKey).digest("hex")}`,
-    ...(keys.furtherApiKeys ?? "")
-      .split(",")
-      .map((entry) => entry.trim())
-      .filter((entry) => entry !== "")
-      .map(hashed),
+    hashedKeySetting(DEFAULT_TENANT, keys.apiKey),
+    ...keyEntries(keys.furtherApiKeys).map(hashed),
   ];
   return {
     ...config.settings,
@@ -64,10 +66,11 @@ export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: Gat
 }
 
 /** The gateway never needs a key itself: `TENANT=KEY` becomes `TENANT=sha256:HEX`. */
-function hashed(entry: string): string {
-  const [, tenant, key] = /^(?:([a-z0-9][a-z0-9-]{0,31})=)?(.+)$/.exec(entry) ?? [];
-  if (key === undefined || key.startsWith("sha256:")) return entry;
-  return `${tenant ?? "default"}=sha256:${createHash("sha256").update(key).digest("hex")}`;
+function hashed(entry: string, index: number): string {
+  const read = readKeyEntry(entry);
+  if (typeof read === "string") throw new Error(`kernelyard:apiKeys: entry ${index + 1} ${read}`);
+  const { key } = splitKeyEntry(entry);
+  return key.startsWith("sha256:") ? `${read.tenant}=${key}` : hashedKeySetting(read.tenant, key);
 }
 
 /** The longest wall clock that a call may ask for, in milliseconds. */

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { parseApiKeys } from "../../../gateway/server/auth/api-keys.ts";
 import { sshMachine } from "../../../infra/parts/machine.ts";
 import { commandLine, quote } from "../../../infra/parts/quote.ts";
 import { launcherDescription, runFlags } from "../../../infra/services/description.ts";
@@ -9,6 +10,9 @@ import { gatewayEnvironment } from "../../../infra/services/environment.ts";
 import { splitCidr } from "../../../infra/targets/aws/cidr.ts";
 import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
 import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
+
+const GENERATED = "ky_generated-by-the-stack";
+const KEY = "Further0123456789key";
 
 const number = (address: string) => address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
 
@@ -97,29 +101,40 @@ describe("services", () => {
     expect(flags).not.toContain("--privileged");
   });
 
-  it("the gateway gets hashes, whatever form further keys have", () => {
-    const environment = gatewayEnvironment(
-      {
-        port: 3112,
-        isolation: "runsc",
-        auth: ["api-key"],
-        keyRotation: "1",
-        settings: {},
-        sandboxContext: "",
-        sandboxBaseImage: "",
-        serviceBaseImage: "",
-        protectData: true,
-      },
-      { data: "/d", dockerSocket: "/s" },
-      { apiKey: "one", jwtPublicKeyPem: "", furtherApiKeys: "team-a=two, three" },
-    );
-    const keys = environment.KERNELYARD_API_KEYS?.split(",") ?? [];
-    expect(keys.map((key) => key.replace(/[0-9a-f]{64}/, "HASH"))).toEqual([
-      "default=sha256:HASH",
-      "team-a=sha256:HASH",
-      "default=sha256:HASH",
-    ]);
-    expect(environment.KERNELYARD_JWT_PUBLIC_KEY).toBeUndefined();
+  describe("keys on their way to the gateway", () => {
+    const settingsWith = (furtherApiKeys: string | null) =>
+      gatewayEnvironment(
+        {
+          port: 3112,
+          isolation: "runsc",
+          auth: ["api-key"],
+          keyRotation: "1",
+          settings: {},
+          sandboxContext: "",
+          sandboxBaseImage: "",
+          serviceBaseImage: "",
+          protectData: true,
+        },
+        { data: "/d", dockerSocket: "/s" },
+        { apiKey: GENERATED, jwtPublicKeyPem: "", furtherApiKeys },
+      );
+
+    it("are hashes, whatever form they had, and what the gateway reads", () => {
+      const text = `team-a=${KEY}a, ${KEY}b,, ${KEY.toLowerCase()}==, team-b=sha256:${"0".repeat(64)}`;
+      const environment = settingsWith(text);
+      expect(environment.KERNELYARD_JWT_PUBLIC_KEY).toBeUndefined();
+      expect(environment.KERNELYARD_API_KEYS).toMatch(/^([a-z-]+=sha256:[0-9a-f]{64},?){5}$/);
+      expect(parseApiKeys(environment.KERNELYARD_API_KEYS ?? "")).toEqual(
+        parseApiKeys(`${GENERATED},${text}`),
+      );
+    });
+
+    it("are refused with their place and no part of them, when they are none", () => {
+      expect(() => settingsWith(`${KEY}, short`)).toThrow(
+        /^kernelyard:apiKeys: entry 2 is shorter than 16 characters/,
+      );
+      expect(() => settingsWith(`Team=${KEY}`)).toThrow(/^kernelyard:apiKeys: entry 1 names a tenant/);
+    });
   });
 
   it("an AWS host asks for credentials only where files are in a bucket, and then before the gateway starts", () => {
