@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { librechatEnvironment } from "../gateway/common/keys/librechat-environment.ts";
 import type { CommonConfig } from "./config/parse.ts";
 import type { Keys } from "./parts/secrets.ts";
+import { usesOwnPair } from "./services/environment.ts";
 
 export interface TargetArgs<Config> {
   readonly config: Config;
@@ -35,10 +36,6 @@ export function environmentFor(
   keys: Keys,
   endpoint: pulumi.Input<string>,
 ): pulumi.Output<string> {
-  const ownPair =
-    config.auth.includes("jwt") &&
-    config.settings.KERNELYARD_JWT_PUBLIC_KEY === undefined &&
-    config.settings.KERNELYARD_JWT_JWKS_URL === undefined;
   return pulumi.secret(
     pulumi
       .all([endpoint, keys.apiKey, keys.jwtPrivateKeyPem, keys.jwtKid])
@@ -46,7 +43,7 @@ export function environmentFor(
         librechatEnvironment({
           baseUrl: `${base}/v1`,
           apiKey: config.auth.includes("api-key") ? apiKey : null,
-          jwt: ownPair ? { privateKeyPem, kid, path: "", created: true } : null,
+          jwt: usesOwnPair(config) ? { privateKeyPem, kid, path: "", created: true } : null,
           issuer: config.settings.KERNELYARD_JWT_ISSUER,
           audience: config.settings.KERNELYARD_JWT_AUDIENCE,
         }),

@@ -90,6 +90,15 @@ export function isolationProblems(facts: HostFacts): IsolationProblem[] {
   return problems;
 }
 
+/** The host's copy of the profile; null when there is none that can be read. */
+export function installedProfile(): string | null {
+  try {
+    return readFileSync(INSTALLED_SECCOMP_PROFILE, "utf8");
+  } catch {
+    return null;
+  }
+}
+
 /** A profile that differs from the shipped one is refused, whether it allows more or less. */
 export function profileProblem(installed: string | null): IsolationProblem | null {
   if (installed === null) {

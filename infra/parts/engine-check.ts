@@ -1,11 +1,11 @@
 /** Whether an engine can run sandboxes: what is missing, with the command that installs it. */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { z } from "zod";
 import {
   INSTALL_COMMAND,
   INSTALLED_SECCOMP_PROFILE,
+  installedProfile,
   isolationProblems,
   SHIPPED_SECCOMP_PROFILE,
 } from "../../gateway/host/isolation.ts";
@@ -53,14 +53,6 @@ function engineInfo(socketPath: string): Promise<EngineInfo> {
     call.on("error", reject);
     call.end();
   });
-}
-
-function installedProfile(): string | null {
-  try {
-    return readFileSync(INSTALLED_SECCOMP_PROFILE, "utf8");
-  } catch {
-    return null;
-  }
 }
 
 /** Problems of the engine behind a unix socket; empty when it can serve. */

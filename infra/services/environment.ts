@@ -36,6 +36,10 @@ export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxI
   };
 }
 
+/** LibreChat signs with the pair that the stack made, not with keys that it publishes itself. */
+export const usesOwnPair = (config: CommonConfig): boolean =>
+  config.auth.includes("jwt") && config.settings.KERNELYARD_JWT_JWKS_URL === undefined;
+
 export interface GatewayKeys {
   readonly apiKey: string;
   readonly jwtPublicKeyPem: string;
@@ -57,9 +61,7 @@ export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: Gat
     KERNELYARD_ISOLATION: config.isolation,
     KERNELYARD_AUTH: config.auth.join(","),
     ...(config.auth.includes("api-key") ? { KERNELYARD_API_KEYS: ownKeys.join(",") } : {}),
-    ...(config.auth.includes("jwt") &&
-    config.settings.KERNELYARD_JWT_PUBLIC_KEY === undefined &&
-    config.settings.KERNELYARD_JWT_JWKS_URL === undefined
+    ...(usesOwnPair(config)
       ? { KERNELYARD_JWT_PUBLIC_KEY: Buffer.from(keys.jwtPublicKeyPem).toString("base64") }
       : {}),
   };

@@ -10,59 +10,60 @@ import { script } from "../parts/script.ts";
 
 const LEFTOVERS = join(import.meta.dirname, "leftovers.sh");
 
-export interface DataArgs {
+interface LeftArgs {
   readonly machine: Machine;
   readonly folder: string;
-  readonly protect: boolean;
   readonly provider: command.Provider;
+}
+
+/** Does nothing until it is deleted; then removes what its kind leaves. */
+const atTheEnd = (
+  name: string,
+  args: LeftArgs,
+  values: Readonly<Record<string, string>>,
+  opts: pulumi.CustomResourceOptions,
+): command.local.Command =>
+  new command.local.Command(
+    name,
+    {
+      create: args.machine.run("true"),
+      update: args.machine.run("true"),
+      delete: args.machine.run(script(LEFTOVERS, { FOLDER: args.folder, ...values })),
+      logging: command.local.Logging.Stderr,
+    },
+    { ...opts, provider: args.provider },
+  );
+
+export interface DataArgs extends LeftArgs {
+  readonly protect: boolean;
 }
 
 /** The data directory and the session volumes in it. */
 export class Data extends pulumi.ComponentResource {
-  readonly resource: command.local.Command;
-
   constructor(name: string, args: DataArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:services:Data", name, {}, opts);
-    this.resource = new command.local.Command(
-      `${name}-folder`,
-      {
-        create: args.machine.run("true"),
-        update: args.machine.run("true"),
-        delete: args.machine.run(script(LEFTOVERS, { WHAT: "data", FOLDER: args.folder })),
-        logging: command.local.Logging.Stderr,
-      },
-      { parent: this, provider: args.provider, protect: args.protect },
-    );
+    atTheEnd(`${name}-folder`, args, { WHAT: "data" }, { parent: this, protect: args.protect });
     this.registerOutputs({});
   }
 }
 
-export interface SweepArgs {
-  readonly machine: Machine;
-  readonly folder: string;
+export interface SweepArgs extends LeftArgs {
   /** Images whose names begin with it are the stack's. */
   readonly repository: string;
-  readonly provider: command.Provider;
   readonly dependsOn: readonly pulumi.Resource[];
 }
 
-/** Does nothing until the stack goes; then removes what only runs: sandboxes, and the stack's image tags. */
+/** What only runs: sandboxes, and the stack's image tags. */
 export class Sweep extends pulumi.ComponentResource {
   readonly resource: command.local.Command;
 
   constructor(name: string, args: SweepArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:services:Sweep", name, {}, opts);
-    this.resource = new command.local.Command(
+    this.resource = atTheEnd(
       `${name}-rest`,
-      {
-        create: args.machine.run("true"),
-        update: args.machine.run("true"),
-        delete: args.machine.run(
-          script(LEFTOVERS, { WHAT: "running", FOLDER: args.folder, REPOSITORY: args.repository }),
-        ),
-        logging: command.local.Logging.Stderr,
-      },
-      { parent: this, provider: args.provider, dependsOn: [...args.dependsOn] },
+      args,
+      { WHAT: "running", REPOSITORY: args.repository },
+      { parent: this, dependsOn: [...args.dependsOn] },
     );
     this.registerOutputs({});
   }

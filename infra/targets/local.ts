@@ -6,16 +6,13 @@ import { Images } from "../parts/images.ts";
 import { localMachine } from "../parts/machine.ts";
 import { Registry } from "../parts/registry.ts";
 import { Keys } from "../parts/secrets.ts";
-import { Services } from "../services/services.ts";
-import { Data, Sweep } from "../services/sweep.ts";
+import { serve } from "../services/serve.ts";
 import { environmentFor, type StackOutputs, type TargetArgs } from "../target.ts";
 
 export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   const { config, projectRoot } = args;
   const { common } = config;
   const prefix = `kernelyard-${args.stack}`;
-  const folder = `/var/lib/${prefix}`;
-  const machine = localMachine(config.dockerHost);
   const commands = new command.Provider("kernelyard-commands");
   const engine = new docker.Provider("kernelyard-engine", {
     host: config.dockerHost,
@@ -24,12 +21,6 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   });
 
   const keys = new Keys("kernelyard-keys", { projectRoot, rotation: common.keyRotation, provider: commands });
-  const data = new Data("kernelyard-data", {
-    machine,
-    folder,
-    protect: common.protectData,
-    provider: commands,
-  });
   const registry = new Registry("kernelyard-registry", {
     projectRoot,
     prefix,
@@ -46,23 +37,19 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
     { projectRoot, config: common, provider: engine, repository },
     { dependsOn: [registry] },
   );
-  const sweep = new Sweep("kernelyard-sweep", {
-    machine,
-    folder,
-    repository,
-    provider: commands,
-    dependsOn: [data, images],
-  });
-  new Services("kernelyard-services", {
+  serve("kernelyard", {
     config: common,
     prefix,
-    provider: engine,
-    paths: { data: folder, dockerSocket: config.dockerHost.replace(/^unix:\/\//, "") },
+    machine: localMachine(config.dockerHost),
+    engine,
+    commands,
+    paths: { data: `/var/lib/${prefix}`, dockerSocket: config.dockerHost.replace(/^unix:\/\//, "") },
     bindAddress: config.bindAddress,
-    sandboxImage: images.sandbox,
-    gatewayImage: images.gateway,
-    keys: { apiKey: keys.apiKey, jwtPublicKeyPem: keys.jwtPublicKeyPem, further: args.apiKeys },
-    sweep: sweep.resource,
+    repository,
+    images,
+    keys,
+    apiKeys: args.apiKeys,
+    prepared: [],
   });
 
   const reachable = config.bindAddress === "0.0.0.0" ? "127.0.0.1" : config.bindAddress;

@@ -103,6 +103,12 @@ export async function openStack(
   };
 }
 
+/** Kinds of what one more update did; nothing but `same` when all is as the program says. */
+export async function changes(stack: Stack): Promise<string[]> {
+  const up = await stack.up();
+  return Object.keys(up.summary.resourceChanges ?? {});
+}
+
 /** What the stack's images are made of, as it is now: a test must not see edits made while it runs. */
 function projectCopy(folder: string): string {
   for (const entry of ["package.json", "package-lock.json", ".npmrc", "gateway", "infra"]) {

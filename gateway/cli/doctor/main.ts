@@ -3,14 +3,14 @@
  * required is missing. It changes nothing: its containers and its volume are gone when it ends.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import {
   INSTALL_COMMAND,
-  INSTALLED_SECCOMP_PROFILE,
+  installedProfile,
   isolationProblems,
   profileProblem,
   RUNTIME_NAME,
@@ -52,14 +52,6 @@ const PROBE_MEMORY = 256 * MIB;
 const PROBE_DISK = 32 * MIB;
 const PROBE_PIDS = 512;
 const LIBRARIES = ["numpy", "pandas", "scipy", "matplotlib", "IPython", "ipykernel"];
-
-function installedProfile(): string | null {
-  try {
-    return readFileSync(INSTALLED_SECCOMP_PROFILE, "utf8");
-  } catch {
-    return null;
-  }
-}
 
 /** The engine and what it says; `null` when it cannot be asked, which ends the examination. */
 async function engineFindings(engine: Engine, settings: Settings): Promise<[Finding[], boolean]> {

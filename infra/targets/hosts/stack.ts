@@ -7,8 +7,7 @@ import { Images } from "../../parts/images.ts";
 import { sshMachine } from "../../parts/machine.ts";
 import { Registry } from "../../parts/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
-import { Services } from "../../services/services.ts";
-import { Data, Sweep } from "../../services/sweep.ts";
+import { serve } from "../../services/serve.ts";
 import { environmentFor, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { SshHost } from "./ssh-host.ts";
@@ -27,7 +26,6 @@ export function hostsStack(args: HostsArgs): StackOutputs {
   const { config, projectRoot } = args;
   const { common } = config;
   const prefix = `kernelyard-${args.stack}`;
-  const folder = `/var/lib/${prefix}`;
   const [first, ...rest] = config.hosts;
   const registryAddress = `${inUrl(first.address)}:${config.registry.port}`;
   const repository = `${registryAddress}/${prefix}`;
@@ -85,36 +83,25 @@ export function hostsStack(args: HostsArgs): StackOutputs {
     { dependsOn: [registry] },
   );
 
-  const serve = (host: HostConfig, prepared: SshHost) => {
-    const name = `kernelyard-${host.name}`;
-    const machine = machineOf(host);
-    const data = new Data(
-      `${name}-data`,
-      { machine, folder, protect: common.protectData, provider: commands },
-      { dependsOn: [prepared.prepared] },
-    );
-    const sweep = new Sweep(`${name}-sweep`, {
-      machine,
-      folder,
-      repository,
-      provider: commands,
-      dependsOn: [data, images],
-    });
-    new Services(`${name}-services`, {
+  const serveOn = (host: HostConfig, prepared: SshHost) => {
+    serve(`kernelyard-${host.name}`, {
       config: common,
       prefix,
-      provider: prepared.engine,
-      paths: { data: folder, dockerSocket: "/var/run/docker.sock" },
+      machine: machineOf(host),
+      engine: prepared.engine,
+      commands,
+      paths: { data: `/var/lib/${prefix}`, dockerSocket: "/var/run/docker.sock" },
       bindAddress: "0.0.0.0",
-      sandboxImage: images.sandbox,
-      gatewayImage: images.gateway,
-      keys: { apiKey: keys.apiKey, jwtPublicKeyPem: keys.jwtPublicKeyPem, further: args.apiKeys },
-      sweep: sweep.resource,
+      repository,
+      images,
+      keys,
+      apiKeys: args.apiKeys,
+      prepared: [prepared.prepared],
     });
     return `http://${inUrl(host.address)}:${common.port}`;
   };
-  const endpoint = serve(first, carrier);
-  const endpoints = [endpoint, ...rest.map((host) => serve(host, prepare(host, access.certificate)))];
+  const endpoint = serveOn(first, carrier);
+  const endpoints = [endpoint, ...rest.map((host) => serveOn(host, prepare(host, access.certificate)))];
   return {
     endpoint,
     endpoints,
