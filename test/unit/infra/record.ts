@@ -30,6 +30,17 @@ export interface Graph {
   readonly outputs: Readonly<Record<string, unknown>>;
 }
 
+/** The engine's name for a resource, without `urn:pulumi:STACK::PROJECT::`: the types of its ancestors count. */
+export function urnOf(graph: Graph, type: string, name: string): string {
+  const types = [type];
+  let parent = graph.options.get(`${type} ${name}`)?.parent ?? null;
+  while (parent !== null && !parent.startsWith("pulumi:pulumi:Stack ")) {
+    types.unshift(parent.split(" ")[0] ?? "");
+    parent = graph.options.get(parent)?.parent ?? null;
+  }
+  return `${types.join("$")}::${name}`;
+}
+
 /** What the mocks answer for generated keys: a secret anywhere else in plain sight is found by these words. */
 export const SENTINELS = {
   apiKey: "ky_sentinel_api_key",

@@ -1,13 +1,27 @@
 /** What holds for the recorded graph of every target. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import type { Target } from "../../../infra/config/schema.ts";
 import { brokenPolicies, POLICIES } from "./check-policies.ts";
-import { type Graph, recordStack, reveal, SENTINELS, secretValue } from "./record.ts";
+import { type Graph, recordStack, reveal, SENTINELS, secretValue, urnOf } from "./record.ts";
 
 /** Types that hold what cannot be made again. */
 const DATA_BEARING = /^(aws:kms\/key:Key|aws:s3\/bucket:Bucket|kernelyard-data)$/;
 const LONGEST_NAME = 64;
+
+/** From a state that the real engine exported: `exported/`. */
+const Exported = z.object({
+  resources: z.array(
+    z.object({
+      urn: z.string(),
+      protect: z.boolean().default(false),
+      /** Inputs whose change would make the resource anew. */
+      identity: z.record(z.string(), z.unknown()).optional(),
+    }),
+  ),
+});
 
 function plainText(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) => (secretValue(inner) === null ? inner : "[secret]"));
@@ -68,6 +82,33 @@ export function describeTarget(target: Target, more: (graph: () => Graph) => voi
         })
         .sort((a, b) => (a.resource < b.resource ? -1 : 1));
       expect(lines).toMatchSnapshot();
+    });
+
+    it("keeps what a stack holds that was deployed before the rooms: components, keys, what is protected", () => {
+      const { resources } = Exported.parse(
+        JSON.parse(readFileSync(join(import.meta.dirname, `exported/${target}.json`), "utf8")),
+      );
+      const now = new Map(
+        graph().resources.map((resource) => [urnOf(graph(), resource.type, resource.name), resource]),
+      );
+      const component = ({ urn }: { urn: string }) => /^kernelyard:[^$]*::/.test(urn);
+      const kept = resources.filter((one) => component(one) || one.protect || one.identity !== undefined);
+      expect(kept.length).toBeGreaterThan(5);
+      expect(kept.filter(({ urn }) => !now.has(urn)).map(({ urn }) => urn)).toEqual([]);
+      // A component that nobody knew is one that was renamed.
+      const old = new Set(resources.map(({ urn }) => urn));
+      expect([...now.keys()].filter((urn) => component({ urn }) && !old.has(urn))).toEqual([]);
+      for (const { urn, protect, identity } of kept) {
+        const found = now.get(urn);
+        if (found === undefined) continue;
+        if (protect) expect(options(found.type, found.name)?.protect, urn).toBe(true);
+        const inputs = z.record(z.string(), z.unknown()).parse(reveal(found.inputs));
+        for (const [name, value] of Object.entries(identity ?? {})) {
+          expect(JSON.stringify(inputs[name]).replace("kernelyard-test-", "kernelyard-STACK-"), urn).toBe(
+            JSON.stringify(value),
+          );
+        }
+      }
     });
 
     it("gives every resource an explicit provider", () => {
