@@ -88,10 +88,6 @@ export class Volumes {
     return this.#mode;
   }
 
-  get imagesDirectory(): string {
-    return this.#images;
-  }
-
   /** Prepares directories and the template image; returns why the quota is off, or null. */
   async prepare(): Promise<string | null> {
     for (const path of [this.#options.directory, this.#images, this.#devices, this.#lastUse]) {
