@@ -1,69 +1,14 @@
 /** One call, from what the route asked for to what came of it. The route knows nothing of kernels, the kernel nothing of HTTP. */
-import type { Readable } from "node:stream";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
-import type { EndReason, ToolDeclaration } from "../../common/protocol/messages.ts";
-import type { Principal } from "../auth/principal.ts";
-
-/** A file that is put into the data directory before the code runs. */
-export interface InputFile {
-  /** Relative to the data directory, NFC, `/`-separated, no `.` or `..` segments. */
-  readonly path: string;
-  readonly size: number;
-  readonly readOnly: boolean;
-  /** Called once, when its turn comes; destroyed when the call ends early. */
-  open(): Readable;
-}
-
-/** A file that the call created or changed, as the sandbox announced it. Its path is unverified text from there. */
-export interface OutputFile {
-  readonly path: string;
-  readonly size: number;
-  readonly change: "created" | "modified";
-}
-
-/** Takes the files that a call leaves. */
-export interface OutputSink {
-  /**
-   * Called for one file at a time. The body is read at the pace of this consumer and fails when the sandbox breaks
-   * off. Rejecting marks the file as not delivered; resolving early skips the rest of the body.
-   */
-  accept(file: OutputFile, body: Readable): Promise<void>;
-}
-
-export interface ToolCall {
-  readonly id: string;
-  readonly name: string;
-  readonly input: unknown;
-}
-
-export interface ToolResult {
-  readonly call_id: string;
-  readonly result: unknown;
-  readonly is_error: boolean;
-  readonly error_message?: string | undefined;
-}
+import type { EndReason } from "../../common/protocol/messages.ts";
+import type { RunRequest } from "../kernel/run.ts";
 
 /** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
 export type Binding = { readonly kind: "fresh" } | { readonly kind: "session"; readonly key: SessionKey };
 
-export interface CallRequest {
-  readonly principal: Principal;
-  /** An id that the image declares (`py`, `bash` …). */
-  readonly language: string;
-  readonly code: string;
-  readonly args: readonly string[];
-  readonly timeoutMs: number;
+/** One run, and where: `signal` also takes a waiting call out of its session's queue. */
+export interface CallRequest extends RunRequest {
   readonly binding: Binding;
-  readonly inputs: readonly InputFile[];
-  /** `null`: nothing is collected. */
-  readonly outputs: OutputSink | null;
-  readonly tools?: readonly ToolDeclaration[] | undefined;
-  /** Answers the program's tool calls; it waits, and its clock stands still meanwhile. Rejecting ends the call. */
-  readonly onToolCalls?: ((calls: readonly ToolCall[]) => Promise<readonly ToolResult[]>) | undefined;
-  /** Output as it comes, for streaming replies; whole output is in the outcome all the same. */
-  readonly onStream?: ((name: "stdout" | "stderr", bytes: Buffer) => void) | undefined;
-  /** Aborted when the caller hangs up: a waiting call leaves the queue, a running one is interrupted. */
-  readonly signal: AbortSignal;
 }
 
 /** What happened to the kernel that served the call. */

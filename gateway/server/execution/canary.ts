@@ -100,7 +100,6 @@ export class Canary implements HealthMonitor {
   async #execute(): Promise<Proof> {
     const started = performance.now();
     const outcome = await this.#options.executor.execute({
-      principal: { mode: "none", tenant: "default", subject: "canary" },
       language: "py",
       code: CODE,
       args: [],

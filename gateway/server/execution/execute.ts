@@ -1,10 +1,10 @@
 /** One call from request to outcome: find its kernel, run, and say truthfully what came of it. */
 
 import { LauncherRefusal, LauncherUnavailable } from "../../common/protocol/launcher-client.ts";
-import type { CollectRules } from "../../common/protocol/messages.ts";
 import type { Settings } from "../../common/settings/read.ts";
 import { MAX_NAME_BYTES, MAX_SEGMENTS } from "../files/names.ts";
-import type { KernelConnection, RunRequest, RunResult } from "../kernel/connection.ts";
+import type { KernelConnection } from "../kernel/connection.ts";
+import type { RunLimits, RunResult } from "../kernel/run.ts";
 import { HostFull } from "../sessions/admission.ts";
 import type { Pool } from "../sessions/pool.ts";
 import type { Registry, Session } from "../sessions/registry.ts";
@@ -33,7 +33,7 @@ const clamp = (value: number, min: number, max: number) => Math.min(max, Math.ma
 
 export class Execution implements Executor {
   readonly #options: ExecutionOptions;
-  readonly #collectRules: Omit<CollectRules, "inputs">;
+  readonly #limits: RunLimits;
   #languages: KernelConnection["languages"] = [];
   #stopping = false;
   #running = 0;
@@ -41,12 +41,17 @@ export class Execution implements Executor {
 
   constructor(options: ExecutionOptions) {
     this.#options = options;
-    this.#collectRules = {
-      max_files: options.settings.outputFilesMax,
-      max_file_bytes: options.settings.fileMaxBytes,
-      max_total_bytes: options.settings.outputTotalBytes,
-      max_depth: MAX_SEGMENTS,
-      max_path_bytes: MAX_NAME_BYTES,
+    const { settings } = options;
+    this.#limits = {
+      stdout: settings.stdoutLimit,
+      stderr: settings.stderrLimit,
+      collect: {
+        max_files: settings.outputFilesMax,
+        max_file_bytes: settings.fileMaxBytes,
+        max_total_bytes: settings.outputTotalBytes,
+        max_depth: MAX_SEGMENTS,
+        max_path_bytes: MAX_NAME_BYTES,
+      },
     };
   }
 
@@ -97,7 +102,7 @@ export class Execution implements Executor {
       // Nobody else gets this sandbox: a caller who hangs up needs no ladder.
       const hangUp = () => connection.release();
       call.signal.addEventListener("abort", hangUp, { once: true });
-      const result = await connection.run(this.#request(call));
+      const result = await connection.run(call, this.#limits);
       call.signal.removeEventListener("abort", hangUp);
       return await this.#outcome(call, result, connection.sandboxId, "new", null);
     } finally {
@@ -115,7 +120,7 @@ export class Execution implements Executor {
       if (call.signal.aborted) return { kind: "cancelled" };
       const unknown = this.#unsupported(call.language);
       if (unknown !== null) return unknown;
-      const result = await connection.run(this.#request(call));
+      const result = await connection.run(call, this.#limits);
       const outcome = await this.#outcome(call, result, connection.sandboxId, status, session);
       if (outcome.kind === "finished") session.hasState = outcome.kernel.after === "kept";
       return outcome;
@@ -123,24 +128,6 @@ export class Execution implements Executor {
       session.lastUsedAt = performance.now();
       session.queue.release();
     }
-  }
-
-  #request(call: CallRequest): RunRequest {
-    const { settings } = this.#options;
-    return {
-      language: call.language,
-      code: call.code,
-      args: call.args,
-      timeoutMs: call.timeoutMs,
-      stdoutLimit: settings.stdoutLimit,
-      stderrLimit: settings.stderrLimit,
-      inputs: call.inputs,
-      collect: call.outputs === null ? null : { rules: this.#collectRules, sink: call.outputs },
-      tools: call.tools,
-      onToolCalls: call.onToolCalls,
-      onStream: call.onStream,
-      signal: call.signal,
-    };
   }
 
   async #outcome(

@@ -13,12 +13,11 @@ import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { InputTransfer } from "./input-transfer.ts";
 import { OutputTransfer } from "./output-transfer.ts";
-import type { Message, RunOutput, RunRequest, RunResult } from "./run.ts";
+import type { Message, RunLimits, RunOutput, RunRequest, RunResult } from "./run.ts";
 import { StreamCapture } from "./stream-capture.ts";
 import { ToolExchange } from "./tool-exchange.ts";
 import { Violation } from "./violation.ts";
 
-export type { ExecuteReply, RunRequest, RunResult } from "./run.ts";
 export type Hello = Message<"hello_reply">["content"];
 
 const HELLO_TIMEOUT_MS = 30_000;
@@ -42,6 +41,7 @@ type LostWhy = Extract<RunResult, { kind: "lost" }>["why"];
 interface ActiveCall {
   readonly id: string;
   readonly request: RunRequest;
+  readonly limits: RunLimits;
   readonly startedAt: number;
   readonly deadline: Deadline;
   readonly streams: StreamCapture;
@@ -122,10 +122,10 @@ export class KernelConnection {
   }
 
   /** Runs one call. Never rejects; never called while another call runs. */
-  run(request: RunRequest): Promise<RunResult> {
+  run(request: RunRequest, limits: RunLimits): Promise<RunResult> {
     if (this.#state !== "idle") throw new Error(`a call was given to a ${this.#state} connection`);
     this.#state = "running";
-    const call = this.#newCall(request);
+    const call = this.#newCall(request, limits);
     this.#call = call;
     const abort = () => this.#abort(call);
     request.signal.addEventListener("abort", abort, { once: true });
@@ -178,8 +178,8 @@ export class KernelConnection {
 
   // ------------------------------------------------------------------ asking
 
-  #newCall(request: RunRequest): ActiveCall {
-    const { collect, inputs, onToolCalls } = request;
+  #newCall(request: RunRequest, limits: RunLimits): ActiveCall {
+    const { inputs, outputs, onToolCalls } = request;
     const deadline = new Deadline(() => this.#onDeadline(call));
     const tools =
       onToolCalls === undefined
@@ -193,11 +193,12 @@ export class KernelConnection {
     const call: ActiveCall = {
       id: this.#writer.newId(),
       request,
+      limits,
       startedAt: performance.now(),
       deadline,
-      streams: new StreamCapture(request),
+      streams: new StreamCapture(limits, request.onStream),
       inputs: inputs.length === 0 ? null : new InputTransfer(this.#writer, request.signal),
-      outputs: collect === null ? null : new OutputTransfer(collect, this.#reader),
+      outputs: outputs === null ? null : new OutputTransfer(outputs, limits.collect, this.#reader),
       tools,
       done: Promise.withResolvers<RunResult>(),
       phase: "inputs",
@@ -208,7 +209,7 @@ export class KernelConnection {
 
   async #writeInputsAndExecute(call: ActiveCall, inputs: InputTransfer): Promise<void> {
     // Known beforehand: nothing is written for a run that cannot be asked for.
-    const header = executeRequest(call.id, call.request, call.request.code.length);
+    const header = executeRequest(call.id, call.request, call.limits, call.request.code.length);
     if (!fitsHeader(header)) {
       this.#settle(call, { kind: "too_large", message: tooLargeMessage(header) });
       return;
@@ -224,7 +225,7 @@ export class KernelConnection {
   #execute(call: ActiveCall): void {
     const code = Buffer.from(call.request.code);
     const first = code.length > MAX_BODY_BYTES ? code.subarray(0, MAX_BODY_BYTES) : code;
-    const header = executeRequest(call.id, call.request, code.length);
+    const header = executeRequest(call.id, call.request, call.limits, code.length);
     let frame: Buffer;
     try {
       frame = encodeFrame(header, first);

@@ -1,9 +1,14 @@
 /** The header that asks for a run, and what is too large when it does not fit a frame. */
 import { MAX_HEADER_BYTES } from "../../common/protocol/frames.ts";
 import type { ExecuteRequest } from "../../common/protocol/messages.ts";
-import type { RunRequest } from "./run.ts";
+import type { RunLimits, RunRequest } from "./run.ts";
 
-export function executeRequest(id: string, request: RunRequest, codeBytes: number): ExecuteRequest {
+export function executeRequest(
+  id: string,
+  request: RunRequest,
+  limits: RunLimits,
+  codeBytes: number,
+): ExecuteRequest {
   return {
     msg_type: "execute_request",
     msg_id: id,
@@ -12,12 +17,12 @@ export function executeRequest(id: string, request: RunRequest, codeBytes: numbe
       args: request.args,
       code_bytes: codeBytes,
       timeout_ms: request.timeoutMs,
-      stdout_limit: request.stdoutLimit,
-      stderr_limit: request.stderrLimit,
+      stdout_limit: limits.stdout,
+      stderr_limit: limits.stderr,
       collect:
-        request.collect === null
+        request.outputs === null
           ? undefined
-          : { ...request.collect.rules, inputs: request.inputs.map((input) => input.path) },
+          : { ...limits.collect, inputs: request.inputs.map((input) => input.path) },
       // Whatever else a client tells of its tools is of no use in there.
       tools: request.tools?.map(({ name }) => ({ name })),
     },

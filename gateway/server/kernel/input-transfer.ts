@@ -1,8 +1,7 @@
 /** Writes a call's inputs into the data directory, one after another, before its code runs. */
 import type { Readable } from "node:stream";
-import type { InputFile } from "../execution/call.ts";
 import { type FrameWriter, pieces } from "./frame-writer.ts";
-import type { InputFailure, Message } from "./run.ts";
+import type { InputFailure, InputFile, Message } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 const CHUNK_BYTES = 256 * 1024;

@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 import { MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
 import type { FrameReader } from "./frame-reader.ts";
-import type { Message, RunRequest, Undelivered } from "./run.ts";
+import type { Message, OutputSink, RunLimits, Undelivered } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 const MAX_UNDELIVERED = 256;
@@ -17,13 +17,15 @@ interface IncomingFile {
 }
 
 export class OutputTransfer {
-  readonly #collect: NonNullable<RunRequest["collect"]>;
+  readonly #sink: OutputSink;
+  readonly #rules: RunLimits["collect"];
   readonly #reader: FrameReader;
   readonly #undelivered: Undelivered[] = [];
   #file: IncomingFile | null = null;
 
-  constructor(collect: NonNullable<RunRequest["collect"]>, reader: FrameReader) {
-    this.#collect = collect;
+  constructor(sink: OutputSink, rules: RunLimits["collect"], reader: FrameReader) {
+    this.#sink = sink;
+    this.#rules = rules;
     this.#reader = reader;
   }
 
@@ -39,7 +41,7 @@ export class OutputTransfer {
   /** `unwanted`: nobody waits for the outputs any more; what comes is dropped. */
   begin(message: Message<"file_output">, unwanted: boolean): void {
     const { path, size, change } = message.content;
-    if (size > this.#collect.rules.max_file_bytes) throw new Violation("file_output beyond its limit");
+    if (size > this.#rules.max_file_bytes) throw new Violation("file_output beyond its limit");
     const body = new Readable({ read: () => this.#reader.unblock("room"), highWaterMark: MAX_BODY_BYTES });
     body.on("error", () => {});
     const file: IncomingFile = { id: message.msg_id, size, body, received: 0, settled: false };
@@ -48,7 +50,7 @@ export class OutputTransfer {
       this.#settle(file);
       return;
     }
-    this.#collect.sink.accept({ path, size, change }, body).then(
+    this.#sink.accept({ path, size, change }, body).then(
       () => this.#settle(file),
       (error: unknown) => {
         if (this.#undelivered.length < MAX_UNDELIVERED) {

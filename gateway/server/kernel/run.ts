@@ -1,24 +1,73 @@
-/** One run as its connection is asked for it, and what came of it. */
-
+/** What a kernel is asked to run, what goes in and out beside the code, and what came of it. */
+import type { Readable } from "node:stream";
 import type { CollectRules, SandboxMessage, ToolDeclaration } from "../../common/protocol/messages.ts";
-import type { InputFile, OutputSink, ToolCall, ToolResult } from "../execution/call.ts";
 
 export type Message<T extends SandboxMessage["msg_type"]> = Extract<SandboxMessage, { msg_type: T }>;
 export type ExecuteReply = Message<"execute_reply">["content"];
 
+/** A file that is put into the data directory before the code runs. */
+export interface InputFile {
+  /** Relative to the data directory, NFC, `/`-separated, no `.` or `..` segments. */
+  readonly path: string;
+  readonly size: number;
+  readonly readOnly: boolean;
+  /** Called once, when its turn comes; destroyed when the run ends early. */
+  open(): Readable;
+}
+
+/** A file that the run created or changed, as the sandbox announced it. Its path is unverified text from there. */
+export interface OutputFile {
+  readonly path: string;
+  readonly size: number;
+  readonly change: "created" | "modified";
+}
+
+/** Takes the files that a run leaves. */
+export interface OutputSink {
+  /**
+   * Called for one file at a time. The body is read at the pace of this consumer and fails when the sandbox breaks
+   * off. Rejecting marks the file as not delivered; resolving early skips the rest of the body.
+   */
+  accept(file: OutputFile, body: Readable): Promise<void>;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  readonly input: unknown;
+}
+
+export interface ToolResult {
+  readonly call_id: string;
+  readonly result: unknown;
+  readonly is_error: boolean;
+  readonly error_message?: string | undefined;
+}
+
 export interface RunRequest {
+  /** An id that the image declares (`py`, `bash` …). */
   readonly language: string;
   readonly code: string;
   readonly args: readonly string[];
   readonly timeoutMs: number;
-  readonly stdoutLimit: number;
-  readonly stderrLimit: number;
   readonly inputs: readonly InputFile[];
-  readonly collect: { readonly rules: Omit<CollectRules, "inputs">; readonly sink: OutputSink } | null;
+  /** `null`: nothing is collected. */
+  readonly outputs: OutputSink | null;
   readonly tools?: readonly ToolDeclaration[] | undefined;
+  /** Answers the program's tool calls; it waits, and its clock stands still meanwhile. Rejecting ends the run. */
   readonly onToolCalls?: ((calls: readonly ToolCall[]) => Promise<readonly ToolResult[]>) | undefined;
+  /** Output as it comes, for streaming replies; whole output is in the result all the same. */
   readonly onStream?: ((name: "stdout" | "stderr", bytes: Buffer) => void) | undefined;
+  /** Aborted when nobody waits any more: before the code runs it is given up, afterwards interrupted. */
   readonly signal: AbortSignal;
+}
+
+/** What one run may leave. The operator's, the same for all. */
+export interface RunLimits {
+  /** UTF-16 units of each stream. */
+  readonly stdout: number;
+  readonly stderr: number;
+  readonly collect: Omit<CollectRules, "inputs">;
 }
 
 export interface Undelivered {

@@ -1,6 +1,6 @@
 /** Standard output and error of one call, as they come; far too much of either is a violation. */
 import { OutputBuffer } from "./output-buffer.ts";
-import type { Message, RunRequest } from "./run.ts";
+import type { Message, RunLimits, RunRequest } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 /** Output beyond its limit is thrown away; this much more, and the supervisor is not ours any more. */
@@ -11,23 +11,25 @@ const BYTES_PER_UNIT = 4;
 export class StreamCapture {
   readonly #stdout: OutputBuffer;
   readonly #stderr: OutputBuffer;
-  readonly #request: RunRequest;
+  readonly #limits: RunLimits;
+  readonly #onStream: RunRequest["onStream"];
 
-  constructor(request: RunRequest) {
-    this.#request = request;
-    this.#stdout = new OutputBuffer(request.stdoutLimit);
-    this.#stderr = new OutputBuffer(request.stderrLimit);
+  constructor(limits: RunLimits, onStream: RunRequest["onStream"]) {
+    this.#limits = limits;
+    this.#onStream = onStream;
+    this.#stdout = new OutputBuffer(limits.stdout);
+    this.#stderr = new OutputBuffer(limits.stderr);
   }
 
   onStream(message: Message<"stream">, body: Buffer): void {
     const { name } = message.content;
     const buffer = name === "stdout" ? this.#stdout : this.#stderr;
-    const limit = name === "stdout" ? this.#request.stdoutLimit : this.#request.stderrLimit;
+    const limit = this.#limits[name];
     buffer.push(body);
     if (buffer.received > limit * BYTES_PER_UNIT + EXCESS_OUTPUT_BYTES) {
       throw new Violation(`${name} far beyond its limit`);
     }
-    this.#request.onStream?.(name, body);
+    this.#onStream?.(name, body);
   }
 
   text(): { stdout: string; stderr: string; stdoutCut: boolean; stderrCut: boolean } {

@@ -1,10 +1,9 @@
 /** The tool calls of one program: a batch comes, the call's clock stands still, the results go back. */
 import { z } from "@hono/zod-openapi";
 import { MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
-import type { ToolResult } from "../execution/call.ts";
 import type { Deadline } from "./deadline.ts";
 import type { FrameWriter } from "./frame-writer.ts";
-import type { Message, RunRequest } from "./run.ts";
+import type { Message, RunRequest, ToolResult } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 /** JSON of one batch of tool calls. */

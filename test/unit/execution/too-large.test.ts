@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { SHARED_SUBJECT } from "../../../gateway/server/auth/principal.ts";
 import type { CallRequest } from "../../../gateway/server/execution/call.ts";
 import { notRunError } from "../../../gateway/server/http/outcome.ts";
 import { startGateway } from "../http/gateway-under-test.ts";
@@ -24,7 +23,6 @@ const never = () => {
 };
 
 const call = (more: Partial<CallRequest> = {}): CallRequest => ({
-  principal: { mode: "api-key", tenant: "default", subject: SHARED_SUBJECT },
   language: "py",
   code: "next",
   args: [],

@@ -9,7 +9,7 @@ import { contentFiles, openStore, put, temporaryDirectory, text } from "./helper
 
 const ALICE: Principal = { mode: "jwt", tenant: "acme", subject: "alice" };
 const BOB: Principal = { mode: "jwt", tenant: "acme", subject: "bob" };
-const LIMITS = { maxFiles: 3, maxFileBytes: 1000, maxTotalBytes: 1500 };
+const LIMITS = { outputFilesMax: 3, fileMaxBytes: 1000, outputTotalBytes: 1500 };
 
 const ref = (record: FileRecord, extra: object = {}) =>
   FileRef.parse({ id: record.id, storage_session_id: record.storageSessionId, name: record.name, ...extra });

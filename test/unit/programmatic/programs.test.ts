@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
-import type { ToolCall, ToolResult } from "../../../gateway/server/execution/call.ts";
 import { TOKEN_LIFETIME_MS } from "../../../gateway/server/execution/programs/limits.ts";
 import type { ProgramHooks } from "../../../gateway/server/execution/programs/program.ts";
 import { type ProgramAnswer, Programs } from "../../../gateway/server/execution/programs/programs.ts";
@@ -8,6 +7,7 @@ import {
   checkToolResults,
   type ReceivedResult,
 } from "../../../gateway/server/execution/programs/tool-results.ts";
+import type { ToolCall, ToolResult } from "../../../gateway/server/kernel/run.ts";
 
 const alice: Principal = { mode: "jwt", tenant: "jwt-a", subject: "alice" };
 const bob: Principal = { mode: "jwt", tenant: "jwt-a", subject: "bob" };

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_HEADER_BYTES } from "../../../gateway/common/protocol/frames.ts";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import type { GatewayMessage } from "../../../gateway/common/protocol/messages.ts";
-import { KernelConnection, type RunRequest } from "../../../gateway/server/kernel/connection.ts";
+import { KernelConnection } from "../../../gateway/server/kernel/connection.ts";
+import type { RunLimits, RunRequest } from "../../../gateway/server/kernel/run.ts";
 import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;
@@ -28,26 +29,32 @@ async function open(): Promise<KernelConnection> {
   return KernelConnection.open(sandbox.id, socket, head);
 }
 
-const request = (more: Partial<RunRequest> = {}): RunRequest => ({
-  language: "py",
-  code: "code",
-  args: [],
-  timeoutMs: 1000,
-  stdoutLimit: 65536,
-  stderrLimit: 65536,
-  inputs: [],
-  collect: null,
-  signal: new AbortController().signal,
-  ...more,
-});
-
-const RULES = {
-  max_files: 10,
-  max_file_bytes: 10_000_000,
-  max_total_bytes: 10_000_000,
-  max_depth: 10,
-  max_path_bytes: 256,
+const LIMITS: RunLimits = {
+  stdout: 65536,
+  stderr: 65536,
+  collect: {
+    max_files: 10,
+    max_file_bytes: 10_000_000,
+    max_total_bytes: 10_000_000,
+    max_depth: 10,
+    max_path_bytes: 256,
+  },
 };
+
+const run = (connection: KernelConnection, more: Partial<RunRequest> = {}, limits = LIMITS) =>
+  connection.run(
+    {
+      language: "py",
+      code: "code",
+      args: [],
+      timeoutMs: 1000,
+      inputs: [],
+      outputs: null,
+      signal: new AbortController().signal,
+      ...more,
+    },
+    limits,
+  );
 
 const ofType = <T extends GatewayMessage["msg_type"]>(type: T) =>
   sandbox.received.filter(
@@ -64,7 +71,7 @@ describe("a call", () => {
     };
     const connection = await open();
     expect(connection.languages.map(({ id }) => id)).toEqual(["py", "bash"]);
-    const result = await connection.run(request());
+    const result = await run(connection);
     expect(result).toMatchObject({ kind: "replied", stdout: "out", stderr: "err" });
     expect(connection.usable).toBe(true);
     connection.release();
@@ -80,7 +87,7 @@ describe("a call", () => {
       if (Buffer.concat(received).length === asked.content.code_bytes) box.reply(asked.msg_id);
     };
     const connection = await open();
-    expect((await connection.run(request({ code }))).kind).toBe("replied");
+    expect((await run(connection, { code })).kind).toBe("replied");
     expect(Buffer.concat(received).toString()).toBe(code);
     connection.release();
   });
@@ -107,16 +114,16 @@ describe("a header that grows too long", () => {
     ],
     [
       "file names",
-      { args: ["a"], inputs: files, collect: { rules: RULES, sink } },
+      { args: ["a"], inputs: files, outputs: sink },
       "The names of `files` are too long together: 8",
     ],
   ])("is refused with what is too long: %s", async (_what, more, message) => {
     const connection = await open();
-    const result = await connection.run(request(more));
+    const result = await run(connection, more);
     expect(result).toEqual({ kind: "too_large", message: expect.stringContaining(message) });
     expect(ofType("execute_request")).toEqual([]);
     expect(ofType("file_write_request")).toEqual([]);
-    expect(await connection.run(request({ code: "next" }))).toMatchObject({
+    expect(await run(connection, { code: "next" })).toMatchObject({
       kind: "replied",
       stdout: "next",
     });
@@ -125,12 +132,12 @@ describe("a header that grows too long", () => {
 
   it("is taken up to the last byte", async () => {
     const connection = await open();
-    const first = await connection.run(request({ args: [""] }));
+    const first = await run(connection, { args: [""] });
     expect(first.kind).toBe("replied");
     const [asked] = ofType("execute_request");
     const room = MAX_HEADER_BYTES - Buffer.byteLength(JSON.stringify(asked));
-    expect((await connection.run(request({ args: ["x".repeat(room)] }))).kind).toBe("replied");
-    expect((await connection.run(request({ args: ["x".repeat(room + 1)] }))).kind).toBe("too_large");
+    expect((await run(connection, { args: ["x".repeat(room)] })).kind).toBe("replied");
+    expect((await run(connection, { args: ["x".repeat(room + 1)] })).kind).toBe("too_large");
     connection.release();
   });
 
@@ -138,7 +145,7 @@ describe("a header that grows too long", () => {
     const connection = await open();
     const described = { name: "search", description: "d".repeat(70_000), parameters: { type: "object" } };
     const tools: RunRequest["tools"] = [described];
-    expect((await connection.run(request({ tools }))).kind).toBe("replied");
+    expect((await run(connection, { tools })).kind).toBe("replied");
     expect(ofType("execute_request")[0]?.content.tools).toEqual([{ name: "search" }]);
     connection.release();
   });
@@ -169,9 +176,9 @@ describe("inputs", () => {
       open: () => Readable.from(content.length === 0 ? [] : [Buffer.from(content)]),
     });
     const connection = await open();
-    const result = await connection.run(
-      request({ inputs: [input("a/b", "content"), input("empty", ""), input("bad", "x")] }),
-    );
+    const result = await run(connection, {
+      inputs: [input("a/b", "content"), input("empty", ""), input("bad", "x")],
+    });
     expect(result).toEqual({ kind: "input_failed", path: "bad", message: "No space left" });
     expect(Object.fromEntries(written)).toEqual({ "a/b": "content", empty: "", bad: "x" });
     expect(ofType("execute_request")).toEqual([]);
@@ -198,9 +205,9 @@ describe("inputs", () => {
     };
     const connection = await open();
     const inputs = [{ path: "a", size: 10, readOnly: false, open: broken }];
-    const failed = await connection.run(request({ inputs }));
+    const failed = await run(connection, { inputs });
     expect(failed).toMatchObject({ kind: "input_failed", path: "a" });
-    expect((await connection.run(request())).kind).toBe("replied");
+    expect((await run(connection)).kind).toBe("replied");
     connection.release();
   });
 
@@ -219,11 +226,9 @@ describe("inputs", () => {
       throw new Error("no such object");
     };
     const connection = await open();
-    const failed = await connection.run(
-      request({ inputs: [{ path: "a", size: 1, readOnly: false, open: open_ }] }),
-    );
+    const failed = await run(connection, { inputs: [{ path: "a", size: 1, readOnly: false, open: open_ }] });
     expect(failed).toMatchObject({ kind: "input_failed", path: "a" });
-    expect((await connection.run(request())).kind).toBe("replied");
+    expect((await run(connection)).kind).toBe("replied");
     connection.release();
   });
 
@@ -241,7 +246,7 @@ describe("inputs", () => {
     };
     const connection = await open();
     const inputs = [{ path: "a", size: 10, readOnly: false, open: () => new PassThrough() }];
-    expect(await connection.run(request({ inputs, signal: hangUp.signal }))).toEqual({ kind: "cancelled" });
+    expect(await run(connection, { inputs, signal: hangUp.signal })).toEqual({ kind: "cancelled" });
     expect(connection.usable).toBe(true);
     connection.release();
   });
@@ -284,7 +289,7 @@ describe("outputs", () => {
       },
     };
     const connection = await open();
-    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    const result = await run(connection, { outputs: sink });
     expect(result).toMatchObject({ kind: "replied", undelivered: [] });
     expect(taken).toEqual(["a:5000000", "empty:0", "b:6"]);
     connection.release();
@@ -310,7 +315,7 @@ describe("outputs", () => {
       },
     };
     const connection = await open();
-    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    const result = await run(connection, { outputs: sink });
     expect(result).toMatchObject({
       kind: "replied",
       undelivered: [
@@ -347,12 +352,10 @@ describe("tools", () => {
       }
     };
     const connection = await open();
-    const result = await connection.run(
-      request({
-        tools: [{ name: "f" }],
-        onToolCalls: async (calls) => calls.map(({ id }) => ({ call_id: id, result: 2, is_error: false })),
-      }),
-    );
+    const result = await run(connection, {
+      tools: [{ name: "f" }],
+      onToolCalls: async (calls) => calls.map(({ id }) => ({ call_id: id, result: 2, is_error: false })),
+    });
     expect(result).toMatchObject({ stdout: '[{"call_id":"call_001","result":2,"is_error":false}]' });
     connection.release();
   });
@@ -385,16 +388,14 @@ describe("tools of an interrupted program", () => {
       };
       let answered = 0;
       const connection = await open();
-      const running = connection.run(
-        request({
-          tools: [{ name: "f" }],
-          onToolCalls: async () => {
-            answered += 1;
-            throw new Error("no such tool");
-          },
-          onStream: () => again.resolve(),
-        }),
-      );
+      const running = run(connection, {
+        tools: [{ name: "f" }],
+        onToolCalls: async () => {
+          answered += 1;
+          throw new Error("no such tool");
+        },
+        onStream: () => again.resolve(),
+      });
       await again.promise;
       await vi.advanceTimersByTimeAsync(10_001);
       expect(await running).toMatchObject({ kind: "lost", why: "deadline", stdout: "not done" });
@@ -458,7 +459,7 @@ describe("a hostile sandbox", () => {
   ])("ends with %s", async (_what, lie) => {
     launcher.script = (_message, _body, box) => box.sendRaw(lie());
     const connection = await open();
-    const result = await connection.run(request());
+    const result = await run(connection);
     expect(result).toMatchObject({ kind: "lost", why: "violation" });
     expect(await connection.ended).toMatchObject({ why: "violation" });
     expect(connection.usable).toBe(false);
@@ -473,7 +474,7 @@ describe("a hostile sandbox", () => {
       }
     };
     const connection = await open();
-    const result = await connection.run(request({ stdoutLimit: 10 }));
+    const result = await run(connection, {}, { ...LIMITS, stdout: 10 });
     expect(result).toMatchObject({ kind: "lost", why: "violation", stdout: "xxxxxxxxxx" });
   });
 
@@ -498,7 +499,7 @@ describe("a hostile sandbox", () => {
     const sink = {
       accept: async (_file: unknown, body: Readable) => void (await text(body).catch(() => "")),
     };
-    const result = await connection.run(request({ collect: { rules: RULES, sink } }));
+    const result = await run(connection, { outputs: sink });
     expect(result).toMatchObject({ kind: "lost", why: "violation", detail: "a file longer than announced" });
   });
 });
@@ -511,7 +512,7 @@ describe("ends", () => {
       setImmediate(() => box.die({ reason: "exited", exit_code: 0 }));
     };
     const connection = await open();
-    expect(await connection.run(request())).toMatchObject({ kind: "lost", why: "closed", stdout: "so far" });
+    expect(await run(connection)).toMatchObject({ kind: "lost", why: "closed", stdout: "so far" });
   });
 
   it("interrupts when the caller hangs up, and the next call gets the kernel", async () => {
@@ -523,10 +524,10 @@ describe("ends", () => {
       box.reply(message.parent_id, { status: "error", exit_code: 130, reason: "interrupted" });
     };
     const connection = await open();
-    const result = await connection.run(request({ signal: hangUp.signal }));
+    const result = await run(connection, { signal: hangUp.signal });
     expect(result).toMatchObject({ kind: "replied", reply: { reason: "interrupted" } });
     launcher.script = ECHO;
-    expect((await connection.run(request())).kind).toBe("replied");
+    expect((await run(connection)).kind).toBe("replied");
     connection.release();
   });
 
@@ -544,7 +545,7 @@ describe("ends", () => {
       box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
     };
     const connection = await open();
-    expect(await connection.run(request({ code: "next" }))).toMatchObject({
+    expect(await run(connection, { code: "next" })).toMatchObject({
       kind: "replied",
       stdout: "next",
     });

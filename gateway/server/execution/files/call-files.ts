@@ -1,11 +1,12 @@
 /** The files of one execution: references in, `files` of the reply out. */
 import { Readable } from "node:stream";
+import type { Settings } from "../../../common/settings/read.ts";
 import type { Principal } from "../../auth/principal.ts";
 import { contentTypeOf } from "../../files/content-type.ts";
 import { normaliseName } from "../../files/names.ts";
 import { type FileCaller, fileCaller, mayUseFound, ownerKey, USER_CLAIM } from "../../files/ownership.ts";
 import { type FileRecord, type FileStore, FileStoreError, type StagedFile } from "../../files/store.ts";
-import type { InputFile, OutputFile, OutputSink } from "../call.ts";
+import type { InputFile, OutputFile, OutputSink } from "../../kernel/run.ts";
 import {
   claimColumns,
   type FileRef,
@@ -16,11 +17,8 @@ import {
   traceLineage,
 } from "./lineage.ts";
 
-export interface OutputLimits {
-  readonly maxFiles: number;
-  readonly maxFileBytes: number;
-  readonly maxTotalBytes: number;
-}
+/** What one execution may leave. */
+export type OutputLimits = Pick<Settings, "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes">;
 
 export interface ExecFilesRequest {
   readonly principal: Principal;
@@ -173,11 +171,11 @@ export class ExecFiles {
     const name = normaliseName(file.path);
     if (!name.ok) throw new Error(`the file cannot be kept: ${name.reason}`);
     const { limits } = this.#request;
-    if (this.#staged.length >= limits.maxFiles) {
-      throw new Error(`more than ${limits.maxFiles} files: KERNELYARD_OUTPUT_FILES_MAX`);
+    if (this.#staged.length >= limits.outputFilesMax) {
+      throw new Error(`more than ${limits.outputFilesMax} files: KERNELYARD_OUTPUT_FILES_MAX`);
     }
-    const left = limits.maxTotalBytes - this.#stagedBytes;
-    const staged = await this.#store.stage(body, { maxBytes: Math.min(limits.maxFileBytes, left) });
+    const left = limits.outputTotalBytes - this.#stagedBytes;
+    const staged = await this.#store.stage(body, { maxBytes: Math.min(limits.fileMaxBytes, left) });
     // Written anew with the same bytes: nothing changed.
     if (input && staged.etag === input.record.etag) {
       await this.#store.discard(staged);

@@ -2,7 +2,7 @@
  * One program that calls tools. It stays blocked inside its kernel while the client runs them; nothing is replayed. At
  * any time either one request waits for what the program does next, or the program waits for the next request.
  */
-import type { ToolCall, ToolResult } from "../call.ts";
+import type { ToolCall, ToolResult } from "../../kernel/run.ts";
 import {
   MAX_CALLS_PER_PROGRAM,
   MAX_PARTIAL_OUTPUT,
@@ -12,7 +12,7 @@ import {
 import { INTERRUPTED } from "./reply.ts";
 import type { ReceivedResult } from "./tool-results.ts";
 
-/** What the call needs from the program that drives it; the same names as in `CallRequest`. */
+/** What the call needs from the program that drives it; the same names as in `RunRequest`. */
 export interface ProgramHooks {
   readonly onToolCalls: (calls: readonly ToolCall[]) => Promise<readonly ToolResult[]>;
   readonly onStream: (name: "stdout" | "stderr", bytes: Buffer) => void;

@@ -1,5 +1,4 @@
 /** One program as a call of the execution layer: files in, rounds of tools, files out, the last reply. */
-import type { Principal } from "../../auth/principal.ts";
 import type { CallOutcome, Executor, NotRun } from "../call.ts";
 import type { ExecFiles } from "../files/call-files.ts";
 import type { ReplyFiles } from "../files/lineage.ts";
@@ -8,8 +7,6 @@ import type { ProgramHooks } from "./program.ts";
 import { failureOf, INTERRUPTED } from "./reply.ts";
 
 export interface ProgramCall {
-  readonly principal: Principal;
-  readonly sessionId: string;
   readonly language: "py" | "bash";
   readonly code: string;
   readonly timeoutMs: number;
@@ -38,7 +35,6 @@ export async function runProgram(
   let outcome: CallOutcome;
   try {
     outcome = await executor.execute({
-      principal: call.principal,
       language: call.language,
       code: call.code,
       args: [],

@@ -121,18 +121,13 @@ export function execRoute(deps: AppDeps): Route {
         principal,
         sessionId,
         refs: body.files ?? [],
-        limits: {
-          maxFiles: deps.settings.outputFilesMax,
-          maxFileBytes: deps.settings.fileMaxBytes,
-          maxTotalBytes: deps.settings.outputTotalBytes,
-        },
+        limits: deps.settings,
       });
       if (!prepared.ok) throw refusalError(prepared);
       const { files } = prepared;
       facts.inputs = files.inputs.length;
       try {
         const outcome = await deps.executor.execute({
-          principal,
           language,
           code: body.code,
           args,

@@ -160,17 +160,11 @@ async function begin(
     principal: request.principal,
     sessionId,
     refs: start.files ?? [],
-    limits: {
-      maxFiles: settings.outputFilesMax,
-      maxFileBytes: settings.fileMaxBytes,
-      maxTotalBytes: settings.outputTotalBytes,
-    },
+    limits: settings,
   });
   if (!prepared.ok) throw refusalError(prepared);
   const toolNames = start.tools.map(({ name }) => name);
   const call = {
-    principal: request.principal,
-    sessionId,
     language,
     code: start.code,
     timeoutMs: Math.min(Math.ceil(start.timeout ?? settings.timeoutMs), settings.timeoutMaxMs),

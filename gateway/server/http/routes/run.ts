@@ -64,7 +64,6 @@ export function runRoute(deps: AppDeps): Route {
       const facts = c.get("facts");
       facts.code_bytes = body.code.length;
       const outcome = await deps.executor.execute({
-        principal,
         language: "py",
         code: body.code,
         args: [],
