@@ -15,11 +15,7 @@ import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { createApp } from "./http/app.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
-import { Admission } from "./sessions/admission.ts";
-import { Pool } from "./sessions/pool.ts";
-import { Recovery } from "./sessions/recovery.ts";
-import { Registry } from "./sessions/registry.ts";
-import { Sandboxes } from "./sessions/sandboxes.ts";
+import { Kernels } from "./sessions/kernels.ts";
 
 /** Calls that run when the end is asked for finish first, the longest ones too; who asked may be less patient. */
 const DRAIN_BEYOND_CALL_MS = 10_000;
@@ -41,21 +37,9 @@ async function start(): Promise<void> {
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
   const launcher = new LauncherClient(settings.launcherSocket);
-  const admission = new Admission({
-    launcher,
-    concurrency: Math.max(2, availableParallelism()),
-    waitMs: settings.busyWaitMs,
-  });
-  const sandboxes = new Sandboxes(launcher, admission, log);
-  const pool = new Pool(sandboxes, settings.poolSize, log);
-  const registry = new Registry({
-    sandboxes,
-    idleMs: settings.idleMs,
-    queueLength: settings.queueLength,
-    log,
-  });
-  const executor = new Execution({ settings, sandboxes, pool, registry });
-  const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const concurrency = Math.max(2, availableParallelism());
+  const kernels = new Kernels({ settings, launcher, concurrency, log });
+  const executor = new Execution({ settings, kernels });
   const programs = new Programs<ProgramReply>();
   const app = createApp({
     settings,
@@ -84,7 +68,7 @@ async function start(): Promise<void> {
     if (stopping) return;
     stopping = true;
     log.info({ why, running: executor.running }, "stopping");
-    recovery.stop();
+    kernels.retire();
     server.close();
     // Nobody can continue them here, and the drain would wait for them.
     programs.close();
@@ -95,8 +79,7 @@ async function start(): Promise<void> {
       ),
     ]);
     // The sandboxes are the launcher's: the next gateway finds them there.
-    pool.stop();
-    registry.stop();
+    kernels.stop();
     launcher.close();
     await files.close();
     log.info({ unfinished: executor.running }, "stopped");
@@ -118,7 +101,7 @@ async function start(): Promise<void> {
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : settings.port;
     log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
-    void recovery.start();
+    void kernels.start();
   });
 }
 

@@ -1,10 +1,7 @@
 /** One call, from what the route asked for to what came of it. The route knows nothing of kernels, the kernel nothing of HTTP. */
-import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { EndReason } from "../../common/protocol/messages.ts";
 import type { RunRequest } from "../kernel/run.ts";
-
-/** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
-export type Binding = { readonly kind: "fresh" } | { readonly kind: "session"; readonly key: SessionKey };
+import type { Binding, KernelAfter, KernelStatus } from "../sessions/lease.ts";
 
 /** One run, and where: `signal` also takes a waiting call out of its session's queue. */
 export interface CallRequest extends RunRequest {
@@ -13,10 +10,8 @@ export interface CallRequest extends RunRequest {
 
 /** What happened to the kernel that served the call. */
 export interface KernelReport {
-  /** `reused`: this session's kernel was there already. `new`: this call started it. Fresh sandboxes are always `new`. */
-  readonly status: "new" | "reused";
-  /** `kept`, `restarted` (variables gone, files kept) or `gone` (the sandbox with it; a session's files are kept). */
-  readonly after: "kept" | "restarted" | "gone";
+  readonly status: KernelStatus;
+  readonly after: KernelAfter;
   /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
   readonly lostBefore: string | null;
 }

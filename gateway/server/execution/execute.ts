@@ -1,47 +1,34 @@
-/** One call from request to outcome: find its kernel, run, and say truthfully what came of it. */
-
+/** One call from request to outcome: borrow its kernel, run, give it back. */
 import { LauncherRefusal, LauncherUnavailable } from "../../common/protocol/launcher-client.ts";
 import type { Settings } from "../../common/settings/read.ts";
 import { MAX_NAME_BYTES, MAX_SEGMENTS } from "../files/names.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
-import type { RunLimits, RunResult } from "../kernel/run.ts";
+import type { RunLimits } from "../kernel/run.ts";
 import { HostFull } from "../sessions/admission.ts";
-import type { Pool } from "../sessions/pool.ts";
-import type { Registry, Session } from "../sessions/registry.ts";
-import { type Fate, SandboxBroken, type Sandboxes } from "../sessions/sandboxes.ts";
-import type { CallOutcome, CallRequest, Executor, Finished, KernelReport, NotRun } from "./call.ts";
-
-/** What a caller is told to wait when the host is full of sessions, in seconds. */
-const LONGEST_RETRY_AFTER_S = 60;
-const RETRY_AFTER_A_CALL_S = 2;
+import type { Kernels } from "../sessions/kernels.ts";
+import { type KernelAfter, SessionBusy } from "../sessions/lease.ts";
+import { SandboxBroken } from "../sessions/sandboxes.ts";
+import type { CallOutcome, CallRequest, Executor, NotRun } from "./call.ts";
+import { outcomeOf } from "./outcome.ts";
 
 export interface ExecutionOptions {
   readonly settings: Pick<
     Settings,
-    "stdoutLimit" | "stderrLimit" | "busyWaitMs" | "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes"
+    "stdoutLimit" | "stderrLimit" | "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes"
   >;
-  readonly sandboxes: Sandboxes;
-  readonly pool: Pool;
-  readonly registry: Registry;
+  readonly kernels: Pick<Kernels, "lease" | "retryAfterSeconds">;
 }
 
-type Lost = Extract<RunResult, { kind: "lost" }>;
-type Replied = Extract<RunResult, { kind: "replied" }>;
-type NewOrReused = KernelReport["status"];
-
-const clamp = (value: number, min: number, max: number) => Math.min(max, Math.max(min, value));
-
 export class Execution implements Executor {
-  readonly #options: ExecutionOptions;
+  readonly #kernels: ExecutionOptions["kernels"];
   readonly #limits: RunLimits;
   #languages: KernelConnection["languages"] = [];
   #stopping = false;
   #running = 0;
   #idle: PromiseWithResolvers<void> | null = null;
 
-  constructor(options: ExecutionOptions) {
-    this.#options = options;
-    const { settings } = options;
+  constructor({ settings, kernels }: ExecutionOptions) {
+    this.#kernels = kernels;
     this.#limits = {
       stdout: settings.stdoutLimit,
       stderr: settings.stderrLimit,
@@ -72,9 +59,7 @@ export class Execution implements Executor {
     if (unknown !== null) return unknown;
     this.#running += 1;
     try {
-      return call.binding.kind === "fresh"
-        ? await this.#runFresh(call)
-        : await this.#runInSession(call, this.#options.registry.session(call.binding.key));
+      return await this.#run(call);
     } catch (error) {
       return this.#notRun(error, call.signal);
     } finally {
@@ -91,149 +76,21 @@ export class Execution implements Executor {
     await this.#idle.promise;
   }
 
-  async #runFresh(call: CallRequest): Promise<CallOutcome> {
-    const { pool } = this.#options;
-    const connection = await pool.take(call.signal);
+  async #run(call: CallRequest): Promise<CallOutcome> {
+    const lease = await this.#kernels.lease(call.binding, call.signal);
+    let after: KernelAfter | null = null;
     try {
-      this.#languages = connection.languages;
+      const { kernel } = lease;
+      this.#languages = kernel.languages;
       if (call.signal.aborted) return { kind: "cancelled" };
       const unknown = this.#unsupported(call.language);
       if (unknown !== null) return unknown;
-      // Nobody else gets this sandbox: a caller who hangs up needs no ladder.
-      const hangUp = () => connection.release();
-      call.signal.addEventListener("abort", hangUp, { once: true });
-      const result = await connection.run(call, this.#limits);
-      call.signal.removeEventListener("abort", hangUp);
-      return await this.#outcome(call, result, connection.sandboxId, "new", null);
-    } finally {
-      void pool.finish(connection);
-    }
-  }
-
-  async #runInSession(call: CallRequest, session: Session): Promise<CallOutcome> {
-    const turn = await session.queue.acquire(this.#options.settings.busyWaitMs, call.signal);
-    if (turn === "busy") return { kind: "busy" };
-    if (turn === "cancelled") return { kind: "cancelled" };
-    try {
-      const { connection, status } = await this.#options.registry.kernel(session, call.signal);
-      this.#languages = connection.languages;
-      if (call.signal.aborted) return { kind: "cancelled" };
-      const unknown = this.#unsupported(call.language);
-      if (unknown !== null) return unknown;
-      const result = await connection.run(call, this.#limits);
-      const outcome = await this.#outcome(call, result, connection.sandboxId, status, session);
-      if (outcome.kind === "finished") session.hasState = outcome.kernel.after === "kept";
+      const outcome = await outcomeOf(call, lease, await kernel.run(call, this.#limits));
+      if (outcome.kind === "finished") after = outcome.kernel.after;
       return outcome;
     } finally {
-      session.lastUsedAt = performance.now();
-      session.queue.release();
+      await lease.done(after);
     }
-  }
-
-  async #outcome(
-    call: CallRequest,
-    result: RunResult,
-    sandboxId: string,
-    status: NewOrReused,
-    session: Session | null,
-  ): Promise<CallOutcome> {
-    switch (result.kind) {
-      case "replied":
-        return this.#replied(call, result, status, session);
-      case "lost":
-        return this.#lost(call, result, sandboxId, status, session);
-      default:
-        return result;
-    }
-  }
-
-  #replied(call: CallRequest, result: Replied, status: NewOrReused, session: Session | null): Finished {
-    const { reply } = result;
-    return {
-      kind: "finished",
-      stdout: result.stdout,
-      stderr: result.stderr,
-      stdoutTruncated: reply.stdout_truncated || result.stdoutCut,
-      stderrTruncated: reply.stderr_truncated || result.stderrCut,
-      exitCode: reply.exit_code,
-      signal: reply.signal,
-      reason: reply.reason,
-      wallTimeMs: reply.wall_time_ms,
-      kernel: { status, after: reply.kernel, lostBefore: this.#tell(call, session) },
-      inputs: reply.inputs ?? null,
-      skipped: reply.skipped ?? [],
-      undelivered: result.undelivered,
-    };
-  }
-
-  /** Only Python has variables to miss; helpers in other languages must find their standard error clean. */
-  #tell(call: CallRequest, session: Session | null): string | null {
-    if (session === null || call.language !== "py") return null;
-    const { lost } = session;
-    session.lost = null;
-    return lost;
-  }
-
-  async #lost(
-    call: CallRequest,
-    result: Lost,
-    sandboxId: string,
-    status: NewOrReused,
-    session: Session | null,
-  ): Promise<CallOutcome> {
-    const { registry, sandboxes } = this.#options;
-    if (call.signal.aborted && session === null) return { kind: "cancelled" };
-    const finished = (reason: Finished["reason"], exitCode: number | null): Finished => {
-      // The reply itself says that the kernel is gone: nothing is left to tell the next call.
-      const lostBefore = this.#tell(call, session);
-      if (session !== null) registry.lose(session, null);
-      return {
-        kind: "finished",
-        stdout: result.stdout,
-        stderr: result.stderr,
-        stdoutTruncated: result.stdoutCut,
-        stderrTruncated: result.stderrCut,
-        exitCode,
-        signal: exitCode === null ? "SIGKILL" : null,
-        reason,
-        wallTimeMs: result.elapsedMs,
-        kernel: { status, after: "gone", lostBefore },
-        inputs: null,
-        skipped: [],
-        undelivered: result.undelivered,
-      };
-    };
-    if (result.why !== "closed") {
-      // The ladder's last step.
-      await sandboxes.remove(sandboxId);
-      return finished(result.why === "deadline" ? "timeout" : "sandbox_ended", null);
-    }
-    const fate = await sandboxes.fate(sandboxId);
-    return this.#afterStreamEnd(fate, finished);
-  }
-
-  #afterStreamEnd(
-    fate: Fate,
-    finished: (reason: Finished["reason"], exitCode: number | null) => Finished,
-  ): CallOutcome {
-    if (fate.kind !== "ended") {
-      return {
-        kind: "unavailable",
-        error: "launcher_unavailable",
-        message:
-          "The launcher restarted while the code ran; its output is lost, the session's files are kept",
-      };
-    }
-    if (fate.end.reason === "engine_lost") {
-      return {
-        kind: "unavailable",
-        error: "engine_unavailable",
-        message: "The container engine went away while the code ran; the session's files are kept",
-      };
-    }
-    return fate.end.reason === "out_of_memory"
-      ? finished("out_of_memory", null)
-      : finished("sandbox_ended", fate.end.reason === "exited" ? fate.end.exit_code : null);
   }
 
   #unsupported(language: string): NotRun | null {
@@ -244,7 +101,10 @@ export class Execution implements Executor {
 
   #notRun(error: unknown, signal: AbortSignal): NotRun {
     if (signal.aborted) return { kind: "cancelled" };
-    if (error instanceof HostFull) return { kind: "host_full", retryAfterSeconds: this.#retryAfter() };
+    if (error instanceof SessionBusy) return { kind: "busy" };
+    if (error instanceof HostFull) {
+      return { kind: "host_full", retryAfterSeconds: this.#kernels.retryAfterSeconds };
+    }
     if (error instanceof LauncherUnavailable) {
       return { kind: "unavailable", error: "launcher_unavailable", message: error.message };
     }
@@ -260,11 +120,5 @@ export class Execution implements Executor {
       return { kind: "unavailable", error: "sandbox_failed", message: error.message };
     }
     throw error;
-  }
-
-  #retryAfter(): number {
-    if (this.#options.pool.inUse > 0) return RETRY_AFTER_A_CALL_S;
-    const idleEnd = this.#options.registry.nextIdleEndMs;
-    return clamp(Math.ceil((idleEnd ?? 0) / 1000), 1, LONGEST_RETRY_AFTER_S);
   }
 }

@@ -363,7 +363,7 @@ export class KernelConnection {
       call.outputs?.end(gone);
       this.#settle(call, {
         kind: "lost",
-        why: lost?.why ?? (end.why === "violation" ? "violation" : "closed"),
+        why: lost?.why ?? end.why,
         detail: lost?.detail ?? end.detail,
         executing: call.phase !== "inputs",
         elapsedMs: performance.now() - call.startedAt,

@@ -91,10 +91,10 @@ export interface InputFailure {
 
 export type RunResult =
   | ({ readonly kind: "replied"; readonly reply: ExecuteReply } & RunOutput)
-  /** The sandbox did not reply: its stream ended, it lied, or it let the deadline pass. */
+  /** The sandbox did not reply: its stream ended, it lied, it let the deadline pass, or this side let go of it. */
   | ({
       readonly kind: "lost";
-      readonly why: "closed" | "violation" | "deadline";
+      readonly why: "closed" | "violation" | "deadline" | "released";
       readonly detail: string;
       readonly executing: boolean;
       readonly elapsedMs: number;

@@ -1,8 +1,8 @@
 /** Warm sandboxes for calls without a session. Each serves one call and is removed. */
 import type { Logger } from "pino";
-import type { KernelConnection } from "../kernel/connection.ts";
 import { HostFull } from "./admission.ts";
-import type { Sandboxes } from "./sandboxes.ts";
+import type { Lease } from "./lease.ts";
+import type { Opened, Sandboxes } from "./sandboxes.ts";
 
 /** Refilling begins this long after a sandbox was taken, or at the end of its call: the call has the CPU first. */
 const REFILL_AFTER_MS = 250;
@@ -13,7 +13,7 @@ export class Pool {
   readonly #sandboxes: Sandboxes;
   readonly #size: number;
   readonly #log: Logger;
-  readonly #ready: KernelConnection[] = [];
+  readonly #ready: Opened[] = [];
   /** Sandboxes of calls that run now. */
   readonly #inUse = new Set<string>();
   /** Lost from sight when their stream broke; most likely they are still there. */
@@ -41,7 +41,7 @@ export class Pool {
 
   /** True for every sandbox that this pool will account for. */
   owns(id: string): boolean {
-    return this.#inUse.has(id) || this.#ready.some((connection) => connection.sandboxId === id);
+    return this.#inUse.has(id) || this.#ready.some(({ place }) => place.sandboxId === id);
   }
 
   isStray(id: string): boolean {
@@ -53,22 +53,33 @@ export class Pool {
     this.#onStray = listener;
   }
 
-  /** A sandbox that has run nothing yet; `finish` must follow. Rejects as `Admission.create` does. */
-  async take(signal: AbortSignal): Promise<KernelConnection> {
-    let connection = this.#pop();
-    if (connection === null) connection = await this.#sandboxes.createFresh("wanted", signal);
-    else this.#sandboxes.admission.enter();
-    this.#inUse.add(connection.sandboxId);
+  /** A sandbox that has run nothing yet, and goes with the call. Rejects as `Admission.create` does. */
+  async lease(signal: AbortSignal): Promise<Lease> {
+    const opened = this.#pop() ?? (await this.#sandboxes.createFresh("wanted", signal));
+    const { kernel, place } = opened;
+    place.serve();
+    this.#inUse.add(place.sandboxId);
     this.#refillIn(REFILL_AFTER_MS);
-    return connection;
+    // Nobody else gets this sandbox: a caller who hangs up needs no ladder.
+    const hangUp = () => kernel.release();
+    signal.addEventListener("abort", hangUp, { once: true });
+    return {
+      kernel,
+      status: "new",
+      lostBefore: () => null,
+      fate: () => this.#sandboxes.fate(place.sandboxId),
+      done: async () => {
+        signal.removeEventListener("abort", hangUp);
+        // Nobody needs to wait for that.
+        void this.#finish(opened);
+      },
+    };
   }
 
-  /** The call is over: its sandbox goes. Resolves when it is gone; nobody needs to wait for that. */
-  async finish(connection: KernelConnection): Promise<void> {
-    connection.release();
-    await this.#sandboxes.remove(connection.sandboxId);
-    this.#inUse.delete(connection.sandboxId);
-    this.#sandboxes.admission.leave();
+  async #finish({ kernel, place }: Opened): Promise<void> {
+    kernel.release();
+    await this.#sandboxes.end(place);
+    this.#inUse.delete(place.sandboxId);
     this.#refillIn(0);
   }
 
@@ -76,8 +87,7 @@ export class Pool {
   async adopt(id: string): Promise<boolean> {
     this.#strays.delete(id);
     if (this.#ready.length >= this.#size || this.#stop.signal.aborted) return false;
-    const connection = await this.#sandboxes.attach(id);
-    this.#keep(connection);
+    this.#keep(await this.#sandboxes.attach(this.#sandboxes.admission.held(id)));
     return true;
   }
 
@@ -95,27 +105,28 @@ export class Pool {
   stop(): void {
     this.#stop.abort(new Error("the gateway is stopping"));
     if (this.#timer !== null) clearTimeout(this.#timer);
-    for (const connection of this.#ready.splice(0)) connection.release();
+    for (const { kernel } of this.#ready.splice(0)) kernel.release();
   }
 
-  #pop(): KernelConnection | null {
+  #pop(): Opened | null {
     for (;;) {
-      const connection = this.#ready.shift();
-      if (connection === undefined) return null;
-      if (connection.usable) return connection;
+      const opened = this.#ready.shift();
+      if (opened === undefined) return null;
+      if (opened.kernel.usable) return opened;
     }
   }
 
-  #keep(connection: KernelConnection): void {
-    this.#ready.push(connection);
-    void connection.ended.then((end) => {
-      const index = this.#ready.indexOf(connection);
+  #keep(opened: Opened): void {
+    this.#ready.push(opened);
+    const { kernel, place } = opened;
+    void kernel.ended.then((end) => {
+      const index = this.#ready.indexOf(opened);
       if (index < 0) return;
       this.#ready.splice(index, 1);
       if (end.why === "violation") {
-        void this.#sandboxes.remove(connection.sandboxId);
+        void this.#sandboxes.end(place);
       } else {
-        this.#strays.add(connection.sandboxId);
+        this.#strays.add(place.sandboxId);
         this.#onStray();
       }
       this.#refillIn(FIRST_RETRY_MS);
@@ -123,10 +134,10 @@ export class Pool {
   }
 
   async #giveWay(): Promise<boolean> {
-    const connection = this.#ready.pop();
-    if (connection === undefined) return false;
-    connection.release();
-    await this.#sandboxes.remove(connection.sandboxId);
+    const opened = this.#ready.pop();
+    if (opened === undefined) return false;
+    opened.kernel.release();
+    await this.#sandboxes.end(opened.place);
     return true;
   }
 
@@ -146,10 +157,10 @@ export class Pool {
     this.#making = true;
     let nextMs = 0;
     try {
-      const connection = await this.#sandboxes.createFresh("spare", this.#stop.signal);
+      const opened = await this.#sandboxes.createFresh("spare", this.#stop.signal);
       this.#retryMs = FIRST_RETRY_MS;
-      if (this.#stop.signal.aborted) connection.release();
-      else this.#keep(connection);
+      if (this.#stop.signal.aborted) opened.kernel.release();
+      else this.#keep(opened);
     } catch (error) {
       if (!this.#stop.signal.aborted && !(error instanceof HostFull)) {
         this.#log.warn({ err: error, retry_ms: this.#retryMs }, "pool sandbox not made");

@@ -72,7 +72,7 @@ export class Recovery {
 
   async #reconcile(): Promise<void> {
     const { sandboxes, pool, registry } = this.#options;
-    await sandboxes.removeDoomed();
+    await sandboxes.endDoomed();
     const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
     pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));
     const unknown = present.filter(
@@ -89,7 +89,9 @@ export class Recovery {
     for (const sandbox of unknown) {
       if (this.#stopped || sandbox.session !== null || !this.#settled(sandbox)) continue;
       await this.#try(sandbox, async () => {
-        if (sandbox.used || !(await pool.adopt(sandbox.id))) await sandboxes.remove(sandbox.id);
+        if (sandbox.used || !(await pool.adopt(sandbox.id))) {
+          await sandboxes.end(sandboxes.admission.held(sandbox.id));
+        }
       });
     }
   }
@@ -104,7 +106,7 @@ export class Recovery {
 
   async #adoptSession(sandbox: Sandbox, session: SessionKey | null): Promise<void> {
     if (session === null) return;
-    await this.#options.registry.adopt({ ...sandbox, session });
+    await this.#options.registry.adopt(sandbox, session);
     this.#options.log.info({ sandbox: sandbox.id }, "kernel adopted");
   }
 

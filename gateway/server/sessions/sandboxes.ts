@@ -1,13 +1,14 @@
 /** Sandboxes as the registry and the pool need them: made, attached, greeted, removed for certain. */
 import type { Logger } from "pino";
-import type { Sandbox, SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import {
   type LauncherClient,
   LauncherRefusal,
   LauncherUnavailable,
 } from "../../common/protocol/launcher-client.ts";
 import { KernelConnection } from "../kernel/connection.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission, Place } from "./admission.ts";
+import type { Fate, KernelStatus } from "./lease.ts";
 
 /** The profile of the image that the settings name. */
 const PROFILE = "default";
@@ -22,15 +23,14 @@ export class SandboxBroken extends Error {
   override readonly name = "SandboxBroken";
 }
 
-export type Fate =
-  | { readonly kind: "ended"; readonly end: SandboxEnd }
-  /** It lives; only the stream to it broke. */
-  | { readonly kind: "alive" }
-  | { readonly kind: "unknown" };
+/** A kernel that has said hello, and the place of its sandbox. */
+export interface Opened {
+  readonly kernel: KernelConnection;
+  readonly place: Place;
+}
 
-export interface OpenedSession {
-  readonly connection: KernelConnection;
-  readonly status: "new" | "reused";
+export interface OpenedSession extends Opened {
+  readonly status: KernelStatus;
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -40,7 +40,7 @@ export class Sandboxes {
   readonly admission: Admission;
   readonly #log: Logger;
   /** To be removed as soon as the launcher takes it. */
-  readonly #doomed = new Set<string>();
+  readonly #doomed = new Map<string, Place>();
   readonly #removals = new Map<string, Promise<void>>();
 
   constructor(launcher: LauncherClient, admission: Admission, log: Logger) {
@@ -49,31 +49,34 @@ export class Sandboxes {
     this.#log = log;
   }
 
-  /** True from the decision to remove a sandbox until it is gone. */
+  /** True from the decision to end a sandbox until it is gone. */
   isDoomed(id: string): boolean {
     return this.#doomed.has(id);
   }
 
-  async attach(id: string): Promise<KernelConnection> {
+  /** Rejects with `SandboxBroken`, `LauncherRefusal` or `LauncherUnavailable`; the sandbox is left as it is. */
+  async attach(place: Place): Promise<Opened> {
+    const id = place.sandboxId;
     const { socket, head } = await this.launcher.attach(id);
     try {
-      return await KernelConnection.open(id, socket, head);
+      return { kernel: await KernelConnection.open(id, socket, head), place };
     } catch (error) {
       throw new SandboxBroken(`Sandbox ${id} does not answer: ${String(error)}`, { cause: error });
     }
   }
 
-  async createFresh(make: "wanted" | "spare", signal: AbortSignal): Promise<KernelConnection> {
+  /** `wanted`: a call waits for it, and it serves. `spare`: only if there is room. */
+  async createFresh(make: "wanted" | "spare", signal: AbortSignal): Promise<Opened> {
     const spec = { kind: "fresh", profile: PROFILE } as const;
-    if (make === "spare") {
-      const spare = await this.admission.createSpare(spec, signal);
-      return this.#attachOrRemove(spare.id);
-    }
-    const wanted = await this.admission.create(spec, signal);
+    const place =
+      make === "spare"
+        ? await this.admission.createSpare(spec, signal)
+        : await this.admission.create(spec, signal);
     try {
-      return await this.#attachOrRemove(wanted.id);
+      return await this.attach(place);
     } catch (error) {
-      this.admission.leave();
+      // Nobody knows of it yet, and nobody will.
+      void this.end(place);
       throw error;
     }
   }
@@ -82,40 +85,43 @@ export class Sandboxes {
   async openSession(key: SessionKey, signal: AbortSignal): Promise<OpenedSession> {
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {
-      const found = await this.#findOrCreate(key, signal);
+      const { place, status } = await this.#findOrCreate(key, signal);
       try {
-        return { connection: await this.#attachOrRemove(found.id), status: found.status };
+        return { ...(await this.attach(place)), status };
       } catch (error) {
+        if (error instanceof SandboxBroken) await this.end(place);
         const gone = error instanceof LauncherRefusal && error.code === "not_found";
         if (attempt > 1 || !(gone || error instanceof SandboxBroken)) throw error;
-        this.#log.warn({ sandbox: found.id, err: error }, "session sandbox replaced");
+        this.#log.warn({ sandbox: place.sandboxId, err: error }, "session sandbox replaced");
       }
     }
   }
 
-  /** Removes for certain: now, or when the launcher is back. */
-  remove(id: string): Promise<void> {
+  /** Removes for certain: now, or when the launcher is back; then its place is free. Never rejects. */
+  end(place: Place): Promise<void> {
+    const id = place.sandboxId;
     const running = this.#removals.get(id);
     if (running !== undefined) return running;
-    const removal = this.#remove(id).finally(() => this.#removals.delete(id));
+    const removal = this.#end(place).finally(() => this.#removals.delete(id));
     this.#removals.set(id, removal);
     return removal;
   }
 
-  async #remove(id: string): Promise<void> {
-    this.#doomed.add(id);
+  async #end(place: Place): Promise<void> {
+    const id = place.sandboxId;
+    this.#doomed.set(id, place);
     try {
       await this.launcher.remove(id);
       this.#doomed.delete(id);
-      this.admission.freed();
+      place.leave();
     } catch (error) {
       this.#log.warn({ sandbox: id, err: error }, "sandbox not removed yet");
     }
   }
 
   /** Tries again what could not be removed. */
-  async removeDoomed(): Promise<void> {
-    for (const id of [...this.#doomed]) await this.remove(id);
+  async endDoomed(): Promise<void> {
+    for (const place of [...this.#doomed.values()]) await this.end(place);
   }
 
   /** Why the stream to a sandbox ended. Rejects with `LauncherUnavailable` when nobody can say. */
@@ -144,23 +150,14 @@ export class Sandboxes {
   async #findOrCreate(
     key: SessionKey,
     signal: AbortSignal,
-  ): Promise<{ id: string; status: "new" | "reused" }> {
+  ): Promise<{ readonly place: Place; readonly status: KernelStatus }> {
     try {
       const spec = { kind: "session", profile: PROFILE, session: key } as const;
-      return { id: (await this.admission.create(spec, signal)).id, status: "new" };
+      return { place: await this.admission.create(spec, signal), status: "new" };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {
-        return { id: error.sandboxId, status: "reused" };
+        return { place: this.admission.held(error.sandboxId), status: "reused" };
       }
-      throw error;
-    }
-  }
-
-  async #attachOrRemove(id: string): Promise<KernelConnection> {
-    try {
-      return await this.attach(id);
-    } catch (error) {
-      if (error instanceof SandboxBroken) await this.remove(id);
       throw error;
     }
   }

@@ -9,11 +9,7 @@ import { Programs } from "../../../gateway/server/execution/programs/programs.ts
 import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import { createApp } from "../../../gateway/server/http/app.ts";
-import { Admission } from "../../../gateway/server/sessions/admission.ts";
-import { Pool } from "../../../gateway/server/sessions/pool.ts";
-import { Recovery } from "../../../gateway/server/sessions/recovery.ts";
-import { Registry } from "../../../gateway/server/sessions/registry.ts";
-import { Sandboxes } from "../../../gateway/server/sessions/sandboxes.ts";
+import { Kernels } from "../../../gateway/server/sessions/kernels.ts";
 import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -50,17 +46,8 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const launcher = new LauncherClient(settings.launcherSocket);
-  const admission = new Admission({ launcher, concurrency: 2, waitMs: settings.busyWaitMs });
-  const sandboxes = new Sandboxes(launcher, admission, log);
-  const pool = new Pool(sandboxes, settings.poolSize, log);
-  const registry = new Registry({
-    sandboxes,
-    idleMs: settings.idleMs,
-    queueLength: settings.queueLength,
-    log,
-  });
-  const executor = new Execution({ settings, sandboxes, pool, registry });
-  const recovery = new Recovery({ sandboxes, pool, registry, log });
+  const kernels = new Kernels({ settings, launcher, concurrency: 2, log });
+  const executor = new Execution({ settings, kernels });
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
@@ -79,12 +66,10 @@ export function startGateway(
       ...(signal === undefined ? {} : { signal }),
     });
   const stop = () => {
-    recovery.stop();
-    pool.stop();
-    registry.stop();
+    kernels.stop();
     launcher.close();
   };
-  return { app, post, pool, registry, executor, recovery, logLines, stop };
+  return { app, post, kernels, executor, logLines, stop };
 }
 
 /** Resolves when `condition` holds, checked as the event loop turns; the test's own time-out bounds it. */

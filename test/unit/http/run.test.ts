@@ -121,8 +121,8 @@ describe("POST /run", () => {
     await run("one");
     await launcher.stop();
     await launcher.start();
-    const session = gateway.registry.session({ kind: "named", tenant: "default", name: "s1" });
-    await until(() => session.connection === null);
+    const session = gateway.kernels.registry.session({ kind: "named", tenant: "default", name: "s1" });
+    await until(() => !session.attached);
     expect(await (await run("two")).json()).toEqual({ stdout: "two", stderr: "", exit_code: 0 });
     expect(launcher.created).toBe(1);
   });

@@ -10,6 +10,8 @@ const SESSION: CreateSandbox = {
   session: { kind: "named", tenant: "default", name: "s" },
 };
 
+const FRESH: CreateSandbox = { kind: "fresh", profile: "default" };
+
 /** A launcher with room for some sandboxes; creations end when the test says so. */
 function host(room: number) {
   let made = 0;
@@ -74,7 +76,7 @@ describe("Admission", () => {
     await settled();
     expect(quiet).toBe(false);
     launcher.pending.shift()?.();
-    expect((await made).kind).toBe("session");
+    expect((await made).sandboxId).toBe("sandbox-0000000000001");
     expect(admission.quiet).toBe(true);
   });
 
@@ -84,22 +86,59 @@ describe("Admission", () => {
     await expect(admission.createSpare(SESSION, never)).rejects.toThrow(HostFull);
   });
 
-  it("waits for a passing call to end, and then takes its place", async () => {
+  it("waits for a place that serves one call, and then takes it", async () => {
     const launcher = host(0);
     const admission = new Admission({ launcher, concurrency: 2, waitMs: 60_000 });
-    admission.enter();
+    const passing = admission.held("from-the-pool");
+    passing.serve();
+    passing.serve();
     const made = admission.create(SESSION, never);
     await settled();
     launcher.room = 1;
-    admission.leave();
+    passing.leave();
     await settled();
     launcher.pending.shift()?.();
-    expect((await made).kind).toBe("session");
+    await made;
+    // Left once, however often it is said.
+    passing.leave();
+    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
+  });
+
+  it("waits for no place that stays: a session's, or a spare one's", async () => {
+    const launcher = host(2);
+    const admission = new Admission({ launcher, concurrency: 2, waitMs: 60_000 });
+    const places = [admission.create(SESSION, never), admission.createSpare(FRESH, never)];
+    await settled();
+    for (const finish of launcher.pending.splice(0)) finish();
+    await Promise.all(places);
+    await expect(admission.create(FRESH, never)).rejects.toThrow(HostFull);
+  });
+
+  it("asks who gives way one after another, until one does", async () => {
+    const launcher = host(0);
+    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    const asked: string[] = [];
+    for (const [name, gives] of [
+      ["pool", false],
+      ["sessions", true],
+      ["never", true],
+    ] as const) {
+      admission.onFull(async () => {
+        asked.push(name);
+        if (gives) launcher.room += 1;
+        return gives;
+      });
+    }
+    const made = admission.create(SESSION, never);
+    await settled();
+    launcher.pending.shift()?.();
+    await made;
+    expect(asked).toEqual(["pool", "sessions"]);
   });
 
   it("stops waiting in time, and when the caller hangs up", async () => {
     const admission = new Admission({ launcher: host(0), concurrency: 2, waitMs: 20 });
-    admission.enter();
+    admission.held("busy").serve();
     await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
     const hangUp = new AbortController();
     const made = admission.create(SESSION, hangUp.signal);

@@ -1,7 +1,7 @@
 /** Registry, pool and recovery together, in front of a launcher stand-in. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
-import { namedSessionKey, runtimeSessionKey } from "../../../gateway/server/sessions/registry.ts";
+import { namedSessionKey, runtimeSessionKey } from "../../../gateway/server/sessions/session-key.ts";
 import { startGateway, until } from "../http/gateway-under-test.ts";
 import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
 
@@ -92,11 +92,11 @@ describe("which kernel serves a call", () => {
 describe("lost kernels", () => {
   const endSandbox = async (gateway: Gateway, sandbox: SandboxStandIn | undefined) => {
     sandbox?.die({ reason: "out_of_memory", exit_code: 137 });
-    const { registry } = gateway;
+    const { registry } = gateway.kernels;
     const session = registry.session(
       runtimeSessionKey({ mode: "api-key", tenant: "default", subject: "-" }, inSession.runtime_session_hint),
     );
-    await until(() => session.connection === null);
+    await until(() => !session.attached);
   };
 
   it("are told to the next Python call, once, and to no other language", async () => {
@@ -125,12 +125,40 @@ describe("lost kernels", () => {
     expect(await exec(gateway, "2", inSession)).toMatchObject({ stderr: "", runtime_status: "new" });
   });
 
+  it("are told by the call that broke the protocol itself, and never again", async () => {
+    const gateway = start();
+    await exec(gateway, "x = 1", inSession);
+    const [liar] = launcher.live;
+    launcher.script = (message, _body, sandbox) => {
+      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
+      sandbox.print("another-call", "?");
+    };
+    expect(await exec(gateway, "x", inSession)).toMatchObject({
+      status: "SG",
+      stderr:
+        "\n[sandbox] Sandbox was terminated\n\n[sandbox] The sandbox is gone: variables are lost, files are kept.\n",
+    });
+    expect(launcher.removed).toEqual([liar?.id]);
+    launcher.script = ECHO;
+    expect(await exec(gateway, "x", inSession)).toMatchObject({ stderr: "", runtime_status: "new" });
+  });
+
+  it("are told to the next call when the sandbox broke the protocol between two", async () => {
+    const gateway = start();
+    await exec(gateway, "x = 1", inSession);
+    launcher.live[0]?.print("no-call", "?");
+    await until(() => launcher.live.length === 0);
+    expect(await exec(gateway, "x", inSession)).toMatchObject({
+      stderr: expect.stringContaining("restarted because its sandbox broke the protocol"),
+    });
+  });
+
   it("end when a session is idle, and its place is free", async () => {
     const gateway = start({ KERNELYARD_IDLE_MS: "1000" });
-    await gateway.recovery.start();
+    await gateway.kernels.start();
     await exec(gateway, "1", inSession);
     await until(() => launcher.live.length === 0);
-    expect(gateway.registry.live).toBe(0);
+    expect(gateway.kernels.registry.live).toBe(0);
     expect(await exec(gateway, "2", inSession)).toMatchObject({
       runtime_status: "new",
       stderr: expect.stringContaining("not used for too long"),
@@ -157,7 +185,7 @@ describe("a restarted gateway", () => {
       box.reply(message.parent_id, { status: "error", reason: "interrupted" });
     };
     const after = start();
-    await after.recovery.start();
+    await after.kernels.start();
     expect(interrupted).toEqual(["orphan"]);
     expect(await exec(after, "2", inSession)).toMatchObject({ stdout: "2", runtime_status: "reused" });
     expect(launcher.created).toBe(1);
@@ -167,8 +195,8 @@ describe("a restarted gateway", () => {
     const unused = launcher.add({ kind: "fresh", profile: "default" });
     const used = launcher.add({ kind: "fresh", profile: "default" }, true);
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
-    await gateway.recovery.start();
-    expect(gateway.pool.ready).toBe(1);
+    await gateway.kernels.start();
+    expect(gateway.kernels.pool.ready).toBe(1);
     expect(launcher.removed).toEqual([used.id]);
     await exec(gateway, "1");
     await until(() => launcher.removed.includes(unused.id));
@@ -177,28 +205,28 @@ describe("a restarted gateway", () => {
   it("waits for a launcher that is not there yet", async () => {
     await launcher.stop();
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
-    await gateway.recovery.start();
+    await gateway.kernels.start();
     await launcher.start();
-    await until(() => gateway.pool.ready === 1);
+    await until(() => gateway.kernels.pool.ready === 1);
   });
 });
 
 describe("the pool", () => {
   it("is filled, serves each sandbox once, and is filled again", async () => {
     const gateway = start({ KERNELYARD_POOL_SIZE: "2" });
-    await gateway.recovery.start();
-    await until(() => gateway.pool.ready === 2);
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 2);
     expect(launcher.created).toBe(2);
     await exec(gateway, "1");
-    await until(() => gateway.pool.ready === 2 && launcher.live.length === 2);
+    await until(() => gateway.kernels.pool.ready === 2 && launcher.live.length === 2);
     expect(launcher.created).toBe(3);
   });
 
   it("gives way to a session when the host is full", async () => {
     launcher.capacity = 1;
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
-    await gateway.recovery.start();
-    await until(() => gateway.pool.ready === 1);
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 1);
     expect(await exec(gateway, "1", inSession)).toMatchObject({ runtime_status: "new" });
     expect(launcher.live.map(({ info }) => info.kind)).toEqual(["session"]);
     const full = await gateway.post("/exec", { lang: "py", code: "1" });
@@ -216,12 +244,12 @@ describe("the pool", () => {
 
   it("takes its sandboxes back after a launcher's restart", async () => {
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
-    await gateway.recovery.start();
-    await until(() => gateway.pool.ready === 1);
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 1);
     await launcher.stop();
-    await until(() => gateway.pool.ready === 0);
+    await until(() => gateway.kernels.pool.ready === 0);
     await launcher.start();
-    await until(() => gateway.pool.ready === 1);
+    await until(() => gateway.kernels.pool.ready === 1);
     await exec(gateway, "1");
   });
 

@@ -1,11 +1,11 @@
 /** `POST /exec`: LibreChat's call. */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
-import type { Binding } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
-import { runtimeSessionKey } from "../../sessions/registry.ts";
+import type { Binding } from "../../sessions/lease.ts";
+import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { badField, ErrorEnvelope, parseBody } from "../errors.ts";

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { SessionName } from "../../../common/protocol/launcher-api.ts";
 import { exitCode, stderrWithNotes } from "../../execution/verdict.ts";
-import { namedSessionKey } from "../../sessions/registry.ts";
+import { namedSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { ErrorEnvelope, parseBody } from "../errors.ts";

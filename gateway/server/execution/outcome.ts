@@ -1,0 +1,102 @@
+/** What came of a run, told truthfully: by the kernel's reply, or by how its sandbox ended without one. */
+import type { RunResult } from "../kernel/run.ts";
+import type { Fate, Lease } from "../sessions/lease.ts";
+import type { CallOutcome, CallRequest, Finished } from "./call.ts";
+
+type Lost = Extract<RunResult, { kind: "lost" }>;
+type Replied = Extract<RunResult, { kind: "replied" }>;
+
+/** Rejects with `LauncherUnavailable` when the sandbox ended and nobody can say why. */
+export async function outcomeOf(call: CallRequest, lease: Lease, result: RunResult): Promise<CallOutcome> {
+  switch (result.kind) {
+    case "replied":
+      return replied(call, lease, result);
+    case "lost":
+      return lost(call, lease, result);
+    default:
+      return result;
+  }
+}
+
+/** Only Python has variables to miss; helpers in other languages must find their standard error clean. */
+const lostBefore = (call: CallRequest, lease: Lease) => (call.language === "py" ? lease.lostBefore() : null);
+
+function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
+  const { reply } = result;
+  return {
+    kind: "finished",
+    stdout: result.stdout,
+    stderr: result.stderr,
+    stdoutTruncated: reply.stdout_truncated || result.stdoutCut,
+    stderrTruncated: reply.stderr_truncated || result.stderrCut,
+    exitCode: reply.exit_code,
+    signal: reply.signal,
+    reason: reply.reason,
+    wallTimeMs: reply.wall_time_ms,
+    kernel: { status: lease.status, after: reply.kernel, lostBefore: lostBefore(call, lease) },
+    inputs: reply.inputs ?? null,
+    skipped: reply.skipped ?? [],
+    undelivered: result.undelivered,
+  };
+}
+
+async function lost(call: CallRequest, lease: Lease, result: Lost): Promise<CallOutcome> {
+  switch (result.why) {
+    // The ladder's last step: the sandbox goes.
+    case "deadline":
+      return gone(call, lease, result, "timeout", null);
+    case "violation":
+      return gone(call, lease, result, "sandbox_ended", null);
+    case "released":
+      return { kind: "cancelled" };
+    case "closed":
+      return afterStreamEnd(call, lease, result, await lease.fate());
+  }
+}
+
+function gone(
+  call: CallRequest,
+  lease: Lease,
+  result: Lost,
+  reason: Finished["reason"],
+  exitCode: number | null,
+): Finished {
+  return {
+    kind: "finished",
+    stdout: result.stdout,
+    stderr: result.stderr,
+    stdoutTruncated: result.stdoutCut,
+    stderrTruncated: result.stderrCut,
+    exitCode,
+    signal: exitCode === null ? "SIGKILL" : null,
+    reason,
+    wallTimeMs: result.elapsedMs,
+    kernel: { status: lease.status, after: "gone", lostBefore: lostBefore(call, lease) },
+    inputs: null,
+    skipped: [],
+    undelivered: result.undelivered,
+  };
+}
+
+function afterStreamEnd(call: CallRequest, lease: Lease, result: Lost, fate: Fate): CallOutcome {
+  if (fate.kind !== "ended") {
+    return {
+      kind: "unavailable",
+      error: "launcher_unavailable",
+      message: "The launcher restarted while the code ran; its output is lost, the session's files are kept",
+    };
+  }
+  const { end } = fate;
+  switch (end.reason) {
+    case "engine_lost":
+      return {
+        kind: "unavailable",
+        error: "engine_unavailable",
+        message: "The container engine went away while the code ran; the session's files are kept",
+      };
+    case "out_of_memory":
+      return gone(call, lease, result, "out_of_memory", null);
+    default:
+      return gone(call, lease, result, "sandbox_ended", end.reason === "exited" ? end.exit_code : null);
+  }
+}

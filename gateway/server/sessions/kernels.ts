@@ -1,0 +1,66 @@
+/** The one door to kernels. Behind it: the pool for calls without a session, the registry for all others, and recovery. */
+import type { Logger } from "pino";
+import type { LauncherClient } from "../../common/protocol/launcher-client.ts";
+import type { Settings } from "../../common/settings/read.ts";
+import { Admission } from "./admission.ts";
+import type { Binding, Lease } from "./lease.ts";
+import { Pool } from "./pool.ts";
+import { Recovery } from "./recovery.ts";
+import { Registry } from "./registry.ts";
+import { Sandboxes } from "./sandboxes.ts";
+
+/** What a caller is told to wait when the host is full of sessions, in seconds. */
+const LONGEST_RETRY_AFTER_S = 60;
+const RETRY_AFTER_A_CALL_S = 2;
+
+export interface KernelsOptions {
+  readonly settings: Pick<Settings, "poolSize" | "idleMs" | "queueLength" | "busyWaitMs">;
+  readonly launcher: LauncherClient;
+  /** Sandboxes that are made at the same time. */
+  readonly concurrency: number;
+  readonly log: Logger;
+}
+
+export class Kernels {
+  readonly pool: Pool;
+  readonly registry: Registry;
+  readonly #recovery: Recovery;
+
+  constructor({ settings, launcher, concurrency, log }: KernelsOptions) {
+    const { busyWaitMs, idleMs, queueLength, poolSize } = settings;
+    const admission = new Admission({ launcher, concurrency, waitMs: busyWaitMs });
+    const sandboxes = new Sandboxes(launcher, admission, log);
+    this.pool = new Pool(sandboxes, poolSize, log);
+    this.registry = new Registry({ sandboxes, idleMs, queueLength, busyWaitMs, log });
+    this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
+  }
+
+  /** Rejects with `SessionBusy`, `HostFull`, `SandboxBroken`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
+  lease(binding: Binding, signal: AbortSignal): Promise<Lease> {
+    return binding.kind === "fresh" ? this.pool.lease(signal) : this.registry.lease(binding.key, signal);
+  }
+
+  /** When a full host may have room again. */
+  get retryAfterSeconds(): number {
+    if (this.pool.inUse > 0) return RETRY_AFTER_A_CALL_S;
+    const seconds = Math.ceil((this.registry.nextIdleEndMs ?? 0) / 1000);
+    return Math.min(LONGEST_RETRY_AFTER_S, Math.max(1, seconds));
+  }
+
+  /** Finds what an earlier gateway left, then fills the pool and ends idle sessions. Resolves after the first look. */
+  start(): Promise<void> {
+    return this.#recovery.start();
+  }
+
+  /** Takes over nothing more: from now on sandboxes that nobody here holds are the next gateway's. */
+  retire(): void {
+    this.#recovery.stop();
+  }
+
+  /** Lets go of every stream; the sandboxes stay for the next gateway. */
+  stop(): void {
+    this.#recovery.stop();
+    this.pool.stop();
+    this.registry.stop();
+  }
+}

@@ -1,0 +1,38 @@
+/** A kernel on loan to one call: the pool and the registry lend, whoever runs code borrows, and neither knows the other. */
+import type { SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { KernelConnection } from "../kernel/connection.ts";
+
+/** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
+export type Binding = { readonly kind: "fresh" } | { readonly kind: "session"; readonly key: SessionKey };
+
+/** `reused`: this session's kernel was there already. `new`: this call started it. Fresh sandboxes are always `new`. */
+export type KernelStatus = "new" | "reused";
+
+/** `kept`, `restarted` (variables gone, files kept) or `gone` (the sandbox with it; a session's files are kept). */
+export type KernelAfter = "kept" | "restarted" | "gone";
+
+/** What became of the sandbox whose stream ended. */
+export type Fate =
+  | { readonly kind: "ended"; readonly end: SandboxEnd }
+  /** It lives; only the stream to it broke. */
+  | { readonly kind: "alive" }
+  | { readonly kind: "unknown" };
+
+export interface Lease {
+  readonly kernel: KernelConnection;
+  readonly status: KernelStatus;
+  /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
+  lostBefore(): string | null;
+  /** Why the kernel's stream ended by itself. Rejects with `LauncherUnavailable` when nobody can say. */
+  fate(): Promise<Fate>;
+  /**
+   * The call is over: to be called once, whatever came of it, with what it left; null when no code ran or nobody knows.
+   * Resolves when the next call has what this one had, or is known to wait for it. Never rejects.
+   */
+  done(after: KernelAfter | null): Promise<void>;
+}
+
+/** The session runs other calls, and its queue is full or the time for waiting is over. */
+export class SessionBusy extends Error {
+  override readonly name = "SessionBusy";
+}

@@ -1,0 +1,34 @@
+/** Which session a caller means. The principal is in every key: nobody names another one's session. */
+import { createHash } from "node:crypto";
+import { DEFAULT_TENANT, type SessionKey } from "../../common/protocol/launcher-api.ts";
+import { type Principal, principalKey } from "../auth/principal.ts";
+
+export type RuntimeSessionKey = Extract<SessionKey, { kind: "runtime" }>;
+
+/** 21 characters of the runtime session's alphabet; 125 bits of the digest. */
+function shortDigest(parts: readonly string[]): string {
+  const digest = createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
+  return digest.replaceAll("_", "-").slice(0, 21);
+}
+
+/** LibreChat's runtime session: this caller's hint, and nobody else's. */
+export function runtimeSessionKey(principal: Principal, hint: string): RuntimeSessionKey {
+  return { kind: "runtime", digest: shortDigest(["hint", principalKey(principal), hint]) };
+}
+
+/** The specification's `session_id`. Keys and open networks own it by tenant; a token's user owns it alone. */
+export function namedSessionKey(principal: Principal, name: string): SessionKey {
+  if (principal.mode === "jwt") {
+    return { kind: "runtime", digest: shortDigest(["name", principalKey(principal), name]) };
+  }
+  return {
+    kind: "named",
+    tenant: principal.mode === "none" ? DEFAULT_TENANT : principal.tenant,
+    name,
+  };
+}
+
+/** The key as one string, the same for the same session only. */
+export function keyText(key: SessionKey): string {
+  return key.kind === "named" ? `n ${key.tenant} ${key.name}` : `r ${key.digest}`;
+}

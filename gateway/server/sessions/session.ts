@@ -1,0 +1,176 @@
+/** One session: its queue, its kernel while it has one, and what must be told of kernels that it had. */
+import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { KernelConnection } from "../kernel/connection.ts";
+import type { Place } from "./admission.ts";
+import { type KernelAfter, type Lease, SessionBusy } from "./lease.ts";
+import { Queue } from "./queue.ts";
+import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
+
+/** For a kernel from before a restart to answer. */
+const ADOPT_WITHIN_MS = 60_000;
+
+export interface SessionOptions {
+  readonly sandboxes: Sandboxes;
+  readonly queueLength: number;
+  /** How long a call waits for its turn. */
+  readonly busyWaitMs: number;
+}
+
+export class Session {
+  readonly key: SessionKey;
+  readonly #options: SessionOptions;
+  readonly #queue: Queue;
+  #kernel: KernelConnection | null = null;
+  /** Set while this session is known to have a sandbox, attached or not. */
+  #place: Place | null = null;
+  #leased = false;
+  #lastUsedAt = performance.now();
+  /** Code has run in the present kernel: there may be variables to lose. */
+  #hasState = false;
+  /** Why earlier variables are gone, until someone is told. */
+  #lost: string | null = null;
+
+  constructor(key: SessionKey, options: SessionOptions) {
+    this.key = key;
+    this.#options = options;
+    this.#queue = new Queue(options.queueLength);
+  }
+
+  get sandboxId(): string | null {
+    return this.#place?.sandboxId ?? null;
+  }
+
+  get attached(): boolean {
+    return this.#kernel !== null;
+  }
+
+  /** Nobody runs or waits here. */
+  get idle(): boolean {
+    return this.#queue.idle;
+  }
+
+  /** `performance.now()` of the last call's end, or of the adoption. */
+  get lastUsedAt(): number {
+    return this.#lastUsedAt;
+  }
+
+  /** Waits for its turn. Rejects with `SessionBusy`, the signal's reason, or as `Sandboxes.openSession` does. */
+  async lease(signal: AbortSignal): Promise<Lease> {
+    const turn = await this.#queue.acquire(this.#options.busyWaitMs, signal);
+    if (turn === "busy") throw new SessionBusy("The session runs other calls");
+    if (turn === "cancelled") throw signal.reason;
+    try {
+      const { kernel, place, status } = await this.#open(signal);
+      this.#leased = true;
+      return {
+        kernel,
+        status,
+        lostBefore: () => this.#tell(),
+        fate: () => this.#options.sandboxes.fate(place.sandboxId),
+        done: (after) => this.#done(place, after),
+      };
+    } catch (error) {
+      this.#endTurn();
+      throw error;
+    }
+  }
+
+  /** Attaches to a sandbox from before a restart, and ends a call that nobody waits for. */
+  async adopt(sandbox: Sandbox): Promise<void> {
+    if (this.#place !== null || !this.#queue.tryAcquire()) return;
+    try {
+      this.#place = this.#options.sandboxes.admission.held(sandbox.id);
+      this.#hasState = sandbox.used;
+      await this.#open(AbortSignal.timeout(ADOPT_WITHIN_MS));
+    } finally {
+      this.#endTurn();
+    }
+  }
+
+  /** Ends the kernel, unless somebody uses it; the files stay. The sandbox that went, or null. */
+  async end(why: string): Promise<string | null> {
+    if (this.#place === null || !this.#queue.tryAcquire()) return null;
+    try {
+      const place = this.#lose(why);
+      if (place !== null) await this.#options.sandboxes.end(place);
+      return place?.sandboxId ?? null;
+    } finally {
+      this.#queue.release();
+    }
+  }
+
+  /** Lets go of the stream; the sandbox stays for the next gateway. */
+  release(): void {
+    this.#kernel?.release();
+  }
+
+  /** To be called with the turn held. */
+  async #open(signal: AbortSignal): Promise<OpenedSession> {
+    const [kernel, place] = [this.#kernel, this.#place];
+    if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused" };
+    const opened = await this.#options.sandboxes.openSession(this.key, signal);
+    if (opened.status === "new" && this.#hasState) this.#lost ??= await this.#whyGone(place);
+    this.#hasState = opened.status === "reused" && (this.#hasState || opened.kernel.executionCount > 0);
+    if (place !== null && place !== opened.place) place.leave();
+    this.#bind(opened);
+    return opened;
+  }
+
+  #bind({ kernel, place }: OpenedSession): void {
+    this.#kernel = kernel;
+    this.#place = place;
+    void kernel.ended.then((end) => {
+      if (this.#kernel !== kernel) return;
+      // Where only the stream broke, the sandbox is there still: the next call looks for it.
+      this.#kernel = null;
+      if (end.why !== "violation") return;
+      // The call that it broke off tells of it.
+      this.#lose(this.#leased ? null : "its sandbox broke the protocol");
+      void this.#options.sandboxes.end(place);
+    });
+  }
+
+  async #done(place: Place, after: KernelAfter | null): Promise<void> {
+    if (after === "gone") {
+      this.#lose(null);
+      await this.#options.sandboxes.end(place);
+    } else if (after !== null) {
+      this.#hasState = after === "kept";
+    }
+    this.#leased = false;
+    this.#endTurn();
+  }
+
+  /** The session's sandbox is to be no more, and why; null: whom it concerns knows. */
+  #lose(why: string | null): Place | null {
+    if (this.#hasState && why !== null) this.#lost = why;
+    this.#hasState = false;
+    this.#kernel?.release();
+    this.#kernel = null;
+    const place = this.#place;
+    this.#place = null;
+    return place;
+  }
+
+  #tell(): string | null {
+    const lost = this.#lost;
+    this.#lost = null;
+    return lost;
+  }
+
+  #endTurn(): void {
+    this.#lastUsedAt = performance.now();
+    this.#queue.release();
+  }
+
+  async #whyGone(place: Place | null): Promise<string> {
+    const unknown = "its sandbox ended";
+    if (place === null) return unknown;
+    try {
+      const sandbox = await this.#options.sandboxes.launcher.inspect(place.sandboxId);
+      return sandbox?.ended?.reason === "out_of_memory" ? "it ran out of memory" : unknown;
+    } catch {
+      return unknown;
+    }
+  }
+}
