@@ -1,21 +1,12 @@
-/** The gateway's process: settings, parts, privileges, listening, and an orderly end. */
-import { availableParallelism } from "node:os";
+/** The gateway's process: settings, privileges, listening, and an orderly end. */
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
-import { LauncherClient } from "../common/protocol/launcher-client.ts";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
-import { createAuthentication } from "./auth/authenticate.ts";
-import { createRateLimiter } from "./auth/rate-limits.ts";
-import { Canary } from "./execution/canary.ts";
-import { Execution } from "./execution/execute.ts";
-import { Programs } from "./execution/programs/programs.ts";
-import type { ProgramReply } from "./execution/programs/run-program.ts";
+import { assemble } from "./assemble.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
-import { createApp } from "./http/app.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
-import { Kernels } from "./sessions/kernels.ts";
 
 /** Calls that run when the end is asked for finish first, the longest ones too; who asked may be less patient. */
 const DRAIN_BEYOND_CALL_MS = 10_000;
@@ -25,6 +16,7 @@ const HEADERS_TIMEOUT_MS = 60_000;
 /** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest call: it must never
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_CALL_MS = 120_000;
+
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
   const settings = readSettings(process.env);
@@ -36,24 +28,9 @@ async function start(): Promise<void> {
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
-  const launcher = new LauncherClient(settings.launcherSocket);
-  const concurrency = Math.max(2, availableParallelism());
-  const kernels = new Kernels({ settings, launcher, concurrency, log });
-  const executor = new Execution({ settings, kernels });
-  const programs = new Programs<ProgramReply>();
-  const app = createApp({
-    settings,
-    authentication: createAuthentication(settings),
-    rateLimiter: createRateLimiter(settings.rateLimits),
-    executor,
-    health: new Canary({ executor, launcher, log }),
-    files,
-    programs,
-    log,
-  });
-
+  const gateway = assemble({ settings, files, log });
   const server = createAdaptorServer({
-    fetch: app.fetch,
+    fetch: gateway.app.fetch,
     serverOptions: {
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -67,22 +44,12 @@ async function start(): Promise<void> {
   const stop = async (why: string) => {
     if (stopping) return;
     stopping = true;
-    log.info({ why, running: executor.running }, "stopping");
-    kernels.retire();
+    log.info({ why, running: gateway.executor.running }, "stopping");
     server.close();
-    // Nobody can continue them here, and the drain would wait for them.
-    programs.close();
-    await Promise.race([
-      executor.drain(),
-      new Promise<void>((resolve) =>
-        setTimeout(resolve, settings.timeoutMaxMs + DRAIN_BEYOND_CALL_MS).unref(),
-      ),
-    ]);
-    // The sandboxes are the launcher's: the next gateway finds them there.
-    kernels.stop();
-    launcher.close();
+    await gateway.drain(settings.timeoutMaxMs + DRAIN_BEYOND_CALL_MS);
+    gateway.close();
     await files.close();
-    log.info({ unfinished: executor.running }, "stopped");
+    log.info({ unfinished: gateway.executor.running }, "stopped");
     finish(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
@@ -101,7 +68,7 @@ async function start(): Promise<void> {
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : settings.port;
     log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
-    void kernels.start();
+    void gateway.kernels.start();
   });
 }
 

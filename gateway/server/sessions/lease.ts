@@ -27,7 +27,7 @@ export interface Lease {
   fate(): Promise<Fate>;
   /**
    * The call is over: to be called once, whatever came of it, with what it left; null when no code ran or nobody knows.
-   * Resolves when the next call has what this one had, or is known to wait for it. Never rejects.
+   * Resolves when a session can serve its next call; nobody waits for a fresh sandbox to go. Never rejects.
    */
   done(after: KernelAfter | null): Promise<void>;
 }

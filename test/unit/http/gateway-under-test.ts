@@ -1,15 +1,8 @@
 /** The whole gateway in this process, in front of a launcher stand-in. */
 import { pino } from "pino";
-import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
-import { Canary } from "../../../gateway/server/execution/canary.ts";
-import { Execution } from "../../../gateway/server/execution/execute.ts";
-import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
-import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
+import { assemble } from "../../../gateway/server/assemble.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
-import { createApp } from "../../../gateway/server/http/app.ts";
-import { Kernels } from "../../../gateway/server/sessions/kernels.ts";
 import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -41,23 +34,12 @@ export function startGateway(
     KERNELYARD_AUTH: "api-key",
     KERNELYARD_API_KEYS: `${KEY},acme=${OTHER_KEY}`,
     KERNELYARD_POOL_SIZE: "0",
+    KERNELYARD_RATE_LIMITS: "off",
     ...env,
   });
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
-  const launcher = new LauncherClient(settings.launcherSocket);
-  const kernels = new Kernels({ settings, launcher, concurrency: 2, log });
-  const executor = new Execution({ settings, kernels });
-  const app = createApp({
-    settings,
-    authentication: createAuthentication(settings),
-    rateLimiter: null,
-    executor,
-    health: new Canary({ executor, launcher, log }),
-    files,
-    programs: new Programs<ProgramReply>(),
-    log,
-  });
+  const { app, kernels, executor, close: stop } = assemble({ settings, files, log });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     app.request(path, {
       method: "POST",
@@ -65,10 +47,6 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  const stop = () => {
-    kernels.stop();
-    launcher.close();
-  };
   return { app, post, kernels, executor, logLines, stop };
 }
 
