@@ -63,6 +63,15 @@ export function mayUseFound(
   return mayUse(caller, found.linked ? USER_CLAIM : claim, found.owner);
 }
 
+/** What the claim says in a record. */
+export function claimColumns(claim: ResourceClaim): {
+  kind: ResourceClaim["kind"];
+  resourceId: string | null;
+  version: number | null;
+} {
+  return { kind: claim.kind, resourceId: claim.id, version: claim.version };
+}
+
 export type ClaimResult =
   | { readonly ok: true; readonly claim: ResourceClaim }
   | { readonly ok: false; readonly error: string };

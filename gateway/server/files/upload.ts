@@ -2,7 +2,6 @@
 import type { Readable } from "node:stream";
 import { newId } from "../../common/ids.ts";
 import type { Principal } from "../auth/principal.ts";
-import { claimColumns } from "../execution/files/lineage.ts";
 import {
   type AcceptedPart,
   MultipartError,
@@ -11,7 +10,7 @@ import {
   type Upload,
   type UploadLimits,
 } from "./multipart.ts";
-import { fileCaller, ownerKey, readClaim } from "./ownership.ts";
+import { claimColumns, fileCaller, ownerKey, readClaim } from "./ownership.ts";
 import type { FileStore } from "./store.ts";
 
 export interface UploadRequest {

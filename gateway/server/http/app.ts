@@ -8,6 +8,7 @@ import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { openApiDocument } from "./openapi.ts";
 import { countRequest } from "./rate-limit.ts";
+import { storeFailure } from "./refusals.ts";
 import { routes } from "./routes.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -104,10 +105,11 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
   });
 
   app.onError((error, c) => {
-    if (error instanceof ServiceError) {
+    const known = error instanceof ServiceError ? error : storeFailure(error);
+    if (known !== null) {
       const facts = c.get("facts");
-      facts.error = error.code;
-      return c.json(error.body(), error.status, error.headers());
+      facts.error = known.code;
+      return c.json(known.body(), known.status, known.headers());
     }
     // Names and stacks are ours; a message may quote a body.
     deps.log.error(

@@ -114,6 +114,30 @@ describe("POST /upload", () => {
     expect(await json(response)).toMatchObject({ error: "storage_full", message: "no space left for files" });
   });
 
+  it("says that the service is shutting down, as every route does that needs the store", async () => {
+    const store = await openStore();
+    const caller = filesApp(store).as("t");
+    const { sid, fid } = await upload(caller, {});
+    await store.close();
+    const files = [{ id: fid, session_id: sid, name: "a" }];
+    const requests: [string, RequestInit][] = [
+      ["/upload", uploadForm({}, ["a", "x"])],
+      ["/upload/batch", uploadForm({}, ["a", "x"])],
+      [`/download/${sid}/${fid}`, {}],
+      [`/files/${sid}`, {}],
+      [`/sessions/${sid}/objects/${fid}`, { method: "DELETE" }],
+      ["/exec", { method: "POST", body: JSON.stringify({ lang: "py", code: "", files }) }],
+    ];
+    for (const [path, init] of requests) {
+      const response = await caller(path, init);
+      expect([path, response.status]).toEqual([path, 503]);
+      expect(await json(response)).toMatchObject({
+        error: "Service is shutting down",
+        code: "shutting_down",
+      });
+    }
+  });
+
   it("asks who is calling before it reads", async () => {
     const { app } = filesApp(await openStore());
     expect((await app.request("/v1/upload", uploadForm({}, ["a", "x"]))).status).toBe(401);

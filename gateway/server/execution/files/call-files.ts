@@ -4,11 +4,17 @@ import type { Settings } from "../../../common/settings/read.ts";
 import type { Principal } from "../../auth/principal.ts";
 import { contentTypeOf } from "../../files/content-type.ts";
 import { normaliseName } from "../../files/names.ts";
-import { type FileCaller, fileCaller, mayUseFound, ownerKey, USER_CLAIM } from "../../files/ownership.ts";
+import {
+  claimColumns,
+  type FileCaller,
+  fileCaller,
+  mayUseFound,
+  ownerKey,
+  USER_CLAIM,
+} from "../../files/ownership.ts";
 import { type FileRecord, type FileStore, FileStoreError, type StagedFile } from "../../files/store.ts";
 import type { InputFile, OutputFile, OutputSink } from "../../kernel/run.ts";
 import {
-  claimColumns,
   type FileRef,
   type InputFates,
   type PlannedInput,

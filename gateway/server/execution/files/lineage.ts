@@ -5,7 +5,7 @@
 import { z } from "@hono/zod-openapi";
 import { Id } from "../../../common/ids.ts";
 import { normaliseName } from "../../files/names.ts";
-import { type ResourceClaim, readClaim } from "../../files/ownership.ts";
+import { readClaim } from "../../files/ownership.ts";
 
 /** Absent, null and empty mean the same to older clients. */
 const optionalText = (max: number) =>
@@ -198,13 +198,4 @@ export function traceLineage(facts: LineageFacts): ReplyFiles {
 
 function produced(sessionId: string, output: StoredOutput): ReplyFile {
   return { id: output.id, name: output.name, storage_session_id: sessionId, session_id: sessionId };
-}
-
-/** What the claim says in a record. */
-export function claimColumns(claim: ResourceClaim): {
-  kind: ResourceClaim["kind"];
-  resourceId: string | null;
-  version: number | null;
-} {
-  return { kind: claim.kind, resourceId: claim.id, version: claim.version };
 }

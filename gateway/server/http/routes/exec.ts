@@ -8,11 +8,12 @@ import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { badField, ErrorEnvelope, parseBody } from "../errors.ts";
+import { badField, parseBody } from "../errors.ts";
 import { languageId } from "../languages.ts";
 import { notRunError } from "../outcome.ts";
 import { applyProfile } from "../profile.ts";
-import { refusalError } from "./files/shared.ts";
+import { refusalError } from "../refusals.ts";
+import { errorResponse, SECURITY } from "../responses.ts";
 
 /** Arguments travel in one frame's header. */
 const MAX_ARGS_BYTES = 32 * 1024;
@@ -62,11 +63,6 @@ export const ExecResponse = z
   })
   .openapi("ExecResponse");
 
-const error = (description: string) => ({
-  description,
-  content: { "application/json": { schema: ErrorEnvelope } },
-});
-
 export function execRoute(deps: AppDeps): Route {
   return {
     spec: {
@@ -74,20 +70,22 @@ export function execRoute(deps: AppDeps): Route {
       path: "/exec",
       summary: "Execute code for LibreChat",
       description: "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own.",
-      security: [{ apiKey: [] }, { bearer: [] }],
+      security: SECURITY,
       request: { body: { required: true, content: { "application/json": { schema: ExecRequest } } } },
       responses: {
         200: {
           description: "The code ran, however it ended.",
           content: { "application/json": { schema: ExecResponse } },
         },
-        400: error("A field is missing or wrong, or the language is not there."),
-        401: error("No key or token, or a wrong one."),
-        403: error("A file reference that is unknown, expired or somebody else's."),
-        409: error("`runtime_session_busy`."),
-        413: error("The body exceeds 50 MB."),
-        429: error("`rate_limited`: too many requests, or the host is full."),
-        503: error("`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`."),
+        400: errorResponse("A field is missing or wrong, or the language is not there."),
+        401: errorResponse("No key or token, or a wrong one."),
+        403: errorResponse("A file reference that is unknown, expired or somebody else's."),
+        409: errorResponse("`runtime_session_busy`."),
+        413: errorResponse("The body exceeds 50 MB."),
+        429: errorResponse("`rate_limited`: too many requests, or the host is full."),
+        503: errorResponse(
+          "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
+        ),
       },
     },
     access: "exec",

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { parseBody, ServiceError } from "../errors.ts";
-import { errorResponse, SECURITY } from "./files/shared.ts";
+import { errorResponse, SECURITY } from "../responses.ts";
 import { RequestId } from "./programmatic.ts";
 
 export const CancelRequest = z

@@ -17,7 +17,8 @@ import { parseBody, ServiceError } from "../errors.ts";
 import { notRunError } from "../outcome.ts";
 import { applyProfile } from "../profile.ts";
 import { countRequest } from "../rate-limit.ts";
-import { errorResponse, refusalError, SECURITY } from "./files/shared.ts";
+import { refusalError } from "../refusals.ts";
+import { errorResponse, SECURITY } from "../responses.ts";
 
 /** Key for cancelling; the client makes a new one for each request. */
 const REQUEST_ID_HEADER = "X-LibreChat-Code-Request-ID";

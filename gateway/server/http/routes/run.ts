@@ -5,8 +5,9 @@ import { exitCode, stderrWithNotes } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { ErrorEnvelope, parseBody } from "../errors.ts";
+import { parseBody } from "../errors.ts";
 import { notRunError } from "../outcome.ts";
+import { errorResponse, SECURITY } from "../responses.ts";
 
 export const RunRequest = z
   .object({
@@ -29,11 +30,6 @@ export const RunResponse = z
   })
   .openapi("RunResponse");
 
-const error = (description: string) => ({
-  description,
-  content: { "application/json": { schema: ErrorEnvelope } },
-});
-
 export function runRoute(deps: AppDeps): Route {
   return {
     spec: {
@@ -41,19 +37,21 @@ export function runRoute(deps: AppDeps): Route {
       path: "/run",
       summary: "Run Python in a session",
       description: "Variables and files stay from call to call. Calls of one session run one after another.",
-      security: [{ apiKey: [] }, { bearer: [] }],
+      security: SECURITY,
       request: { body: { required: true, content: { "application/json": { schema: RunRequest } } } },
       responses: {
         200: {
           description: "The code ran, however it ended.",
           content: { "application/json": { schema: RunResponse } },
         },
-        400: error("A field is missing or wrong."),
-        401: error("No key or token, or a wrong one."),
-        409: error("`runtime_session_busy`."),
-        413: error("The body exceeds 50 MB."),
-        429: error("`rate_limited`: too many requests, or the host is full."),
-        503: error("`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`."),
+        400: errorResponse("A field is missing or wrong."),
+        401: errorResponse("No key or token, or a wrong one."),
+        409: errorResponse("`runtime_session_busy`."),
+        413: errorResponse("The body exceeds 50 MB."),
+        429: errorResponse("`rate_limited`: too many requests, or the host is full."),
+        503: errorResponse(
+          "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
+        ),
       },
     },
     access: "exec",

@@ -1,20 +1,12 @@
 /** `/files/{session_id}`: what a session holds, and the other spelling of deletion. */
 import { z } from "@hono/zod-openapi";
 import { accessSession } from "../../../files/access.ts";
-import type { AppContext, Route } from "../../context.ts";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
+import { refusalError } from "../../refusals.ts";
+import { errorResponse, SECURITY } from "../../responses.ts";
 import { deleteRoute } from "./object.ts";
-import {
-  answeringForStore,
-  ClaimQuery,
-  claimFields,
-  errorResponse,
-  type FileRouteDeps,
-  pathId,
-  refusalError,
-  SECURITY,
-  SessionParams,
-} from "./shared.ts";
+import { Claim, claimFields, pathId, SessionParams } from "./request.ts";
 import { DETAILS, FullView, listedView, NormalizedView, SummaryView } from "./views.ts";
 
 const Detail = z.enum(DETAILS);
@@ -23,7 +15,7 @@ export const FileList = z
   .array(z.union([z.string(), FullView, SummaryView, NormalizedView]))
   .openapi("FileList");
 
-export function filesRoute(deps: FileRouteDeps): Route {
+export function filesRoute(deps: AppDeps): Route {
   return {
     spec: {
       method: "get",
@@ -34,7 +26,7 @@ export function filesRoute(deps: FileRouteDeps): Route {
       security: SECURITY,
       request: {
         params: SessionParams,
-        query: ClaimQuery.extend({ detail: Detail.optional().openapi({ description: "Default `simple`." }) }),
+        query: Claim.extend({ detail: Detail.optional().openapi({ description: "Default `simple`." }) }),
       },
       responses: {
         200: {
@@ -48,19 +40,17 @@ export function filesRoute(deps: FileRouteDeps): Route {
       },
     },
     access: "files",
-    handle: (c: AppContext): Promise<Response> =>
-      answeringForStore(async () => {
-        const sessionId = pathId(c, "session_id");
-        const detail = Detail.safeParse(c.req.query("detail") || "simple");
-        if (!detail.success) {
-          throw new ServiceError("bad_request", `\`detail\` must be one of: ${DETAILS.join(", ")}`);
-        }
-        const access = await accessSession(deps.files, c.get("principal"), sessionId, claimFields(c));
-        if (!access.ok) throw refusalError(access);
-        return c.json(access.files.map((file) => listedView(file, detail.data)));
-      }),
+    async handle(c: AppContext): Promise<Response> {
+      const sessionId = pathId(c, "session_id");
+      const detail = Detail.safeParse(c.req.query("detail") || "simple");
+      if (!detail.success) {
+        throw new ServiceError("bad_request", `\`detail\` must be one of: ${DETAILS.join(", ")}`);
+      }
+      const access = await accessSession(deps.files, c.get("principal"), sessionId, claimFields(c));
+      if (!access.ok) throw refusalError(access);
+      return c.json(access.files.map((file) => listedView(file, detail.data)));
+    },
   };
 }
 
-export const deleteFileRoute = (deps: FileRouteDeps): Route =>
-  deleteRoute(deps, "/files/{session_id}/{file_id}");
+export const deleteFileRoute = (deps: AppDeps): Route => deleteRoute(deps, "/files/{session_id}/{file_id}");

@@ -1,18 +1,9 @@
 /** `/sessions/{session_id}/objects/{file_id}`: is a file still there, and delete it. */
 import { z } from "@hono/zod-openapi";
-import { accessFile } from "../../../files/access.ts";
-import type { AppContext, Route } from "../../context.ts";
-import {
-  answeringForStore,
-  ClaimQuery,
-  claimFields,
-  errorResponse,
-  FileParams,
-  type FileRouteDeps,
-  pathId,
-  refusalError,
-  SECURITY,
-} from "./shared.ts";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { refusalError } from "../../refusals.ts";
+import { errorResponse, SECURITY } from "../../responses.ts";
+import { Claim, FileParams, requestedFile } from "./request.ts";
 import { ObjectView, objectView } from "./views.ts";
 
 const refusals = {
@@ -23,7 +14,7 @@ const refusals = {
   429: errorResponse("`rate_limited`."),
 };
 
-export function objectRoute(deps: FileRouteDeps): Route {
+export function objectRoute(deps: AppDeps): Route {
   return {
     spec: {
       method: "get",
@@ -31,20 +22,16 @@ export function objectRoute(deps: FileRouteDeps): Route {
       summary: "Describe a file",
       description: "LibreChat asks this before it uses a reference.",
       security: SECURITY,
-      request: { params: FileParams, query: ClaimQuery },
+      request: { params: FileParams, query: Claim },
       responses: {
         200: { description: "It is there.", content: { "application/json": { schema: ObjectView } } },
         ...refusals,
       },
     },
     access: "files",
-    handle: (c: AppContext): Promise<Response> =>
-      answeringForStore(async () => {
-        const [sessionId, fileId] = [pathId(c, "session_id"), pathId(c, "file_id")];
-        const access = await accessFile(deps.files, c.get("principal"), sessionId, fileId, claimFields(c));
-        if (!access.ok) throw refusalError(access);
-        return c.json(objectView(access.file));
-      }),
+    async handle(c: AppContext): Promise<Response> {
+      return c.json(objectView(await requestedFile(c, deps)));
+    },
   };
 }
 
@@ -53,7 +40,7 @@ export const DeletedResponse = z
   .openapi("DeletedFile");
 
 /** Both spellings of deletion. */
-export function deleteRoute(deps: FileRouteDeps, path: string): Route {
+export function deleteRoute(deps: AppDeps, path: string): Route {
   return {
     spec: {
       method: "delete",
@@ -61,28 +48,25 @@ export function deleteRoute(deps: FileRouteDeps, path: string): Route {
       summary: "Delete a file",
       description: "An input that is listed in an execution's session is only taken off that list.",
       security: SECURITY,
-      request: { params: FileParams, query: ClaimQuery },
+      request: { params: FileParams, query: Claim },
       responses: {
         200: { description: "Deleted.", content: { "application/json": { schema: DeletedResponse } } },
         ...refusals,
       },
     },
     access: "files",
-    handle: (c: AppContext): Promise<Response> =>
-      answeringForStore(async () => {
-        const [sessionId, fileId] = [pathId(c, "session_id"), pathId(c, "file_id")];
-        const access = await accessFile(deps.files, c.get("principal"), sessionId, fileId, claimFields(c));
-        if (!access.ok) throw refusalError(access);
-        const removed = await deps.files.remove(sessionId, fileId);
-        if (!removed) throw refusalError({ status: 404, error: "File not found" });
-        return c.json({
-          message: "File deleted successfully",
-          session_id: sessionId,
-          fileId,
-        } satisfies z.infer<typeof DeletedResponse>);
-      }),
+    async handle(c: AppContext): Promise<Response> {
+      const { sessionId, record } = await requestedFile(c, deps);
+      const removed = await deps.files.remove(sessionId, record.id);
+      if (!removed) throw refusalError({ status: 404, error: "File not found" });
+      return c.json({
+        message: "File deleted successfully",
+        session_id: sessionId,
+        fileId: record.id,
+      } satisfies z.infer<typeof DeletedResponse>);
+    },
   };
 }
 
-export const deleteObjectRoute = (deps: FileRouteDeps): Route =>
+export const deleteObjectRoute = (deps: AppDeps): Route =>
   deleteRoute(deps, "/sessions/{session_id}/objects/{file_id}");

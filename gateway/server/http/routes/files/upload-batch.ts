@@ -1,10 +1,8 @@
 /** `POST /upload/batch`: many files into one storage session, each with its own outcome. */
 import { z } from "@hono/zod-openapi";
-import { storeUpload } from "../../../files/upload.ts";
-import type { AppContext, Route } from "../../context.ts";
-import { requestBody } from "../../web-stream.ts";
-import { answeringForStore, errorResponse, type FileRouteDeps, refusalError, SECURITY } from "./shared.ts";
-import { UploadFields } from "./upload.ts";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { errorResponse, SECURITY } from "../../responses.ts";
+import { storeForm, UploadFields } from "./upload.ts";
 
 const BatchFile = z.discriminatedUnion("status", [
   z.object({
@@ -35,7 +33,7 @@ export const BatchResponse = z
 
 const binaries = { type: "array", items: { type: "string", format: "binary" } } as const;
 
-export function uploadBatchRoute(deps: FileRouteDeps): Route {
+export function uploadBatchRoute(deps: AppDeps): Route {
   return {
     spec: {
       method: "post",
@@ -70,20 +68,7 @@ export function uploadBatchRoute(deps: FileRouteDeps): Route {
     },
     access: "upload",
     async handle(c: AppContext): Promise<Response> {
-      const { filesMax, fileMaxBytes } = deps.settings;
-      const stored = await answeringForStore(() =>
-        storeUpload(
-          deps.files,
-          {
-            principal: c.get("principal"),
-            body: requestBody(c),
-            contentType: c.req.header("content-type") ?? "",
-            limits: { maxFiles: filesMax, maxFileBytes: fileMaxBytes },
-          },
-          "each",
-        ),
-      );
-      if (!stored.ok) throw refusalError(stored);
+      const stored = await storeForm(c, deps, "each");
       const files = stored.parts.map(
         (part): z.infer<typeof BatchFile> =>
           part.accepted
@@ -109,7 +94,7 @@ export function uploadBatchRoute(deps: FileRouteDeps): Route {
         files,
         succeeded,
         failed,
-        ...(stored.filesLimitReached ? { filesLimitReached: true, maxFiles: filesMax } : {}),
+        ...(stored.filesLimitReached ? { filesLimitReached: true, maxFiles: deps.settings.filesMax } : {}),
       };
       return c.json(body, succeeded > 0 ? 200 : 400);
     },

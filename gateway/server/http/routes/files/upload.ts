@@ -1,9 +1,11 @@
 /** `POST /upload`: one file into a storage session of its own. */
 import { z } from "@hono/zod-openapi";
-import { storeUpload } from "../../../files/upload.ts";
-import type { AppContext, Route } from "../../context.ts";
+import { type StoredUpload, storeUpload } from "../../../files/upload.ts";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { refusalError } from "../../refusals.ts";
+import { errorResponse, SECURITY } from "../../responses.ts";
 import { requestBody } from "../../web-stream.ts";
-import { answeringForStore, errorResponse, type FileRouteDeps, refusalError, SECURITY } from "./shared.ts";
+import { Claim } from "./request.ts";
 
 const UploadedFile = z.object({ fileId: z.string(), filename: z.string(), id: z.string(), name: z.string() });
 
@@ -16,17 +18,30 @@ export const UploadResponse = z
   })
   .openapi("UploadResponse");
 
-export const UploadFields = z.object({
-  kind: z.enum(["skill", "agent", "user"]).optional().openapi({ description: "Default `user`." }),
-  id: z.string().optional().openapi({ description: "Id of the skill, agent or user." }),
-  version: z.string().optional().openapi({ description: "Skills only." }),
-  entity_id: z.string().optional().openapi({ description: "Older clients: id of the agent." }),
+export const UploadFields = Claim.extend({
   read_only: z.string().optional().openapi({ description: "`true`: code cannot change it." }),
 });
 
+/** The form's files in the store, as `accept` says for refused ones. Throws what the client is to hear. */
+export async function storeForm(
+  c: AppContext,
+  { files, settings }: AppDeps,
+  accept: "whole" | "each",
+): Promise<Extract<StoredUpload, { ok: true }>> {
+  const request = {
+    principal: c.get("principal"),
+    body: requestBody(c),
+    contentType: c.req.header("content-type") ?? "",
+    limits: { maxFiles: settings.filesMax, maxFileBytes: settings.fileMaxBytes },
+  };
+  const stored = await storeUpload(files, request, accept);
+  if (!stored.ok) throw refusalError(stored);
+  return stored;
+}
+
 const binary = { type: "string", format: "binary" } as const;
 
-export function uploadRoute(deps: FileRouteDeps): Route {
+export function uploadRoute(deps: AppDeps): Route {
   return {
     spec: {
       method: "post",
@@ -54,19 +69,7 @@ export function uploadRoute(deps: FileRouteDeps): Route {
     },
     access: "upload",
     async handle(c: AppContext): Promise<Response> {
-      const stored = await answeringForStore(() =>
-        storeUpload(
-          deps.files,
-          {
-            principal: c.get("principal"),
-            body: requestBody(c),
-            contentType: c.req.header("content-type") ?? "",
-            limits: { maxFiles: deps.settings.filesMax, maxFileBytes: deps.settings.fileMaxBytes },
-          },
-          "whole",
-        ),
-      );
-      if (!stored.ok) throw refusalError(stored);
+      const stored = await storeForm(c, deps, "whole");
       const accepted = stored.parts.filter((part) => part.accepted);
       const facts = c.get("facts");
       facts.session = stored.sessionId;
