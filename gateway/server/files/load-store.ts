@@ -23,7 +23,10 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
     return (onSweepError) =>
       DiskFileStore.open({ directory, ttlMs, sweepEveryMs: DISK_SWEEP_MS, onSweepError });
   }
-  const { connectS3, S3FileStore } = await import("./s3/store.ts");
+  const [{ connectS3 }, { S3FileStore }] = await Promise.all([
+    import("./s3/bucket.ts"),
+    import("./s3/store.ts"),
+  ]);
   const place = {
     bucket: s3Bucket,
     prefix: settings.s3Prefix ?? "",

@@ -76,6 +76,11 @@ export class FileStoreError extends Error {
   }
 }
 
+/** What every use of a store after its `close` is told. */
+export function storeClosed(): FileStoreError {
+  return new FileStoreError("closed", "the file store is closed: the gateway is shutting down");
+}
+
 /** A part of a file; both ends inclusive, as HTTP counts. */
 export interface ByteRange {
   readonly start: number;
@@ -113,6 +118,7 @@ export interface FileStore {
   link(links: readonly FileLink[]): Promise<void>;
   /** Removes the file, or only the link where it was linked. False when there was none. */
   remove(sessionId: string, fileId: string): Promise<boolean>;
+  /** Removes files whose time is over, content without a record, and records without content. One at a time. */
   sweep(): Promise<SweepResult>;
   close(): Promise<void>;
 }
