@@ -110,7 +110,11 @@ export interface FileStore {
   discard(staged: StagedFile): Promise<void>;
   /** Null when there is no such file in that session, or its time is over. */
   find(sessionId: string, fileId: string): Promise<SessionFile | null>;
-  /** Newest first; at most `MAX_LISTED_FILES`. */
+  /**
+   * Inputs that were linked into the session, by name; then its own files, oldest first. Clients find a file by its id,
+   * except that older ones run with a whole listing, in its order, and of two with one name the last one wins: so a
+   * newer file comes after an older one. At most `MAX_LISTED_FILES`, more than any session can hold.
+   */
   list(sessionId: string): Promise<readonly SessionFile[]>;
   /** Opens the content; null when it has gone meanwhile. The caller reads it to its end or destroys it. */
   open(record: FileRecord, range?: ByteRange): Promise<Readable | null>;

@@ -77,6 +77,22 @@ export function describeFileStore(makePlace: () => Promise<FilePlace>, { orphanA
       expect(await store.list(newId())).toEqual([]);
     });
 
+    it("is listed after older ones and after linked inputs, so that of two with one name the newer is the last", async () => {
+      let now = Date.UTC(2026, 0, 1);
+      const place = await makePlace();
+      const store = await place.open({ now: () => now });
+      const sessionId = newId();
+      const input = await put(store, "input", { name: "same.txt" });
+      const own: string[] = [];
+      for (const content of ["first", "second", "third", "fourth"]) {
+        now += 1000;
+        own.push((await put(store, content, { storageSessionId: sessionId, name: "same.txt" })).id);
+      }
+      now += 1000;
+      await store.link([{ sessionId, fileId: input.id, owner: input.owner, name: "same.txt" }]);
+      expect((await store.list(sessionId)).map(({ record }) => record.id)).toEqual([input.id, ...own]);
+    });
+
     it("survives closing and opening", async () => {
       const place = await makePlace();
       const first = await place.open();
