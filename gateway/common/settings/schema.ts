@@ -1,6 +1,6 @@
 /**
- * Every setting of gateway and launcher, in one place. `docs/settings.md` is this table; a test holds them together.
- * `read.ts` turns the environment into `Settings`.
+ * Every setting of gateway and launcher, each said once: variable, field, reader, default, description. `read.ts` turns
+ * the environment into `Settings` by it, `docs/settings.md` is made of it; a test holds them together.
  */
 import { z } from "@hono/zod-openapi";
 
@@ -35,45 +35,95 @@ const decimal = (min: number, max: number) =>
 
 const path = z.string().startsWith("/", "must be an absolute path");
 
-/** One setting: how it is read, its default as an operator would write it, and one line for the table. */
-export interface SettingSpec<T extends z.ZodType> {
-  readonly schema: T;
-  /** `null`: no fixed default, the description says what happens. */
-  readonly fallback: string | null;
-  readonly about: string;
+/** A path below the data directory, unless it is set. */
+export interface BelowDataDir {
+  readonly below: string;
 }
 
-const setting = <T extends z.ZodType>(schema: T, fallback: string | null, about: string): SettingSpec<T> => ({
-  schema,
-  fallback,
+/** One setting: its name in `Settings`, how it is read, its default, and one line for the table. */
+export interface SettingSpec<
+  Field extends string = string,
+  Schema extends z.ZodType = z.ZodType,
+  Fallback extends string | BelowDataDir | null = string | BelowDataDir | null,
+> {
+  /** Units are in the name: bytes, milliseconds (`Ms`), seconds (`S`). */
+  readonly field: Field;
+  /** What it makes of the variable's text. */
+  readonly schema: Schema;
+  /** As an operator would write it. `null`: the field is null then, and the description says what happens. */
+  readonly fallback: Fallback;
+  readonly about: string;
+  /** Its value is never repeated in a message. */
+  readonly secret: boolean;
+}
+
+/** With a default. */
+const setting = <const Field extends string, Schema extends z.ZodType>(
+  field: Field,
+  schema: Schema,
+  fallback: string,
+  about: string,
+): SettingSpec<Field, Schema, string> => ({ field, schema, fallback, about, secret: false });
+
+/** Null when it is not set. */
+const optional = <const Field extends string, Schema extends z.ZodType>(
+  field: Field,
+  schema: Schema,
+  about: string,
+): SettingSpec<Field, Schema, null> => ({ field, schema, fallback: null, about, secret: false });
+
+const secret = <const Field extends string, Schema extends z.ZodType>(
+  field: Field,
+  schema: Schema,
+  about: string,
+): SettingSpec<Field, Schema, null> => ({ ...optional(field, schema, about), secret: true });
+
+const below = <const Field extends string>(
+  field: Field,
+  fallback: string,
+  about: string,
+): SettingSpec<Field, typeof path, BelowDataDir> => ({
+  field,
+  schema: path,
+  fallback: { below: fallback },
   about,
+  secret: false,
 });
 
 export const SETTINGS = {
-  KERNELYARD_HOST: setting(z.string().min(1), "127.0.0.1", "Address the gateway listens on."),
-  KERNELYARD_PORT: setting(integer(0, 65535), "3112", "Port the gateway listens on; 0 takes a free one."),
-  KERNELYARD_DATA_DIR: setting(
-    path,
-    null,
-    "Everything that lasts: keys, files, session volumes. Default `/var/lib/kernelyard`.",
+  KERNELYARD_HOST: setting("host", z.string().min(1), "127.0.0.1", "Address the gateway listens on."),
+  KERNELYARD_PORT: setting(
+    "port",
+    integer(0, 65535),
+    "3112",
+    "Port the gateway listens on; 0 takes a free one.",
   ),
-  KERNELYARD_LAUNCHER_SOCKET: setting(
+  KERNELYARD_DATA_DIR: setting(
+    "dataDir",
     path,
-    null,
-    "Unix socket between gateway and launcher. Default `run/launcher.sock` in the data directory.",
+    "/var/lib/kernelyard",
+    "Everything that lasts: keys, files, session volumes.",
+  ),
+  KERNELYARD_LAUNCHER_SOCKET: below(
+    "launcherSocket",
+    "run/launcher.sock",
+    "Unix socket between gateway and launcher.",
   ),
   KERNELYARD_DOCKER_SOCKET: setting(
+    "dockerSocket",
     path,
     "/var/run/docker.sock",
     "The engine's socket; only the launcher opens it.",
   ),
   KERNELYARD_LOG_LEVEL: setting(
+    "logLevel",
     z.enum(["debug", "info", "warn", "error"]),
     "info",
     "Least level that is logged.",
   ),
 
   KERNELYARD_AUTH: setting(
+    "auth",
     z
       .string()
       .transform((text) => text.split(",").map((mode) => mode.trim()))
@@ -82,113 +132,153 @@ export const SETTINGS = {
     "api-key,jwt",
     "How callers prove who they are: `api-key`, `jwt`, both with a comma, or `none` for a private network.",
   ),
-  KERNELYARD_API_KEYS: setting(
+  KERNELYARD_API_KEYS: secret(
+    "apiKeys",
     z.string().min(1),
-    null,
     "Accepted keys, separated by commas: `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`. Default: one is generated into the data directory.",
   ),
-  KERNELYARD_JWT_PUBLIC_KEY: setting(
+  KERNELYARD_JWT_PUBLIC_KEY: secret(
+    "jwtPublicKey",
     z.string().min(1),
-    null,
     "Public key (PEM, or base64 of it) that verifies LibreChat's tokens. Default: a pair is generated into the data directory.",
   ),
-  KERNELYARD_JWT_JWKS_URL: setting(z.url(), null, "Key set that verifies tokens, instead of one public key."),
-  KERNELYARD_JWT_ISSUER: setting(z.string().min(1), "librechat", "Required `iss` of tokens."),
-  KERNELYARD_JWT_AUDIENCE: setting(z.string().min(1), "codeapi", "Required `aud` of tokens."),
+  KERNELYARD_JWT_JWKS_URL: optional(
+    "jwtJwksUrl",
+    z.url(),
+    "Key set that verifies tokens, instead of one public key.",
+  ),
+  KERNELYARD_JWT_ISSUER: setting("jwtIssuer", z.string().min(1), "librechat", "Required `iss` of tokens."),
+  KERNELYARD_JWT_AUDIENCE: setting("jwtAudience", z.string().min(1), "codeapi", "Required `aud` of tokens."),
   KERNELYARD_JWT_MAX_LIFETIME_S: setting(
+    "jwtMaxLifetimeS",
     integer(30, 3600),
     "300",
     "Longest accepted lifetime of a token, in seconds.",
   ),
 
   KERNELYARD_RATE_LIMITS: setting(
+    "rateLimits",
     z.enum(["on", "off"]),
     "on",
     "Requests per caller: a user's token has 20 executions in 30 s, 30 uploads in 5 min, 60 downloads and 120 listings a minute; an API key ten times as many. `POST /run` is not counted.",
   ),
 
   KERNELYARD_ISOLATION: setting(
+    "isolation",
     z.enum(["runsc", "runc-unsafe"]),
     "runsc",
     "`runsc` is gVisor. `runc-unsafe` shares the host's kernel with the code: for trusted code only.",
   ),
   KERNELYARD_IMAGE: setting(
+    "image",
     z.string().min(1),
     "custom-rce-kernel:latest",
     "Sandbox image; it runs by the digest that this name has when the launcher starts.",
   ),
-  KERNELYARD_MEMORY: setting(bytes(128 * MIB, 256 * GIB), "512m", "Memory of one sandbox, without swap."),
-  KERNELYARD_CPUS: setting(decimal(0.1, 256), "0.5", "CPU share of one sandbox while user code runs."),
+  KERNELYARD_MEMORY: setting(
+    "memoryBytes",
+    bytes(128 * MIB, 256 * GIB),
+    "512m",
+    "Memory of one sandbox, without swap.",
+  ),
+  KERNELYARD_CPUS: setting(
+    "cpus",
+    decimal(0.1, 256),
+    "0.5",
+    "CPU share of one sandbox while user code runs.",
+  ),
   KERNELYARD_PIDS: setting(
+    "pids",
     integer(512, 32768),
     "1024",
     "Threads and processes of one sandbox; gVisor's own count, hence at least 512.",
   ),
-  KERNELYARD_SESSION_DISK: setting(bytes(16 * MIB, 1024 * GIB), "1g", "Hard size of a session's volume."),
+  KERNELYARD_SESSION_DISK: setting(
+    "sessionDiskBytes",
+    bytes(16 * MIB, 1024 * GIB),
+    "1g",
+    "Hard size of a session's volume.",
+  ),
   KERNELYARD_FRESH_DISK: setting(
+    "freshDiskBytes",
     bytes(16 * MIB, 1024 * GIB),
     "256m",
     "Size of the data directory of a fresh sandbox; it counts against its memory.",
   ),
-  KERNELYARD_MEMORY_BUDGET: setting(
+  KERNELYARD_MEMORY_BUDGET: optional(
+    "memoryBudgetBytes",
     bytes(256 * MIB, 64 * 1024 * GIB),
-    null,
     "Memory that all sandboxes may take together. Default: the host's memory less 2 GiB (at least half of it).",
   ),
   KERNELYARD_POOL_SIZE: setting(
+    "poolSize",
     integer(0, 64),
     "2",
     "Warm sandboxes kept ready for calls without a session.",
   ),
 
   KERNELYARD_TIMEOUT_MS: setting(
+    "timeoutMs",
     integer(100, 3_600_000),
     "30000",
     "Wall clock of one call unless the call says less or more.",
   ),
   KERNELYARD_TIMEOUT_MAX_MS: setting(
+    "timeoutMaxMs",
     integer(100, 3_600_000),
     "300000",
     "Longest wall clock that a call may ask for.",
   ),
   KERNELYARD_STDOUT_LIMIT: setting(
+    "stdoutLimit",
     integer(1024, 64 * MIB),
     "65536",
     "Standard output of one call, in UTF-16 units; more ends the call with status `OL`.",
   ),
   KERNELYARD_STDERR_LIMIT: setting(
+    "stderrLimit",
     integer(1024, 64 * MIB),
     "65536",
     "Standard error of one call; more is cut.",
   ),
   KERNELYARD_BUSY_WAIT_MS: setting(
+    "busyWaitMs",
     integer(0, 600_000),
     "15000",
     "How long a call waits for its session before `runtime_session_busy`.",
   ),
-  KERNELYARD_QUEUE_LENGTH: setting(integer(1, 10_000), "64", "Calls that may wait for one session."),
+  KERNELYARD_QUEUE_LENGTH: setting(
+    "queueLength",
+    integer(1, 10_000),
+    "64",
+    "Calls that may wait for one session.",
+  ),
   KERNELYARD_IDLE_MS: setting(
+    "idleMs",
     integer(1000, 7 * 86_400_000),
     "1800000",
     "Idle time after which a session's kernel ends; its files stay.",
   ),
   KERNELYARD_SESSION_VOLUME_TTL_MS: setting(
+    "sessionVolumeTtlMs",
     integer(60_000, 3650 * 86_400_000),
     "2592000000",
     "Time after its last use when a session's volume is removed (30 days).",
   ),
 
   KERNELYARD_FILE_STORE: setting(
+    "fileStore",
     z.enum(["disk", "s3"]),
     "disk",
     "Where files live: `disk` is the data directory; `s3` a bucket that several gateways can share. Credentials for `s3` come from AWS's default chain (instance role, `AWS_*` variables).",
   ),
-  KERNELYARD_S3_BUCKET: setting(
+  KERNELYARD_S3_BUCKET: optional(
+    "s3Bucket",
     z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be the name of a bucket"),
-    null,
     "Bucket of `KERNELYARD_FILE_STORE=s3`.",
   ),
-  KERNELYARD_S3_PREFIX: setting(
+  KERNELYARD_S3_PREFIX: optional(
+    "s3Prefix",
     z
       .string()
       .regex(
@@ -197,25 +287,40 @@ export const SETTINGS = {
       )
       .max(256, "must have at most 256 characters")
       .transform((text) => (text.endsWith("/") ? text : `${text}/`)),
-    null,
     "Folder in the bucket, for a bucket that holds other things too. Default: none.",
   ),
-  KERNELYARD_S3_REGION: setting(
+  KERNELYARD_S3_REGION: optional(
+    "s3Region",
     z.string().regex(/^[a-z0-9-]{1,64}$/, "must be a region such as eu-central-1"),
-    null,
     "Region of the bucket. Default with `KERNELYARD_S3_ENDPOINT`: `us-east-1`.",
   ),
-  KERNELYARD_S3_ENDPOINT: setting(
+  KERNELYARD_S3_ENDPOINT: optional(
+    "s3Endpoint",
     z.url({ protocol: /^https?$/, error: "must be an address such as https://s3.example.org" }),
-    null,
     "Address of an S3-compatible store, used with the bucket in the path. Default: AWS.",
   ),
 
-  KERNELYARD_FILE_MAX_BYTES: setting(bytes(1, 64 * GIB), "150m", "Largest uploaded or collected file."),
-  KERNELYARD_FILES_MAX: setting(integer(1, 2000), "200", "Files in one batch upload."),
-  KERNELYARD_OUTPUT_FILES_MAX: setting(integer(0, 2000), "50", "Files collected from one call."),
-  KERNELYARD_OUTPUT_TOTAL_BYTES: setting(bytes(0, 64 * GIB), "512m", "Bytes collected from one call."),
+  KERNELYARD_FILE_MAX_BYTES: setting(
+    "fileMaxBytes",
+    bytes(1, 64 * GIB),
+    "150m",
+    "Largest uploaded or collected file.",
+  ),
+  KERNELYARD_FILES_MAX: setting("filesMax", integer(1, 2000), "200", "Files in one batch upload."),
+  KERNELYARD_OUTPUT_FILES_MAX: setting(
+    "outputFilesMax",
+    integer(0, 2000),
+    "50",
+    "Files collected from one call.",
+  ),
+  KERNELYARD_OUTPUT_TOTAL_BYTES: setting(
+    "outputTotalBytes",
+    bytes(0, 64 * GIB),
+    "512m",
+    "Bytes collected from one call.",
+  ),
   KERNELYARD_FILE_TTL_MS: setting(
+    "fileTtlMs",
     integer(60_000, 3650 * 86_400_000),
     "172800000",
     "Time after its last write when a file is removed (48 hours; LibreChat needs 24).",
@@ -223,4 +328,13 @@ export const SETTINGS = {
 } as const;
 
 export type SettingName = keyof typeof SETTINGS;
-export type RawSettings = { readonly [K in SettingName]: z.output<(typeof SETTINGS)[K]["schema"]> | null };
+
+type ValueOf<Spec> =
+  Spec extends SettingSpec<string, infer Schema, infer Fallback>
+    ? z.output<Schema> | (Fallback extends null ? null : never)
+    : never;
+
+/** What gateway and launcher run with. A new entry above is a new field here, a variable that is read, a line of the docs. */
+export type Settings = {
+  readonly [Name in SettingName as (typeof SETTINGS)[Name]["field"]]: ValueOf<(typeof SETTINGS)[Name]>;
+};

@@ -1,12 +1,18 @@
 /** `docs/settings.md`, made from the schema: `node gateway/common/settings/table.ts > docs/settings.md`. */
-import { SETTINGS } from "./schema.ts";
+import { SETTINGS, type SettingSpec } from "./schema.ts";
 
 const cell = (text: string) => text.replaceAll("|", "\\|");
 
+function shown(fallback: SettingSpec["fallback"]): string {
+  if (fallback === null) return "";
+  return typeof fallback === "string"
+    ? `\`${cell(fallback)}\``
+    : `\`${cell(fallback.below)}\` in the data directory`;
+}
+
 export function settingsDocument(): string {
   const rows = Object.entries(SETTINGS).map(
-    ([name, { fallback, about }]) =>
-      `| \`${name}\` | ${fallback === null ? "" : `\`${cell(fallback)}\``} | ${cell(about)} |`,
+    ([name, { fallback, about }]) => `| \`${name}\` | ${shown(fallback)} | ${cell(about)} |`,
   );
   return [
     "# Settings",

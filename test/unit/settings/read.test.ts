@@ -94,7 +94,12 @@ describe("readSettings", () => {
     [
       "KERNELYARD_DATA_DIR",
       "data",
-      "KERNELYARD_DATA_DIR=data: must be an absolute path. Correct it, or remove it.",
+      "KERNELYARD_DATA_DIR=data: must be an absolute path. Correct it, or remove it for the default /var/lib/kernelyard.",
+    ],
+    [
+      "KERNELYARD_LAUNCHER_SOCKET",
+      "launcher.sock",
+      "KERNELYARD_LAUNCHER_SOCKET=launcher.sock: must be an absolute path. Correct it, or remove it.",
     ],
     [
       "KERNELYARD_AUTH",
