@@ -47,10 +47,6 @@ export class WholeFrames {
   /** Bytes of the frame in progress with its prefix; 0 while the prefix is incomplete. */
   #frameBytes = 0;
 
-  get heldBytes(): number {
-    return this.#heldBytes;
-  }
-
   /** Forgets an incomplete frame. */
   drop(): void {
     this.#held = [];
