@@ -40,6 +40,18 @@ export interface StagedFile {
   readonly etag: string;
 }
 
+/** Staged bytes and the file that they are to become. */
+export interface StagedCommit {
+  readonly staged: StagedFile;
+  readonly file: NewFile;
+}
+
+/** The records of files that begin to exist now. */
+export function newRecords(files: readonly StagedCommit[], nowMs: number): FileRecord[] {
+  const at = new Date(nowMs).toISOString();
+  return files.map(({ staged, file }) => ({ ...file, ...staged, createdAt: at, modifiedAt: at }));
+}
+
 /** An input of an execution, listed in that execution's session beside its outputs. */
 export interface FileLink {
   readonly sessionId: string;
@@ -103,9 +115,7 @@ export interface FileStore {
    */
   stage(bytes: AsyncIterable<Uint8Array>, limits: { readonly maxBytes: number }): Promise<StagedFile>;
   /** Makes staged files exist, all or none. Durable when it resolves; on failure nothing is left. */
-  commit(
-    files: readonly { readonly staged: StagedFile; readonly file: NewFile }[],
-  ): Promise<readonly FileRecord[]>;
+  commit(files: readonly StagedCommit[]): Promise<readonly FileRecord[]>;
   /** Forgets staged bytes. */
   discard(staged: StagedFile): Promise<void>;
   /** Null when there is no such file in that session, or its time is over. */

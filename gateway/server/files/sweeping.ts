@@ -1,5 +1,5 @@
 /** When a store sweeps: at once and every so often, or when it is asked; one sweep at a time, and none after the end. */
-import type { SweepResult } from "./store.ts";
+import { type SweepResult, storeClosed } from "./store.ts";
 
 export interface SweepSchedule {
   /** Time between sweeps; the first one starts at once. Absent: only on `sweep()`. */
@@ -35,7 +35,8 @@ export class Sweeping {
   }
 
   /** The sweep that runs, or a new one. */
-  run(): Promise<SweepResult> {
+  async run(): Promise<SweepResult> {
+    if (this.#end.signal.aborted) throw storeClosed();
     this.#running ??= this.#sweep(this.#end.signal).finally(() => {
       this.#running = null;
     });

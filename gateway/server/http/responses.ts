@@ -8,3 +8,18 @@ export const errorResponse = (description: string) => ({
   description,
   content: { "application/json": { schema: ErrorEnvelope } },
 });
+
+export const UNAUTHORIZED = errorResponse("No key or token, or a wrong one.");
+
+export const UNAVAILABLE = errorResponse(
+  "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
+);
+
+/** Of every route that runs code in a session. */
+export const RUN_ERRORS = {
+  401: UNAUTHORIZED,
+  409: errorResponse("`runtime_session_busy`."),
+  413: errorResponse("The body exceeds 50 MB."),
+  429: errorResponse("`rate_limited`: too many requests, or the host is full."),
+  503: UNAVAILABLE,
+};

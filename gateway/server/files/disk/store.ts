@@ -13,8 +13,9 @@ import {
   type FileLink,
   type FileRecord,
   type FileStore,
-  type NewFile,
+  newRecords,
   type SessionFile,
+  type StagedCommit,
   type StagedFile,
   type SweepResult,
   storeClosed,
@@ -94,14 +95,9 @@ export class DiskFileStore implements FileStore {
     }
   }
 
-  async commit(
-    files: readonly { readonly staged: StagedFile; readonly file: NewFile }[],
-  ): Promise<readonly FileRecord[]> {
+  async commit(files: readonly StagedCommit[]): Promise<readonly FileRecord[]> {
     const ids = files.map(({ staged }) => staged.id);
-    const at = new Date(this.#now()).toISOString();
-    const records = files.map(
-      ({ staged, file }): FileRecord => ({ ...file, ...staged, createdAt: at, modifiedAt: at }),
-    );
+    const records = newRecords(files, this.#now());
     let recorded = false;
     try {
       this.#assertOpen();
@@ -173,8 +169,7 @@ export class DiskFileStore implements FileStore {
     return true;
   }
 
-  async sweep(): Promise<SweepResult> {
-    this.#assertOpen();
+  sweep(): Promise<SweepResult> {
     return this.#sweeping.run();
   }
 

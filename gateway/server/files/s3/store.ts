@@ -24,8 +24,9 @@ import {
   type FileStore,
   FileStoreError,
   MAX_LISTED_FILES,
-  type NewFile,
+  newRecords,
   type SessionFile,
+  type StagedCommit,
   type StagedFile,
   type SweepResult,
   storeClosed,
@@ -121,13 +122,8 @@ export class S3FileStore implements FileStore {
     }
   }
 
-  async commit(
-    files: readonly { readonly staged: StagedFile; readonly file: NewFile }[],
-  ): Promise<readonly FileRecord[]> {
-    const at = new Date(this.#now()).toISOString();
-    const records = files.map(
-      ({ staged, file }): FileRecord => ({ ...file, ...staged, createdAt: at, modifiedAt: at }),
-    );
+  async commit(files: readonly StagedCommit[]): Promise<readonly FileRecord[]> {
+    const records = newRecords(files, this.#now());
     // What is not staged here is not ours to take back either.
     const ours = records.filter(({ id }) => this.#inFlight.has(id));
     try {
@@ -212,8 +208,7 @@ export class S3FileStore implements FileStore {
     return true;
   }
 
-  async sweep(): Promise<SweepResult> {
-    this.#assertOpen();
+  sweep(): Promise<SweepResult> {
     return this.#sweeping.run();
   }
 

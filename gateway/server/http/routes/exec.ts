@@ -13,7 +13,7 @@ import { languageId } from "../languages.ts";
 import { notRunError } from "../outcome.ts";
 import { applyProfile } from "../profile.ts";
 import { refusalError } from "../refusals.ts";
-import { errorResponse, SECURITY } from "../responses.ts";
+import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
 
 /** Arguments travel in one frame's header. */
 const MAX_ARGS_BYTES = 32 * 1024;
@@ -78,14 +78,8 @@ export function execRoute(deps: AppDeps): Route {
           content: { "application/json": { schema: ExecResponse } },
         },
         400: errorResponse("A field is missing or wrong, or the language is not there."),
-        401: errorResponse("No key or token, or a wrong one."),
         403: errorResponse("A file reference that is unknown, expired or somebody else's."),
-        409: errorResponse("`runtime_session_busy`."),
-        413: errorResponse("The body exceeds 50 MB."),
-        429: errorResponse("`rate_limited`: too many requests, or the host is full."),
-        503: errorResponse(
-          "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
-        ),
+        ...RUN_ERRORS,
       },
     },
     access: "exec",

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { parseBody, ServiceError } from "../errors.ts";
-import { errorResponse, SECURITY } from "../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../responses.ts";
 import { RequestId } from "./programmatic.ts";
 
 export const CancelRequest = z
@@ -30,7 +30,7 @@ export function programmaticCancelRoute(deps: AppDeps): Route {
         200: answer("already_completed", "The program had ended before."),
         202: answer("cancellation_requested", "The program is being ended; its sandbox is freed."),
         400: errorResponse("`request_id` is missing or wrong."),
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         403: errorResponse("Somebody else's request."),
       },
     },

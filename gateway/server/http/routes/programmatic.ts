@@ -18,7 +18,7 @@ import { notRunError } from "../outcome.ts";
 import { applyProfile } from "../profile.ts";
 import { countRequest } from "../rate-limit.ts";
 import { refusalError } from "../refusals.ts";
-import { errorResponse, SECURITY } from "../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED, UNAVAILABLE } from "../responses.ts";
 
 /** Key for cancelling; the client makes a new one for each request. */
 const REQUEST_ID_HEADER = "X-LibreChat-Code-Request-ID";
@@ -249,7 +249,7 @@ export function programmaticRoute(deps: AppDeps): Route {
           content: { "application/json": { schema: ProgrammaticResponse } },
         },
         400: errorResponse("A field is missing or wrong; a result was not asked for."),
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         403: errorResponse("Somebody else's program or file."),
         404: errorResponse("`Execution not found or expired`."),
         409: errorResponse(
@@ -257,9 +257,7 @@ export function programmaticRoute(deps: AppDeps): Route {
         ),
         413: errorResponse("Code, tools and file references exceed 10 MB."),
         429: errorResponse("`rate_limited`: too many requests or waiting programs, or the host is full."),
-        503: errorResponse(
-          "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
-        ),
+        503: UNAVAILABLE,
       },
     },
     access: "exec",

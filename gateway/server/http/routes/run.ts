@@ -7,7 +7,7 @@ import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { parseBody } from "../errors.ts";
 import { notRunError } from "../outcome.ts";
-import { errorResponse, SECURITY } from "../responses.ts";
+import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
 
 export const RunRequest = z
   .object({
@@ -45,13 +45,7 @@ export function runRoute(deps: AppDeps): Route {
           content: { "application/json": { schema: RunResponse } },
         },
         400: errorResponse("A field is missing or wrong."),
-        401: errorResponse("No key or token, or a wrong one."),
-        409: errorResponse("`runtime_session_busy`."),
-        413: errorResponse("The body exceeds 50 MB."),
-        429: errorResponse("`rate_limited`: too many requests, or the host is full."),
-        503: errorResponse(
-          "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
-        ),
+        ...RUN_ERRORS,
       },
     },
     access: "exec",

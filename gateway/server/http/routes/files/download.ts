@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { contentDisposition } from "../../../files/names.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { refusalError } from "../../refusals.ts";
-import { errorResponse, SECURITY } from "../../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { toWebStream } from "../../web-stream.ts";
 import { Claim, FileParams, requestedFile } from "./request.ts";
 import { readRange } from "./views.ts";
@@ -22,7 +22,7 @@ export function downloadRoute(deps: AppDeps): Route {
         200: { description: "The file.", content: bytes },
         206: { description: "The part that `Range` asked for.", content: bytes },
         400: errorResponse("An id or `kind` is malformed."),
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         403: errorResponse("`Unauthorized`: the file is somebody else's."),
         404: errorResponse("`File not found`."),
         416: { description: "The range is outside the file." },

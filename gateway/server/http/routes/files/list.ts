@@ -4,7 +4,7 @@ import { accessSession } from "../../../files/access.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
 import { refusalError } from "../../refusals.ts";
-import { errorResponse, SECURITY } from "../../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { deleteRoute } from "./object.ts";
 import { Claim, claimFields, pathId, SessionParams } from "./request.ts";
 import { DETAILS, FullView, listedView, NormalizedView, SummaryView } from "./views.ts";
@@ -34,7 +34,7 @@ export function filesRoute(deps: AppDeps): Route {
           content: { "application/json": { schema: FileList } },
         },
         400: errorResponse("The id, `kind` or `detail` is malformed."),
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         403: errorResponse("`Unauthorized`: the files are somebody else's."),
         429: errorResponse("`rate_limited`."),
       },

@@ -2,13 +2,13 @@
 import { z } from "@hono/zod-openapi";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { refusalError } from "../../refusals.ts";
-import { errorResponse, SECURITY } from "../../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { Claim, FileParams, requestedFile } from "./request.ts";
 import { ObjectView, objectView } from "./views.ts";
 
 const refusals = {
   400: errorResponse("An id or `kind` is malformed."),
-  401: errorResponse("No key or token, or a wrong one."),
+  401: UNAUTHORIZED,
   403: errorResponse("`Unauthorized`: the file is somebody else's."),
   404: errorResponse("`File not found`."),
   429: errorResponse("`rate_limited`."),

@@ -1,7 +1,7 @@
 /** `POST /upload/batch`: many files into one storage session, each with its own outcome. */
 import { z } from "@hono/zod-openapi";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
-import { errorResponse, SECURITY } from "../../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { storeForm, UploadFields } from "./upload.ts";
 
 const BatchFile = z.discriminatedUnion("status", [
@@ -60,7 +60,7 @@ export function uploadBatchRoute(deps: AppDeps): Route {
           description: "Not multipart, no files, a wrong field, or every file was refused.",
           content: { "application/json": { schema: BatchResponse } },
         },
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         413: errorResponse("A file is far beyond the limit."),
         429: errorResponse("`rate_limited`."),
         507: errorResponse("`storage_full`: nothing was kept."),

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { type StoredUpload, storeUpload } from "../../../files/upload.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { refusalError } from "../../refusals.ts";
-import { errorResponse, SECURITY } from "../../responses.ts";
+import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { requestBody } from "../../web-stream.ts";
 import { Claim } from "./request.ts";
 
@@ -61,7 +61,7 @@ export function uploadRoute(deps: AppDeps): Route {
       responses: {
         200: { description: "Stored.", content: { "application/json": { schema: UploadResponse } } },
         400: errorResponse("Not multipart, no file, or a name or field that cannot be."),
-        401: errorResponse("No key or token, or a wrong one."),
+        401: UNAUTHORIZED,
         413: errorResponse("`File size limit exceeded`."),
         429: errorResponse("`rate_limited`."),
         507: errorResponse("`storage_full`: nothing was kept."),
