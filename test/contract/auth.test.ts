@@ -1,7 +1,7 @@
 /** Who gets in, over HTTP, in every mode; and how often. */
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { callTool, loadAgents } from "./support/clients.ts";
+import { callTool, loadAgents } from "../support/librechat/clients.ts";
 import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
 let service: Service | null = null;

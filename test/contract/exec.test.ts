@@ -1,7 +1,7 @@
 /** `/exec` as both generations of the client call it. Statements are numbered as in the project's notes of the contract. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { callTool, loadAgents, loadOldAgents } from "./support/clients.ts";
+import { callTool, loadAgents, loadOldAgents } from "../support/librechat/clients.ts";
 import { ALICE, type Service, startService } from "./support/service.ts";
 
 let service: Service;

@@ -1,7 +1,7 @@
 /** Files of both generations: upload, use, echo, change, delete, listings. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { callTool, type FileEntry, loadAgents, loadOldAgents } from "./support/clients.ts";
+import { callTool, type FileEntry, loadAgents, loadOldAgents } from "../support/librechat/clients.ts";
 import {
   type Caller,
   download,

@@ -1,5 +1,6 @@
 /** Two users in each of two tenants, one shared agent, one shared skill: who may read, list, delete, execute with what. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { LibrechatUser } from "../support/librechat/tokens.ts";
 import {
   type Caller,
   download,
@@ -11,7 +12,6 @@ import {
   uploadBatch,
 } from "./support/files.ts";
 import { type Service, startService } from "./support/service.ts";
-import type { LibrechatUser } from "./support/tokens.ts";
 
 const AGENT = "agent_shared";
 const SKILL = "65f0000000000000000000aa";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { callTool, loadAgents, loadOldAgents } from "./support/clients.ts";
+import { callTool, loadAgents, loadOldAgents } from "../support/librechat/clients.ts";
 import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
 let service: Service;

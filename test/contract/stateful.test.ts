@@ -1,9 +1,9 @@
 /** Stateful sessions: the same caller and hint have the same live kernel and the same `/mnt/data`. */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { callTool, loadAgents } from "./support/clients.ts";
+import { callTool, loadAgents } from "../support/librechat/clients.ts";
+import type { LibrechatUser } from "../support/librechat/tokens.ts";
 import { ALICE, BOB, type Service, startService } from "./support/service.ts";
-import type { LibrechatUser } from "./support/tokens.ts";
 
 let service: Service;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 /** Calls a deployed endpoint with nothing but the printed LibreChat environment. */
 import { z } from "zod";
-import { callTool, loadAgents, type ToolMessage } from "../contract/support/clients.ts";
-import { parseEnvironment, TokenSigner } from "../contract/support/tokens.ts";
+import { callTool, loadAgents, type ToolMessage } from "../support/librechat/clients.ts";
+import { parseEnvironment, TokenSigner } from "../support/librechat/tokens.ts";
 
 const ExecReply = z.object({
   session_id: z.string(),

@@ -1,7 +1,7 @@
 /** LibreChat's own requests for files: uploads with form-data and axios, the rest as its helpers send it. */
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { FileEntry, loadUploader } from "./clients.ts";
+import { FileEntry, loadUploader } from "../../support/librechat/clients.ts";
 
 export interface Caller {
   readonly baseUrl: string;

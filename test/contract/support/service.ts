@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { type Stack, startStack } from "../../integration/stack.ts";
-import { type LibrechatUser, parseEnvironment, TokenSigner } from "./tokens.ts";
+import { type LibrechatUser, parseEnvironment, TokenSigner } from "../../support/librechat/tokens.ts";
 
 export const ALICE: LibrechatUser = { id: "64f000000000000000000001" };
 export const BOB: LibrechatUser = { id: "64f000000000000000000002" };

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import { FileStoreError } from "../../../gateway/server/files/store.ts";
-import { chunks, contentFiles, DAY_MS, NO_LIMIT, put, text } from "../../unit/files/helpers.ts";
+import { chunks, contentFiles, DAY_MS, NO_LIMIT, put, text } from "../../support/files/store.ts";
 
 const MIB = 1024 * 1024;
 

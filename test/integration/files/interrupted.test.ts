@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { expect, it, onTestFinished } from "vitest";
-import { contentFiles } from "../../unit/files/helpers.ts";
+import { contentFiles } from "../../support/files/store.ts";
 import { firstReply, post, startServer, streamedForm } from "./server.ts";
 
 const CALLER = { headers: { "x-test-caller": "t" } };

@@ -1,9 +1,9 @@
 /** Uses every part of the store that the environment asks for, and prints which packages' code that loaded, and when. */
 import { createRequire } from "node:module";
-import { newId } from "../../../gateway/common/ids.ts";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { loadFileStore } from "../../../gateway/server/files/load-store.ts";
 import type { FileRecord } from "../../../gateway/server/files/store.ts";
+import { newFile } from "../../support/files/new-file.ts";
 
 const loaded = () => Object.keys(createRequire(import.meta.url).cache);
 
@@ -20,21 +20,7 @@ async function put(blocks: number): Promise<FileRecord> {
     for (let n = 0; n < blocks; n++) yield block;
   }
   const staged = await store.stage(bytes(), { maxBytes: 1024 ** 3 });
-  const [record] = await store.commit([
-    {
-      staged,
-      file: {
-        storageSessionId: newId(),
-        name: "x",
-        contentType: "text/plain",
-        owner: "o",
-        kind: "user",
-        resourceId: null,
-        version: null,
-        readOnly: false,
-      },
-    },
-  ]);
+  const [record] = await store.commit([{ staged, file: newFile() }]);
   if (!record) throw new Error("commit returned no record");
   return record;
 }

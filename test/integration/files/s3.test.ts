@@ -16,17 +16,10 @@ import {
 } from "../../../gateway/server/files/s3/store.ts";
 import { assignments } from "../../../infra/services/environment.ts";
 import { HOST_ENVIRONMENT, hostFiles, hostPlaces } from "../../../infra/targets/aws/host-files.ts";
-import {
-  chunks,
-  DAY_MS,
-  NO_LIMIT,
-  newFile,
-  put,
-  temporaryDirectory,
-  text,
-} from "../../unit/files/helpers.ts";
-import { expectWhole, putAndKill } from "../../unit/files/killing.ts";
-import { describeFileStore } from "../../unit/files/store-suite.ts";
+import { expectWhole, putAndKill } from "../../support/files/killing.ts";
+import { newFile } from "../../support/files/new-file.ts";
+import { chunks, DAY_MS, NO_LIMIT, put, temporaryDirectory, text } from "../../support/files/store.ts";
+import { describeFileStore } from "../../support/files/store-suite.ts";
 import { type S3Server, startS3, TEST_CREDENTIALS } from "./s3-server.ts";
 
 /** The server is built the first time: a minute and a half on two cores. */

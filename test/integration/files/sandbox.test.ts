@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { normaliseName } from "../../../gateway/server/files/names.ts";
-import { uploadForm } from "../../unit/files/files-app.ts";
+import { uploadForm } from "../../support/files/app.ts";
 import { type Stack, startStack } from "../stack.ts";
 
 const MIB = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** The file routes as a process of their own: prints its port, answers `memory` with its peak since the last question. */
 import { createAdaptorServer } from "@hono/node-server";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
-import { filesApp } from "../../unit/files/files-app.ts";
+import { filesApp } from "../../support/files/app.ts";
 
 const directory = process.argv[2];
 if (directory === undefined) throw new Error("usage: serve.ts DIRECTORY");

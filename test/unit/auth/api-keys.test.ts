@@ -3,21 +3,14 @@ import { describe, expect, it } from "vitest";
 import { readSettings, SettingsError } from "../../../gateway/common/settings/read.ts";
 import { ApiKeyAuthenticator, parseApiKeys } from "../../../gateway/server/auth/api-keys.ts";
 import { Authentication, createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
+import { problemsOf } from "../settings/problems.ts";
 
 const KEY = "first-key-0123456789";
 const OTHER = "other-key-0123456789==";
 const sha256 = (key: string) => createHash("sha256").update(key).digest("hex");
 const headers = (values: Record<string, string>) => (name: string) => values[name];
 
-function problems(text: string | null): readonly string[] {
-  try {
-    parseApiKeys(text);
-  } catch (error) {
-    if (error instanceof SettingsError) return error.problems;
-    throw error;
-  }
-  return [];
-}
+const problems = (text: string | null) => problemsOf(() => parseApiKeys(text));
 
 describe("KERNELYARD_API_KEYS", () => {
   it("takes bare keys, keys of tenants, and digests", () => {

@@ -5,7 +5,7 @@ import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
 import type { AuthDecision } from "../../../gateway/server/auth/authenticator.ts";
 import { JwtAuthenticator, parsePublicKey, remoteKeySet } from "../../../gateway/server/auth/jwt.ts";
-import { TokenSigner } from "../../contract/support/tokens.ts";
+import { TokenSigner } from "../../support/librechat/tokens.ts";
 
 const pem = (key: KeyObject, type: "pkcs8" | "spki") => key.export({ type, format: "pem" }).toString();
 const pair = generateKeyPairSync("ed25519");

@@ -1,21 +1,16 @@
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import type { CallRequest } from "../../../gateway/server/execution/call.ts";
 import { notRunError } from "../../../gateway/server/http/outcome.ts";
-import { startGateway } from "../http/gateway-under-test.ts";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { startBehindStandIn, type startGateway } from "../http/gateway-under-test.ts";
+import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
 
 beforeEach(async () => {
-  launcher = new LauncherStandIn();
-  await launcher.start();
-  gateway = startGateway(launcher.socketPath);
-});
-
-afterEach(async () => {
-  gateway.stop();
-  await launcher.dispose();
+  const started = await startBehindStandIn();
+  ({ launcher, gateway } = started);
+  return started.end;
 });
 
 const never = () => {

@@ -1,23 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Finished } from "../../../gateway/server/execution/call.ts";
 import { exitCode, stderrWithNotes, verdict } from "../../../gateway/server/execution/verdict.ts";
-
-const finished = (more: Partial<Finished> = {}): Finished => ({
-  kind: "finished",
-  stdout: "",
-  stderr: "",
-  stdoutTruncated: false,
-  stderrTruncated: false,
-  exitCode: 0,
-  signal: null,
-  reason: null,
-  wallTimeMs: 1,
-  kernel: { status: "new", after: "kept", lostBefore: null },
-  inputs: null,
-  skipped: [],
-  undelivered: [],
-  ...more,
-});
+import { finished } from "../../support/finished.ts";
 
 describe("how a call is told", () => {
   it.each<[string, Partial<Finished>, object, number]>([

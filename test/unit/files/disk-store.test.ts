@@ -3,18 +3,18 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { newId } from "../../../gateway/common/ids.ts";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
+import { newFile } from "../../support/files/new-file.ts";
 import {
   chunks,
   contentFiles,
   DAY_MS,
   NO_LIMIT,
-  newFile,
   openStore,
   put,
   temporaryDirectory,
   text,
-} from "./helpers.ts";
-import { describeFileStore } from "./store-suite.ts";
+} from "../../support/files/store.ts";
+import { describeFileStore } from "../../support/files/store-suite.ts";
 
 const content = (directory: string, id: string) => join(directory, "content", id.charAt(0), id);
 

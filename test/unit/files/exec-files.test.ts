@@ -5,7 +5,7 @@ import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import { type ExecFiles, prepareExecFiles } from "../../../gateway/server/execution/files/call-files.ts";
 import { FileRef } from "../../../gateway/server/execution/files/lineage.ts";
 import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
-import { contentFiles, openStore, put, temporaryDirectory, text } from "./helpers.ts";
+import { contentFiles, openStore, put, temporaryDirectory, text } from "../../support/files/store.ts";
 
 const ALICE: Principal = { mode: "jwt", tenant: "acme", subject: "alice" };
 const BOB: Principal = { mode: "jwt", tenant: "acme", subject: "bob" };

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { contentFiles, openStore, temporaryDirectory } from "./helpers.ts";
-import { expectWhole, putAndKill } from "./killing.ts";
+import { expectWhole, putAndKill } from "../../support/files/killing.ts";
+import { contentFiles, openStore, temporaryDirectory } from "../../support/files/store.ts";
 
 it("kill -9 between any two steps loses no acknowledged file and leaves nothing that nobody owns", async () => {
   const directory = await temporaryDirectory();

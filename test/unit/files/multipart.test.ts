@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { MultipartError, receiveUpload } from "../../../gateway/server/files/multipart.ts";
 import { normaliseName } from "../../../gateway/server/files/names.ts";
 import { type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
-import { contentFiles, openStore, temporaryDirectory } from "./helpers.ts";
+import { contentFiles, openStore, temporaryDirectory } from "../../support/files/store.ts";
 
 const BOUNDARY = "--------------------------0123456789";
 const TYPE = `multipart/form-data; boundary=${BOUNDARY}`;

@@ -6,8 +6,9 @@ import { describe, expect, it } from "vitest";
 import { newId } from "../../../gateway/common/ids.ts";
 import type { CallOutcome } from "../../../gateway/server/execution/call.ts";
 import { FileStoreError } from "../../../gateway/server/files/store.ts";
-import { type Caller, FINISHED, filesApp, uploadForm } from "./files-app.ts";
-import { contentFiles, openStore, temporaryDirectory } from "./helpers.ts";
+import { type Caller, filesApp, uploadForm } from "../../support/files/app.ts";
+import { contentFiles, openStore, temporaryDirectory } from "../../support/files/store.ts";
+import { finished } from "../../support/finished.ts";
 
 const ID = /^[A-Za-z0-9_-]{21}$/;
 const Uploaded = z.object({
@@ -399,7 +400,7 @@ describe("POST /exec with files", () => {
       for (const input of call.inputs) seen[input.path] = await readText(input.open());
       const body = Readable.from([Buffer.from("made")], { objectMode: false });
       await call.outputs?.accept({ path: "plots/日本.png", size: 4, change: "created" }, body);
-      return { ...FINISHED, inputs: { unchanged: ["in/a.txt"], modified: [], deleted: ["old.txt"] } };
+      return finished({ inputs: { unchanged: ["in/a.txt"], modified: [], deleted: ["old.txt"] } });
     });
     const alice = as("alice@acme");
     const kept = await upload(alice, { kind: "agent", id: "a1" }, "in/a.txt", "agent's");

@@ -1,19 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
-import { startGateway } from "./gateway-under-test.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { startBehindStandIn, startGateway } from "./gateway-under-test.ts";
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
 
 beforeEach(async () => {
-  launcher = new LauncherStandIn();
-  await launcher.start();
-  gateway = startGateway(launcher.socketPath);
-});
-
-afterEach(async () => {
-  gateway.stop();
-  await launcher.dispose();
+  const started = await startBehindStandIn();
+  ({ launcher, gateway } = started);
+  return started.end;
 });
 
 const exec = (body: Record<string, unknown>, headers = {}) =>

@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { assemble } from "../../../gateway/server/assemble.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
-import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
 export const OTHER_KEY = "other-key-0123456789";
@@ -50,9 +50,19 @@ export function startGateway(
   return { app, post, kernels, executor, logLines, stop };
 }
 
+/** A launcher's stand-in and a gateway before it. */
+export async function startBehindStandIn() {
+  const launcher = new LauncherStandIn();
+  await launcher.start();
+  const gateway = startGateway(launcher.socketPath);
+  const end = async () => {
+    gateway.stop();
+    await launcher.dispose();
+  };
+  return { launcher, gateway, end };
+}
+
 /** Resolves when `condition` holds, checked as the event loop turns; the test's own time-out bounds it. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve));
 }
-
-export type { LauncherStandIn };

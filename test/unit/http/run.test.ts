@@ -1,19 +1,14 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ECHO, LauncherStandIn } from "../sessions/launcher-stand-in.ts";
-import { OTHER_KEY, startGateway, until } from "./gateway-under-test.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import { ECHO, type LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { OTHER_KEY, startBehindStandIn, startGateway, until } from "./gateway-under-test.ts";
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
 
 beforeEach(async () => {
-  launcher = new LauncherStandIn();
-  await launcher.start();
-  gateway = startGateway(launcher.socketPath);
-});
-
-afterEach(async () => {
-  gateway.stop();
-  await launcher.dispose();
+  const started = await startBehindStandIn();
+  ({ launcher, gateway } = started);
+  return started.end;
 });
 
 const run = (code: string, session = "s1", headers = {}) =>

@@ -3,18 +3,17 @@ import { once } from "node:events";
 import { Agent, type ClientRequest, type RequestOptions, request } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
-import { KEY, startGateway, until } from "./gateway-under-test.ts";
+import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { KEY, startBehindStandIn, type startGateway, until } from "./gateway-under-test.ts";
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
+let end: () => Promise<void>;
 let server: ReturnType<typeof createAdaptorServer>;
 let port: number;
 
 beforeEach(async () => {
-  launcher = new LauncherStandIn();
-  await launcher.start();
-  gateway = startGateway(launcher.socketPath);
+  ({ launcher, gateway, end } = await startBehindStandIn());
   server = createAdaptorServer({ fetch: gateway.app.fetch });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -23,12 +22,11 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  gateway.stop();
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     if ("closeAllConnections" in server) server.closeAllConnections();
   });
-  await launcher.dispose();
+  await end();
 });
 
 const post = (options: RequestOptions = {}): ClientRequest =>

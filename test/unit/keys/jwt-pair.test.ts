@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ensureJwtKeys, PRIVATE_KEY_FILE } from "../../../gateway/common/keys/jwt-pair.ts";
 import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { JwtAuthenticator, parsePublicKey } from "../../../gateway/server/auth/jwt.ts";
-import { parseEnvironment, TokenSigner } from "../../contract/support/tokens.ts";
+import { parseEnvironment, TokenSigner } from "../../support/librechat/tokens.ts";
 
 let directory: string;
 beforeEach(() => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { Finished } from "../../../gateway/server/execution/call.ts";
 import { failureOf } from "../../../gateway/server/execution/programs/reply.ts";
 import {
   bashFunctionName,
   findBashCollision,
 } from "../../../gateway/server/execution/programs/tool-names.ts";
 import { checkToolResults } from "../../../gateway/server/execution/programs/tool-results.ts";
+import { finished } from "../../support/finished.ts";
 
 describe("tool results", () => {
   const many = Array.from({ length: 201 }, (_, i) => ({ call_id: `call_${100 + i}`, result: 1 }));
@@ -62,21 +62,6 @@ describe("c-21 names of tools in bash", () => {
 });
 
 describe("the last reply", () => {
-  const finished: Finished = {
-    kind: "finished",
-    stdout: "",
-    stderr: "",
-    stdoutTruncated: false,
-    stderrTruncated: false,
-    exitCode: 0,
-    signal: null,
-    reason: null,
-    wallTimeMs: 1,
-    kernel: { status: "new", after: "gone", lostBefore: null },
-    inputs: null,
-    skipped: [],
-    undelivered: [],
-  };
   it.each([
     [{}, null, null],
     [{ exitCode: 3 }, null, "Sandbox exited with code 3"],
@@ -91,6 +76,6 @@ describe("the last reply", () => {
       "Sandbox requested an unregistered tool: x",
     ],
   ])("%o after %s is %s", (change, failure, expected) => {
-    expect(failureOf({ ...finished, ...change }, failure)).toBe(expected);
+    expect(failureOf(finished(change), failure)).toBe(expected);
   });
 });

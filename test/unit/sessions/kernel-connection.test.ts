@@ -6,7 +6,7 @@ import { LauncherClient } from "../../../gateway/common/protocol/launcher-client
 import type { GatewayMessage } from "../../../gateway/common/protocol/messages.ts";
 import { KernelConnection } from "../../../gateway/server/kernel/connection.ts";
 import type { RunLimits, RunRequest } from "../../../gateway/server/kernel/run.ts";
-import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
+import { ECHO, LauncherStandIn, type SandboxStandIn, type Script } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;
 let client: LauncherClient;
@@ -39,6 +39,18 @@ const LIMITS: RunLimits = {
     max_depth: 10,
     max_path_bytes: 256,
   },
+};
+
+/** Answers an input that the gateway breaks off. */
+const TELLS_OF_ABORTED: Script = (message, body, box) => {
+  if (message.msg_type === "execute_request") ECHO(message, body, box);
+  if (message.msg_type === "chunk" && message.content?.aborted === true) {
+    box.send({
+      msg_type: "file_write_reply",
+      parent_id: message.parent_id,
+      content: { status: "error", message: "aborted" },
+    });
+  }
 };
 
 const run = (connection: KernelConnection, more: Partial<RunRequest> = {}, limits = LIMITS) =>
@@ -187,16 +199,7 @@ describe("inputs", () => {
   });
 
   it("tells the sandbox when the source breaks off, and goes on with the next call", async () => {
-    launcher.script = (message, body, box) => {
-      if (message.msg_type === "execute_request") ECHO(message, body, box);
-      if (message.msg_type === "chunk" && message.content?.aborted === true) {
-        box.send({
-          msg_type: "file_write_reply",
-          parent_id: message.parent_id,
-          content: { status: "error", message: "aborted" },
-        });
-      }
-    };
+    launcher.script = TELLS_OF_ABORTED;
     const broken = () => {
       const source = new PassThrough();
       source.write("some");
@@ -212,16 +215,7 @@ describe("inputs", () => {
   });
 
   it("says so when a source cannot be opened, and goes on with the next call", async () => {
-    launcher.script = (message, body, box) => {
-      if (message.msg_type === "execute_request") ECHO(message, body, box);
-      if (message.msg_type === "chunk" && message.content?.aborted === true) {
-        box.send({
-          msg_type: "file_write_reply",
-          parent_id: message.parent_id,
-          content: { status: "error", message: "aborted" },
-        });
-      }
-    };
+    launcher.script = TELLS_OF_ABORTED;
     const open_ = () => {
       throw new Error("no such object");
     };

@@ -1,18 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readSettings, SettingsError } from "../../../gateway/common/settings/read.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
 import { settingsDocument } from "../../../gateway/common/settings/table.ts";
+import { problemsOf } from "./problems.ts";
 
-function problems(env: Record<string, string>): readonly string[] {
-  try {
-    readSettings(env);
-  } catch (error) {
-    if (error instanceof SettingsError) return error.problems;
-    throw error;
-  }
-  return [];
-}
+const problems = (env: Record<string, string>) => problemsOf(() => readSettings(env));
 
 describe("readSettings", () => {
   it("gives the specification's defaults for an empty environment", () => {

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { newId } from "../../../gateway/common/ids.ts";
 import { type FileRecord, type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
-import { chunks, DAY_MS, NO_LIMIT, newFile, put, text } from "./helpers.ts";
+import { newFile } from "./new-file.ts";
+import { chunks, DAY_MS, NO_LIMIT, put, text } from "./store.ts";
 
 /** A place for files, used by one test. */
 export interface FilePlace {

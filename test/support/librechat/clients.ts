@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { z } from "zod";
 
-const FIXTURES = join(import.meta.dirname, "../fixtures");
+const FIXTURES = join(import.meta.dirname, "../../contract/fixtures");
 
 const functionOf = <T>() => z.custom<T>((value) => typeof value === "function");
 

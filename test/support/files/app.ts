@@ -4,7 +4,7 @@ import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { Authentication } from "../../../gateway/server/auth/authenticate.ts";
 import { ABSENT } from "../../../gateway/server/auth/authenticator.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
-import type { CallOutcome, CallRequest, Executor, Finished } from "../../../gateway/server/execution/call.ts";
+import type { CallOutcome, CallRequest, Executor } from "../../../gateway/server/execution/call.ts";
 import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
 import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
@@ -21,22 +21,6 @@ export function principalOf(name: string): Principal {
     ? { mode: "api-key", tenant: name, subject: "-" }
     : { mode: "jwt", tenant, subject: user ?? "" };
 }
-
-export const FINISHED: Finished = {
-  kind: "finished",
-  stdout: "",
-  stderr: "",
-  stdoutTruncated: false,
-  stderrTruncated: false,
-  exitCode: 0,
-  signal: null,
-  reason: null,
-  wallTimeMs: 1,
-  kernel: { status: "new", after: "gone", lostBefore: null },
-  inputs: { unchanged: [], modified: [], deleted: [] },
-  skipped: [],
-  undelivered: [],
-};
 
 export function filesApp(
   files: FileStore,

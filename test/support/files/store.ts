@@ -1,11 +1,12 @@
+/** A store on disk for one test, and files in any store. */
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
-import { newId } from "../../../gateway/common/ids.ts";
 import { DiskFileStore, type DiskFileStoreOptions } from "../../../gateway/server/files/disk/store.ts";
 import type { FileRecord, FileStore, NewFile } from "../../../gateway/server/files/store.ts";
+import { newFile } from "./new-file.ts";
 
 export const DAY_MS = 86_400_000;
 export const NO_LIMIT = { maxBytes: 1024 * 1024 * 1024 };
@@ -25,20 +26,6 @@ export async function openStore(options: Partial<DiskFileStoreOptions> = {}): Pr
 
 export async function* chunks(...parts: readonly (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield typeof part === "string" ? Buffer.from(part) : part;
-}
-
-export function newFile(overrides: Partial<NewFile> = {}): NewFile {
-  return {
-    storageSessionId: newId(),
-    name: "a/b.txt",
-    contentType: "text/plain",
-    owner: "t:user:u",
-    kind: "user",
-    resourceId: null,
-    version: null,
-    readOnly: false,
-    ...overrides,
-  };
 }
 
 export async function put(

@@ -1,9 +1,9 @@
 /** A process to kill: puts, links and deletes files as fast as it can and prints what the store has acknowledged. */
 import { createHash, randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
-import { newId } from "../../../gateway/common/ids.ts";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import { S3FileStore } from "../../../gateway/server/files/s3/store.ts";
+import { newFile } from "./new-file.ts";
 
 const [place, bucket] = process.argv.slice(2);
 if (place === undefined) throw new Error("usage: putting.ts DIRECTORY | putting.ts ENDPOINT BUCKET");
@@ -17,27 +17,17 @@ const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
 async function putForever(): Promise<never> {
   for (;;) {
     const content = randomBytes(Math.floor(Math.random() * 700_000));
-    const storageSessionId = newId();
     async function* bytes(): AsyncGenerator<Uint8Array> {
       for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
     }
     const staged = await store.stage(bytes(), { maxBytes: 1_000_000 });
-    const file = {
-      storageSessionId,
-      name: "x",
-      contentType: "text/plain",
-      owner: "o",
-      kind: "user",
-      resourceId: null,
-      version: null,
-      readOnly: false,
-    } as const;
+    const file = newFile();
     await store.commit([{ staged, file }]);
     const etag = createHash("sha256").update(content).digest("hex");
-    say({ put: staged.id, session: storageSessionId, etag });
+    say({ put: staged.id, session: file.storageSessionId, etag });
     if (Math.random() < 0.3) {
       say({ removing: staged.id });
-      await store.remove(storageSessionId, staged.id);
+      await store.remove(file.storageSessionId, staged.id);
       say({ removed: staged.id });
     }
   }

@@ -1,0 +1,21 @@
+import type { Finished } from "../../gateway/server/execution/call.ts";
+
+/** The outcome of a call that printed nothing and ended well in a sandbox of its own. */
+export function finished(more: Partial<Finished> = {}): Finished {
+  return {
+    kind: "finished",
+    stdout: "",
+    stderr: "",
+    stdoutTruncated: false,
+    stderrTruncated: false,
+    exitCode: 0,
+    signal: null,
+    reason: null,
+    wallTimeMs: 1,
+    kernel: { status: "new", after: "gone", lostBefore: null },
+    inputs: null,
+    skipped: [],
+    undelivered: [],
+    ...more,
+  };
+}
