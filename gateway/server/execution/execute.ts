@@ -89,7 +89,7 @@ export class Execution implements Executor {
       if (outcome.kind === "finished") after = outcome.kernel.after;
       return outcome;
     } finally {
-      await lease.done(after);
+      lease.done(after);
     }
   }
 

@@ -26,10 +26,10 @@ export interface Lease {
   /** Why the kernel's stream ended by itself. Rejects with `LauncherUnavailable` when nobody can say. */
   fate(): Promise<Fate>;
   /**
-   * The call is over: to be called once, whatever came of it, with what it left; null when no code ran or nobody knows.
-   * Resolves when a session can serve its next call; nobody waits for a fresh sandbox to go. Never rejects.
+   * The call is over: to be said once, whatever came of it, with what it left; null when no code ran or nobody knows.
+   * A sandbox that is to go is removed from here on; its session's next call waits for that, the reply does not.
    */
-  done(after: KernelAfter | null): Promise<void>;
+  done(after: KernelAfter | null): void;
 }
 
 /** The session runs other calls, and its queue is full or the time for waiting is over. */

@@ -68,9 +68,8 @@ export class Pool {
       status: "new",
       lostBefore: () => null,
       fate: () => this.#sandboxes.fate(place.sandboxId),
-      done: async () => {
+      done: () => {
         signal.removeEventListener("abort", hangUp);
-        // Nobody needs to wait for that.
         void this.#finish(opened);
       },
     };

@@ -57,6 +57,8 @@ export class Sandboxes {
   /** Rejects with `SandboxBroken`, `LauncherRefusal` or `LauncherUnavailable`; the sandbox is left as it is. */
   async attach(place: Place): Promise<Opened> {
     const id = place.sandboxId;
+    // What was decided about it stands, although the launcher does not know yet.
+    if (this.isDoomed(id)) throw new SandboxBroken(`Sandbox ${id} is to be removed`);
     const { socket, head } = await this.launcher.attach(id);
     try {
       return { kernel: await KernelConnection.open(id, socket, head), place };

@@ -67,7 +67,7 @@ export class Session {
         status,
         lostBefore: () => this.#tell(),
         fate: () => this.#options.sandboxes.fate(place.sandboxId),
-        done: (after) => this.#done(place, after),
+        done: (after) => void this.#done(place, after),
       };
     } catch (error) {
       this.#endTurn();

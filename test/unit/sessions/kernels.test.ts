@@ -90,13 +90,16 @@ describe("which kernel serves a call", () => {
 });
 
 describe("lost kernels", () => {
-  const endSandbox = async (gateway: Gateway, sandbox: SandboxStandIn | undefined) => {
+  /** The gateway has seen the end of the session's stream. */
+  const noticed = (gateway: Gateway) => {
+    const caller = { mode: "api-key", tenant: "default", subject: "-" } as const;
+    const key = runtimeSessionKey(caller, inSession.runtime_session_hint);
+    const session = gateway.kernels.registry.session(key);
+    return until(() => !session.attached);
+  };
+  const endSandbox = (gateway: Gateway, sandbox: SandboxStandIn | undefined) => {
     sandbox?.die({ reason: "out_of_memory", exit_code: 137 });
-    const { registry } = gateway.kernels;
-    const session = registry.session(
-      runtimeSessionKey({ mode: "api-key", tenant: "default", subject: "-" }, inSession.runtime_session_hint),
-    );
-    await until(() => !session.attached);
+    return noticed(gateway);
   };
 
   it("are told to the next Python call, once, and to no other language", async () => {
@@ -138,9 +141,9 @@ describe("lost kernels", () => {
       stderr:
         "\n[sandbox] Sandbox was terminated\n\n[sandbox] The sandbox is gone: variables are lost, files are kept.\n",
     });
-    expect(launcher.removed).toEqual([liar?.id]);
     launcher.script = ECHO;
     expect(await exec(gateway, "x", inSession)).toMatchObject({ stderr: "", runtime_status: "new" });
+    expect(launcher.removed).toEqual([liar?.id]);
   });
 
   it("are told to the next call when the sandbox broke the protocol between two", async () => {
@@ -151,6 +154,21 @@ describe("lost kernels", () => {
     expect(await exec(gateway, "x", inSession)).toMatchObject({
       stderr: expect.stringContaining("restarted because its sandbox broke the protocol"),
     });
+  });
+
+  it("never come back in a sandbox that could not be removed yet", async () => {
+    const gateway = start();
+    await exec(gateway, "x = 1", inSession);
+    const [liar] = launcher.live;
+    launcher.keepsSandboxes = true;
+    liar?.print("no-call", "?");
+    await noticed(gateway);
+    const answer = await gateway.post("/exec", { lang: "py", code: "x", ...inSession });
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ error: "sandbox_failed" });
+    launcher.keepsSandboxes = false;
+    expect(await exec(gateway, "x", inSession)).toMatchObject({ runtime_status: "new" });
+    expect(launcher.removed).toEqual([liar?.id]);
   });
 
   it("end when a session is idle, and its place is free", async () => {

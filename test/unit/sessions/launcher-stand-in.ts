@@ -111,6 +111,8 @@ export class LauncherStandIn {
   capacity = 8;
   /** Answers every creation until it is set back to null. */
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
+  /** Removals are refused, as while the engine is stuck. */
+  keepsSandboxes = false;
   /** False: the script answers hello, too. */
   greets = true;
   created = 0;
@@ -199,6 +201,9 @@ export class LauncherStandIn {
       for await (const chunk of request) text += chunk;
       const { status, body } = this.#create(CreateSandbox.parse(JSON.parse(text)));
       return answer(status, body);
+    }
+    if (id !== undefined && request.method === "DELETE" && this.keepsSandboxes) {
+      return answer(503, { error: "engine_unavailable", message: "The engine is stuck" });
     }
     if (id !== undefined && request.method === "GET") {
       const sandbox = this.sandboxes.get(id);
