@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from "vitest";
 import type { CallRequest } from "../../../gateway/server/execution/call.ts";
-import { notRunError } from "../../../gateway/server/http/outcome.ts";
+import { notRunError } from "../../../gateway/server/http/not-run.ts";
 import { startBehindStandIn, type startGateway } from "../http/gateway-under-test.ts";
 import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 

@@ -10,7 +10,7 @@ import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { badField, parseBody } from "../errors.ts";
 import { languageId } from "../languages.ts";
-import { notRunError } from "../outcome.ts";
+import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
 import { refusalError } from "../refusals.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";

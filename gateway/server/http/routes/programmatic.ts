@@ -14,7 +14,7 @@ import { checkToolResults } from "../../execution/programs/tool-results.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { parseBody, ServiceError } from "../errors.ts";
-import { notRunError } from "../outcome.ts";
+import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
 import { countRequest } from "../rate-limit.ts";
 import { refusalError } from "../refusals.ts";

@@ -6,7 +6,7 @@ import { namedSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { parseBody } from "../errors.ts";
-import { notRunError } from "../outcome.ts";
+import { notRunError } from "../not-run.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
 
 export const RunRequest = z

@@ -1,6 +1,6 @@
 /** What a request for files names: session, file and claim, as parameters and as the file itself. */
 import { z } from "@hono/zod-openapi";
-import { isId } from "../../../../common/ids.ts";
+import { Id, isId } from "../../../../common/ids.ts";
 import { accessFile } from "../../../files/access.ts";
 import { type ClaimFields, KINDS } from "../../../files/ownership.ts";
 import type { SessionFile } from "../../../files/store.ts";
@@ -8,16 +8,10 @@ import type { AppContext, AppDeps } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
 import { refusalError } from "../../refusals.ts";
 
-const id = (description: string) =>
-  z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{21}$/)
-    .openapi({ description });
-
 export const SessionParams = z.object({
-  session_id: id("Storage session of an upload or session of an execution."),
+  session_id: Id.openapi({ description: "Storage session of an upload or session of an execution." }),
 });
-export const FileParams = SessionParams.extend({ file_id: id("The file.") });
+export const FileParams = SessionParams.extend({ file_id: Id.openapi({ description: "The file." }) });
 
 /** Every one may be absent: older clients send none of them. */
 export const Claim = z.object({

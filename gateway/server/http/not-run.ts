@@ -36,7 +36,7 @@ export function notRunError(outcome: NotRun): ServiceError {
   }
 }
 
-export function unsupportedLanguage(language: string, supported: readonly string[]): ServiceError {
+function unsupportedLanguage(language: string, supported: readonly string[]): ServiceError {
   const list = supported.length > 0 ? ` Supported here: ${supported.join(", ")}` : "";
   return new ServiceError("unsupported_language", `\`lang\` is not a language of this image.${list}`, {
     text: `Unsupported language: ${language}`,
