@@ -260,6 +260,26 @@ describe("the pool", () => {
     await until(() => launcher.live.length === 0);
   });
 
+  it("leaves the place of a session whose sandbox died to a call that waits for one", async () => {
+    launcher.capacity = 2;
+    const gateway = start();
+    launcher.script = (message, body, sandbox) => {
+      const code = body.toString();
+      if (code === "die") sandbox.die({ reason: "out_of_memory", exit_code: 137 });
+      else if (code !== "run on") ECHO(message, body, sandbox);
+    };
+    await exec(gateway, "1", inSession);
+    const hangUp = new AbortController();
+    const running = gateway.post("/exec", { lang: "py", code: "run on" }, {}, hangUp.signal);
+    await until(() => launcher.live.length === 2);
+    const waiting = exec(gateway, "2", { runtime_session_hint: "other" });
+    await until(() => launcher.refused === 1);
+    expect(await exec(gateway, "die", inSession)).toMatchObject({ message: "Out of memory" });
+    expect(await waiting).toMatchObject({ stdout: "2", runtime_status: "new" });
+    hangUp.abort();
+    await running;
+  });
+
   it("takes its sandboxes back after a launcher's restart", async () => {
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
     await gateway.kernels.start();

@@ -116,6 +116,8 @@ export class LauncherStandIn {
   /** False: the script answers hello, too. */
   greets = true;
   created = 0;
+  /** Creations that did not fit. */
+  refused = 0;
   readonly #directory: string;
   #server: Server | null = null;
   readonly #sockets = new Set<Socket>();
@@ -235,6 +237,7 @@ export class LauncherStandIn {
       }
     }
     if (this.live.length >= this.capacity) {
+      this.refused += 1;
       return { status: 429, body: { error: "host_full", message: "no memory left" } };
     }
     return { status: 201, body: this.#info(this.add(spec)) };
