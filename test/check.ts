@@ -8,6 +8,7 @@ export const CHECKS: readonly Stage[] = [
   // A package of its own, which Pulumi loads as CommonJS.
   { title: "types of the policies", command: ["tsc", "--noEmit", "--project", "policies/tsconfig.json"] },
   { title: "Python: format, lint, types", command: ["node", "sandbox-image/tools/check-python.ts"] },
+  { title: "shell scripts", command: ["node", "test/check-shell.ts"] },
 ];
 
 /** The titles of those that failed. */

@@ -209,7 +209,7 @@ runsc_reachable() { setpriv --reuid=65534 --regid=65534 --clear-groups test -x "
 runsc_runs() {
   local root result=0
   root=$(mktemp -d)
-  unlocked timeout 60 "$1" --root="$root" --platform=systrap --network=none --ignore-cgroups do /bin/true \
+  unlocked timeout 60 "$1" --root="$root" --platform=systrap --network=none --ignore-cgroups "do" /bin/true \
     >"$root.log" 2>&1 || result=1
   [[ $result -eq 0 ]] || { say "$1 cannot start a sandbox here:"; tail -n 3 "$root.log" | sed 's/^/      /' >&2; }
   rm -rf "$root" "$root.log"
