@@ -19,6 +19,8 @@ export default defineConfig({
         maxWorkers: SIDE_BY_SIDE,
         testTimeout: RINGS[name].timeoutMs,
         hookTimeout: RINGS[name].timeoutMs,
+        // A condition that comes late is late, not wrong; one that never comes is told before the test's own time is over.
+        expect: { poll: { timeout: RINGS[name].timeoutMs / 2, interval: 20 } },
         unstubEnvs: true,
         restoreMocks: true,
         ...(name === "contract" ? { globalSetup: ["test/contract/support/install-clients.ts"] } : {}),
