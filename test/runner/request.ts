@@ -21,6 +21,7 @@ export class WrongUse extends Error {}
 /** @throws WrongUse with words for the person who typed it. */
 export function readRequest(words: readonly string[], from: string): Request {
   const rings = new Set<RingName>();
+  const named: RingName[] = [];
   const files: string[] = [];
   const options: string[] = [];
   for (let at = 0; at < words.length; at++) {
@@ -30,23 +31,20 @@ export function readRequest(words: readonly string[], from: string): Request {
       if (WITH_VALUE.has(word)) options.push(words[++at] ?? "");
     } else if (isRingName(word)) {
       rings.add(word);
+      named.push(word);
     } else {
       const file = testPath(word, from);
       rings.add(file.ring);
       files.push(file.path);
     }
   }
-  const whole = words.length === 0;
-  if (files.length > 0 && [...rings].some((ring) => !files.some((file) => ringOf(file) === ring))) {
-    throw new WrongUse(
-      "Name either rings or files: with both it is not clear which of the ring's files are meant.",
-    );
-  }
+  // Beside files, a ring is the folder of its own.
+  const folders = files.length === 0 ? [] : named.map((ring) => `test/${ring}/`);
   return {
     rings: rings.size === 0 ? RING_NAMES : RING_NAMES.filter((ring) => rings.has(ring)),
-    files,
+    files: [...folders, ...files],
     options,
-    whole,
+    whole: words.length === 0,
   };
 }
 

@@ -5,6 +5,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { shellBlock } from "../../support/documents.ts";
 import { freePort } from "../../support/free-port.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
@@ -119,6 +120,16 @@ describe("npm start", () => {
       body: { stdout: "42\n", stderr: "", exit_code: 0 },
     });
     expect((await run("not-the-key-that-was-printed", "print(1)")).status).toBe(401);
+
+    // As the README has it, on this test's port, in a session that is nobody else's.
+    const commands = shellBlock("README.md", "/run")
+      .replaceAll("127.0.0.1:3112", `127.0.0.1:${port}`)
+      .replaceAll('"demo"', `"demo-${port}"`);
+    const said = execFileSync("sh", ["-euc", commands], {
+      encoding: "utf8",
+      env: { ...process.env, KEY: key },
+    });
+    expect(said).toContain(/^# (\{.*\})$/m.exec(commands)?.[1] ?? "nothing");
 
     const instance = instanceId();
     expect(docker("ps", "-q", "--filter", `label=kernelyard.instance=${instance}`)).not.toBe("");

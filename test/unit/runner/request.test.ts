@@ -51,8 +51,11 @@ describe("what npm test is asked for", () => {
     },
   );
 
-  it("is refused where files leave a ring without any", () => {
-    expect(() => read("attack", "test/unit/runner")).toThrow(WrongUse);
+  it("is a ring and a file of another", () => {
+    expect(read("attack", "test/unit/runner")).toMatchObject({
+      rings: ["unit", "attack"],
+      files: ["test/attack/", "test/unit/runner"],
+    });
   });
 });
 
