@@ -1,11 +1,10 @@
 /** ShellCheck on every shell script here, known by its name or its first line. */
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, readdirSync, readSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { closeSync, openSync, readSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ensureVenv } from "../sandbox-image/tools/venv.ts";
+import { filesBelow, ROOT } from "./support/documents.ts";
 
-const ROOT = join(import.meta.dirname, "..");
-const NOT_OURS = new Set(["node_modules", ".git", ".venv", "results"]);
 const SHEBANG = /^#! ?\S*\/(env )?(ba|da)?sh\b/;
 
 function firstBytes(path: string): string {
@@ -18,13 +17,16 @@ function firstBytes(path: string): string {
   }
 }
 
-export function shellScripts(folder = ROOT): { readonly path: string; readonly shebang: boolean }[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return NOT_OURS.has(entry.name) ? [] : shellScripts(path);
-    if (!entry.isFile()) return [];
-    const shebang = SHEBANG.test(firstBytes(path));
-    return shebang || entry.name.endsWith(".sh") ? [{ path, shebang }] : [];
+export interface ShellScript {
+  /** Relative to the folder. */
+  readonly path: string;
+  readonly shebang: boolean;
+}
+
+export function shellScripts(folder = ROOT): ShellScript[] {
+  return filesBelow(folder).flatMap((path) => {
+    const shebang = SHEBANG.test(firstBytes(join(folder, path)));
+    return shebang || path.endsWith(".sh") ? [{ path, shebang }] : [];
   });
 }
 
@@ -33,9 +35,7 @@ if (import.meta.main) {
   const program = join(dirname(python), "shellcheck");
   const scripts = shellScripts();
   const failed = [true, false].filter((shebang) => {
-    const paths = scripts
-      .filter((script) => script.shebang === shebang)
-      .map(({ path }) => relative(ROOT, path));
+    const paths = scripts.filter((script) => script.shebang === shebang).map(({ path }) => path);
     const { status, error } = spawnSync(
       program,
       [

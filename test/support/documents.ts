@@ -1,16 +1,16 @@
-/** The project's documents, as text that tests hold to the truth. */
+/** The project's files, and its documents as text that tests hold to the truth. */
 import { readdirSync, readFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 
 export const ROOT = join(import.meta.dirname, "../..");
 const NOT_OURS = new Set(["node_modules", ".git", ".venv", "results"]);
 
-/** Every file of the project, relative to it. */
-export function projectFiles(folder = ROOT): string[] {
+/** Every file of ours below the folder, relative to it. */
+export function filesBelow(folder = ROOT): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return NOT_OURS.has(entry.name) ? [] : projectFiles(path);
-    return [relative(ROOT, path)];
+    if (entry.isFile()) return [entry.name];
+    if (!entry.isDirectory() || NOT_OURS.has(entry.name)) return [];
+    return filesBelow(join(folder, entry.name)).map((path) => join(entry.name, path));
   });
 }
 

@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readRequest } from "../../runner/request.ts";
-import { projectFiles, ROOT, readDocument } from "../../support/documents.ts";
+import { filesBelow, ROOT, readDocument } from "../../support/documents.ts";
 
-const files = projectFiles();
+const files = filesBelow();
 const documents = files.filter((path) => path.endsWith(".md") && !path.includes("/fixtures/"));
 const tops = new Set(files.map((path) => path.split("/")[0] ?? ""));
 /** What a path of this project ends with when its folder is left out, as in `lineage.ts`. */
