@@ -3,7 +3,7 @@
  * configuration and engine data, and a real sshd in both. What a deployment starts there runs in the same namespaces.
  */
 import { execFile, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -64,7 +64,7 @@ export class Machine {
     const folder = mkdtempSync("/var/lib/kernelyard-test-machine-");
     const name = `ky${randomBytes(3).toString("hex")}`;
     // A small network of its own, unlikely to be anybody else's.
-    const subnet = `10.${200 + (process.pid % 50)}.${(process.pid >> 6) % 250}`;
+    const subnet = `10.${200 + randomInt(50)}.${randomInt(250)}`;
     for (const key of ["host", "operator"]) {
       await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", join(folder, key)]);
     }
