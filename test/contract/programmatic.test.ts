@@ -181,10 +181,16 @@ describe("b-11 bash with agents 3.9.2", () => {
       },
     });
     const { content } = await bash(
-      `{ slow '{"i":1}' > a.json; } &\n{ slow '{"i":2}' > b.json; } &\nwait\njq -s -c 'map(.i)' a.json b.json`,
+      `for round in 1 2 3 4 5; do
+{ slow '{"i":1}' > a.json; } &
+{ slow '{"i":2}' > b.json; } &
+wait
+jq -s -c 'map(.i)' a.json b.json
+done`,
       context,
     );
-    expect(content).toContain("[1,2]");
+    expect(content).toContain("[1,2]\n".repeat(5).trimEnd());
+    // A busy machine may start one client of a round too late for the other's batch; together are those of some round.
     expect(most).toBe(2);
   });
 
