@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { HeldMemory } from "../../support/held-memory.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
-const CALLS = 100;
+const CALLS = 60;
 /** What is allocated once (pools, caches, compiled code) is there after this many. */
-const SETTLED_AFTER = 40;
+const SETTLED_AFTER = 20;
 /** The least that a call would leave: its code, its output, a sandbox' record. Compiled code still grows a little. */
 const LEAST_LEAK = 64 * 1024;
 const MIB = 1024 * 1024;
