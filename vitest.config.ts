@@ -1,33 +1,30 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/runner/longest-first.ts";
+import { RING_NAMES, RINGS } from "./test/runner/rings.ts";
 
-/** One project per ring. Rings that use the real engine run their files one after another: they share this machine. */
-const ring = (name: string, options: { parallel: boolean; timeoutMs: number; setup?: string }) => ({
-  test: {
-    name,
-    include: [`test/${name}/**/*.test.ts`],
-    exclude: ["**/node_modules/**"],
-    fileParallelism: options.parallel,
-    testTimeout: options.timeoutMs,
-    hookTimeout: options.timeoutMs,
-    unstubEnvs: true,
-    restoreMocks: true,
-    ...(options.setup === undefined ? {} : { globalSetup: [options.setup] }),
-  },
-});
+/** Two even on one core: a file of the engine's rings waits more than it computes. */
+const SIDE_BY_SIDE = Math.min(4, Math.max(2, availableParallelism()));
 
+/** One project per ring. The number of workers is the same for all, so that files of different rings run side by side. */
 export default defineConfig({
   test: {
-    projects: [
-      ring("unit", { parallel: true, timeoutMs: 10_000 }),
-      ring("protocol", { parallel: false, timeoutMs: 60_000 }),
-      ring("integration", { parallel: false, timeoutMs: 120_000 }),
-      ring("contract", {
-        parallel: false,
-        timeoutMs: 120_000,
-        setup: "test/contract/support/install-clients.ts",
-      }),
-      ring("attack", { parallel: false, timeoutMs: 120_000 }),
-      ring("infra", { parallel: false, timeoutMs: 600_000 }),
-    ],
+    sequence: { sequencer: LongestFirst },
+    projects: RING_NAMES.map((name) => ({
+      test: {
+        name,
+        include: [`test/${name}/**/*.test.ts`],
+        exclude: ["**/node_modules/**"],
+        isolate: RINGS[name].isolate,
+        maxWorkers: SIDE_BY_SIDE,
+        testTimeout: RINGS[name].timeoutMs,
+        hookTimeout: RINGS[name].timeoutMs,
+        // A condition that comes late is late, not wrong; one that never comes is told before the test's own time is over.
+        expect: { poll: { timeout: RINGS[name].timeoutMs / 2, interval: 20 } },
+        unstubEnvs: true,
+        restoreMocks: true,
+        ...(name === "contract" ? { globalSetup: ["test/contract/support/install-clients.ts"] } : {}),
+      },
+    })),
   },
 });

@@ -17,7 +17,16 @@ export const INSTALLED_SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
 export const INSTALL_COMMAND = "sudo bash gateway/host/install.sh";
 
 /** All that a machine without Node and without this repository needs; relative to this folder. */
-export const HOST_FILES = ["install.sh", "daemon_config.py", "runtime.json", "seccomp/profile.json"] as const;
+export const HOST_FILES = [
+  "install.sh",
+  "lib/say.sh",
+  "lib/packages.sh",
+  "lib/gvisor.sh",
+  "lib/engine.sh",
+  "daemon_config.py",
+  "runtime.json",
+  "seccomp/profile.json",
+] as const;
 
 /** `essential`: without these the isolation is not what is promised; the others state gVisor's defaults. */
 const RuntimeFile = z.object({

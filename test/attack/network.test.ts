@@ -1,14 +1,16 @@
 /**
- * No way out: each probe fails inside the sandbox within five seconds, and the same probe text succeeds where the
- * control is off (a network namespace of this test's own, holding what the probe looks for).
+ * No way out: each probe fails inside the sandbox, and at once: there is no network that it could wait for. The same probe
+ * text succeeds where the control is off (a network namespace of this test's own, holding what the probe looks for).
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Stack, startStack } from "../integration/stack.ts";
+import { type Stack, startStack } from "../support/stack.ts";
 
 const NAMESPACE = `ky-attack-${process.pid}`;
 const METADATA = "169.254.169.254";
+/** How long glibc waits for the answer of a name server. */
+const RESOLVER_WAITS_S = 5;
 
 /** Each prints REACHED when the outside is there. */
 const PROBES = {
@@ -78,25 +80,23 @@ afterAll(async () => {
 });
 
 async function run(session_id: string, code: string) {
-  const started = Date.now();
   const response = await fetch(`${stack.baseUrl}/run`, {
     method: "POST",
     headers: { "content-type": "application/json", "x-api-key": stack.apiKey },
     body: JSON.stringify({ session_id, code }),
   });
   expect(response.status).toBe(200);
-  const result = (await response.json()) as { stdout: string; stderr: string; exit_code: number };
-  return { ...result, seconds: (Date.now() - started) / 1000 };
+  return (await response.json()) as { stdout: string; stderr: string; exit_code: number };
 }
 
 describe("the network", () => {
   for (const [what, code] of Object.entries(PROBES)) {
-    it(`${what} fails inside within 5 s`, async () => {
+    it(`${what} fails inside, without waiting`, async () => {
       const result = await run("attack-network", code);
       expect(result.exit_code).toBe(1);
       expect(result.stdout).not.toContain("REACHED");
-      expect(result.stderr).toMatch(/unreachable|refused|Errno|timed out|URLError/);
-      expect(result.seconds).toBeLessThan(5);
+      // Not a time-out: the sandbox's kernel knows of no way.
+      expect(result.stderr).toContain("Network is unreachable");
     });
 
     it(`${what} works where there is a network (negative control)`, () => {
@@ -106,20 +106,28 @@ describe("the network", () => {
   }
 
   it("names do not resolve, and at once", async () => {
-    const result = await run("attack-network", `import socket\nsocket.getaddrinfo("example.com", 80)`);
-    expect(result.exit_code).toBe(1);
-    expect(result.stderr).toContain("gaierror");
-    expect(result.seconds).toBeLessThan(5);
+    const result = await run(
+      "attack-network",
+      `import socket, time
+took = []
+for _ in range(3):
+    began = time.monotonic()
+    try: socket.getaddrinfo("example.com", 80)
+    except socket.gaierror: took.append(time.monotonic() - began)
+print(len(took), min(took) < ${RESOLVER_WAITS_S})`,
+    );
+    // A resolver that waits does so each time; a busy machine does not.
+    expect(result.stdout).toBe("3 True\n");
   });
 
-  it("pip install fails within 5 s and says so", async () => {
+  it("pip install fails without trying again, and says so", async () => {
     const result = await run(
       "attack-network",
       `import subprocess, sys\nr = subprocess.run([sys.executable, "-m", "pip", "install", "requests"], capture_output=True, text=True)\nprint(r.returncode, r.stderr)`,
     );
     expect(result.exit_code).toBe(0);
-    expect(result.stdout).toMatch(/^[1-9]/);
-    expect(result.seconds).toBeLessThan(5);
+    expect(result.stdout).toMatch(/^[1-9][\s\S]*No matching distribution found for requests/);
+    expect(result.stdout).not.toContain("Retrying");
   });
 
   it("there is no interface but loopback", async () => {

@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Stack, startStack } from "../integration/stack.ts";
+import { type Stack, startStack } from "../support/stack.ts";
 import { RawKernel } from "./raw-kernel.ts";
 import { type Summary, summarise, timed } from "./statistics.ts";
 

@@ -162,7 +162,7 @@ describe("replies of /exec", () => {
   });
 
   it("a-1 time limit: TO", async () => {
-    const reply = await exec({ lang: "py", code: "print('before')\nwhile True: pass", timeout: 1000 });
+    const reply = await exec({ lang: "py", code: "print('before')\nwhile True: pass", timeout: 2000 });
     expect(reply).toMatchObject({
       stdout: "before\n",
       status: "TO",
@@ -171,7 +171,7 @@ describe("replies of /exec", () => {
       code: null,
     });
     expect(reply.stderr).toContain("\n[sandbox] Time limit exceeded\n");
-    expect(reply.wall_time).toBeGreaterThanOrEqual(900);
+    expect(reply.wall_time).toBeGreaterThanOrEqual(1900);
   });
 
   it("a-1 standard output over its limit: OL, cut at the limit in UTF-16 units", async () => {
@@ -214,7 +214,7 @@ describe("replies of /exec", () => {
     const late = await exec({
       lang: "py",
       code: "open('b.txt','w').write('1')\nwhile True: pass",
-      timeout: 1000,
+      timeout: 2000,
     });
     expect(late).toMatchObject({ status: "TO", files: [{ name: "b.txt" }] });
   });
@@ -250,19 +250,19 @@ describe("a caller who hangs up", () => {
   const used = async () =>
     (await service.launcher.list()).filter((sandbox) => sandbox.used && sandbox.ended === null).length;
 
-  it("frees the sandbox at once", async () => {
+  it("frees the sandbox, long before the code's own time is over", async () => {
     await expect.poll(used, { timeout: 30_000, interval: 50 }).toBe(0);
     const controller = new AbortController();
     const running = fetch(`${service.baseUrl}/exec`, {
       method: "POST",
       headers: { "content-type": "application/json", ...service.authorization() },
-      body: JSON.stringify({ lang: "py", code: "while True: pass" }),
+      body: JSON.stringify({ lang: "py", code: "while True: pass", timeout: 120_000 }),
       signal: controller.signal,
     });
     running.catch(() => {});
     await expect.poll(used, { timeout: 30_000, interval: 50 }).toBe(1);
     controller.abort();
-    await expect.poll(used, { timeout: 2000, interval: 50 }).toBe(0);
+    await expect.poll(used, { timeout: 15_000, interval: 50 }).toBe(0);
     await expect(running).rejects.toThrow();
   });
 });

@@ -1,27 +1,27 @@
-/** 150 MB in and out: the memory of every process stays where it was, and other calls do not notice much. */
+/** 150 MB in and out: every process holds a small part of it at a time, and other calls are served meanwhile. */
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createReadStream, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
+import { HeldMemory, watchHeld } from "../support/held-memory.ts";
 import { type Caller, run, type StoredFile, Uploaded } from "./support/files.ts";
 import { ALICE, type Service, startService } from "./support/service.ts";
 
 const MIB = 1 << 20;
 /** What LibreChat's client sends at most. */
 const SIZE = 150 * MIB - 64 * 1024;
-const MEMORY_GROWTH = 64 * MIB;
-/** Not starved. The aim of 50 ms is read from the printed figures: here the cores are shared with whatever else runs. */
-const P99_MS = 2000;
+/** A process that kept the file would hold all of it; what waits between two ends of a stream does not grow with it. */
+const MEMORY_GROWTH = SIZE / 8;
 
 let service: Service;
 let directory: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "ky-large-"));
-  service = await startService({ KERNELYARD_MEMORY: "1g" });
+  service = await startService({ KERNELYARD_MEMORY: "1g" }, { inspect: true });
 });
 afterAll(async () => {
   await service?.stop();
@@ -47,55 +47,45 @@ const curl = async (args: readonly string[]): Promise<string> => {
   return stdout;
 };
 
-const residentBytes = (pid: number): number => {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-  return Number(line?.[1] ?? "0") * 1024;
-};
-
-interface Watched<T> {
+interface Seen<T> {
   readonly result: T;
   readonly seconds: number;
   readonly growth: { readonly gateway: number; readonly launcher: number };
+  /** Of calls that went on meanwhile, in ms. */
   readonly latencies: readonly number[];
 }
 
-/** Watches the services' memory, and calls a session of its own all the while. */
-async function watched<T>(title: string, work: () => Promise<T>): Promise<Watched<T>> {
-  const { gatewayPid, launcherPid } = service.stack;
-  const before = { gateway: residentBytes(gatewayPid), launcher: residentBytes(launcherPid) };
-  const most = { ...before };
-  const sample = () => {
-    most.gateway = Math.max(most.gateway, residentBytes(gatewayPid));
-    most.launcher = Math.max(most.launcher, residentBytes(launcherPid));
-  };
-  const sampler = setInterval(sample, 20);
+/** Watches what the services hold, and calls a session of its own all the while. */
+async function watched<T>(title: string, work: () => Promise<T>): Promise<Seen<T>> {
+  using gateway = await HeldMemory.of(service.stack.gateway.inspector);
+  using launcher = await HeldMemory.of(service.stack.launcher.inspector);
+  const before = { gateway: await gateway.bytes(), launcher: await launcher.bytes() };
+  const began = performance.now();
+  const working = work();
   let done = false;
   const latencies: number[] = [];
-  const others = (async () => {
+  const others = async () => {
     while (!done) {
       const began = performance.now();
       const response = await service.stack.post("/run", { session_id: "other", code: "print(1+1)" });
       await response.text();
-      latencies.push(performance.now() - began);
+      if (!done) latencies.push(performance.now() - began);
       expect(response.status).toBe(200);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-  })();
-  const began = performance.now();
-  try {
-    const result = await work();
-    const seconds = (performance.now() - began) / 1000;
-    sample();
-    const growth = { gateway: most.gateway - before.gateway, launcher: most.launcher - before.launcher };
+  };
+  const finished = working.finally(() => {
     done = true;
-    await others;
-    report(title, seconds, growth, latencies);
-    return { result, seconds, growth, latencies };
-  } finally {
-    done = true;
-    clearInterval(sampler);
-    await others;
-  }
+  });
+  const [ofGateway, ofLauncher] = await Promise.all([
+    watchHeld(gateway, finished, before.gateway),
+    watchHeld(launcher, finished, before.launcher),
+    others(),
+  ]);
+  const seconds = (performance.now() - began) / 1000;
+  const growth = { gateway: ofGateway.growth, launcher: ofLauncher.growth };
+  report(title, seconds, growth, latencies);
+  return { result: await working, seconds, growth, latencies };
 }
 
 const percentile = (values: readonly number[], share: number): number => {
@@ -106,7 +96,7 @@ const percentile = (values: readonly number[], share: number): number => {
 function report(
   title: string,
   seconds: number,
-  growth: Watched<unknown>["growth"],
+  growth: Seen<unknown>["growth"],
   latencies: readonly number[],
 ) {
   const mib = (bytes: number) => `${Math.round(bytes / MIB)} MiB`;
@@ -117,10 +107,12 @@ function report(
   );
 }
 
-function expectModest({ growth, latencies }: Watched<unknown>): void {
+function expectModest({ growth, latencies, seconds }: Seen<unknown>): void {
   expect(growth.gateway).toBeLessThan(MEMORY_GROWTH);
   expect(growth.launcher).toBeLessThan(MEMORY_GROWTH);
-  expect(percentile(latencies, 0.99)).toBeLessThan(P99_MS);
+  // Had the transfer been in their way, the others would have waited for its end. How long they take is for `npm run bench`.
+  expect(latencies.length).toBeGreaterThan(5);
+  expect(percentile(latencies, 0.5)).toBeLessThan((seconds * 1000) / 5);
 }
 
 async function sha256(path: string): Promise<string> {

@@ -88,11 +88,11 @@ describe("b-9 a stateful session", () => {
   it("a-1 busy for longer than the bounded wait: 409, which the client may retry", async () => {
     const hint = newHint();
     await exec({ lang: "bash", code: "true", runtime_session_hint: hint });
-    const long = exec({ lang: "py", code: "import time; time.sleep(4)", runtime_session_hint: hint });
+    const long = exec({ lang: "py", code: "import time; time.sleep(10)", runtime_session_hint: hint });
     // The long call has its turn before the next one asks.
     await expect
       .poll(async () => (await exec({ lang: "bash", code: "true", runtime_session_hint: hint })).status, {
-        timeout: 10_000,
+        timeout: 8000,
         interval: 1,
       })
       .toBe(409);

@@ -28,10 +28,11 @@ import {
 } from "../../infra/services/environment.ts";
 import { hostFiles } from "../../infra/targets/aws/host-files.ts";
 import { hostEnvironment, userData } from "../../infra/targets/aws/user-data.ts";
+import { freePort } from "../support/free-port.ts";
 import { serviceBase } from "./images.ts";
-import { Machine } from "./machine.ts";
+import { Machine, WAIT_FOR_APT } from "./machine.ts";
 import { stagedContext } from "./providers/context.ts";
-import { freePort, ROOT, SET_UP_WITHIN_MS } from "./stack.ts";
+import { ROOT, SET_UP_WITHIN_MS } from "./stack.ts";
 
 const run = promisify(execFile);
 const API_KEY = "ky_bootstrap_test_key_0123456789";
@@ -153,9 +154,13 @@ describe("the bootstrap of an AWS host", () => {
   beforeAll(async () => {
     if (!existsSync("/usr/bin/docker-registry")) {
       const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-      await run("apt-get", ["install", "-q", "-y", "--no-install-recommends", "docker-registry", "bzip2"], {
-        env,
-      });
+      await run(
+        "apt-get",
+        [...WAIT_FOR_APT, "install", "-q", "-y", "--no-install-recommends", "docker-registry", "bzip2"],
+        {
+          env,
+        },
+      );
     }
     // A port that is free here and, the machine being empty, there.
     const registryPort = await freePort();
@@ -286,7 +291,7 @@ describe("the bootstrap of an AWS host", () => {
 
   it("drains when the group wants it gone", async () => {
     lifecycle = "Terminated";
-    await until("the terminate hook", 90, async () =>
+    await until("the terminate hook", 300, async () =>
       (await calls()).includes("--lifecycle-hook-name terminate"),
     );
     expect(await there().command("docker ps --format '{{.Names}}' | grep -c '^kernelyard-' || true")).toBe(

@@ -5,9 +5,10 @@ import { promisify } from "node:util";
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setup as installClients } from "../contract/support/install-clients.ts";
+import { freePort } from "../support/free-port.ts";
 import { DeployedClient, watchDowntime } from "./client.ts";
 import { debianBase, SandboxContext, serviceBase } from "./images.ts";
-import { changes, freePort, openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
+import { changes, openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
 
 const run = promisify(execFile);
 const STACK = `local-${process.pid}`;
@@ -70,7 +71,7 @@ describe("target local", () => {
       sandboxBaseImage: await debianBase(),
       serviceBaseImage: await serviceBase(),
       settings: {
-        KERNELYARD_MEMORY_BUDGET: "3g",
+        KERNELYARD_MEMORY_BUDGET: "6g",
         KERNELYARD_POOL_SIZE: "1",
         KERNELYARD_SESSION_DISK: "64m",
       },
@@ -117,11 +118,14 @@ describe("target local", () => {
     });
     await context().addLibrary("roman");
     const downtime = watchDowntime(client.origin);
+    const began = Date.now();
     const up = await stack.up();
+    const upMs = Date.now() - began;
     const downMs = await downtime.stop();
     process.stdout.write(`target local: the endpoint was away for ${downMs} ms while a library was added\n`);
     expect(output(up, "sandboxImage")).not.toBe(output(first, "sandboxImage"));
-    expect(downMs).toBeLessThan(60_000);
+    // A new image is built and verified beside what serves; away is the endpoint only while the services are exchanged.
+    expect(downMs).toBeLessThan(upMs / 2);
     const fresh = await client.exec("import roman; print(roman.toRoman(42))", "conversation-3");
     expect(fresh.stdout).toContain("XLII");
     expect(await client.run(SESSION, "print(open('/mnt/session_data/a.txt').read())")).toContain("mine");

@@ -3,7 +3,7 @@
  * configuration and engine data, and a real sshd in both. What a deployment starts there runs in the same namespaces.
  */
 import { execFile, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -11,6 +11,9 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const SSH_PORT = 22;
+/** Other tests, and the machine's own updates, install packages too. */
+export const WAIT_FOR_APT = ["-o", "DPkg::Lock::Timeout=300"] as const;
+const LISTENS_WITHIN_MS = 60_000;
 
 /** Folders that are the machine's own. */
 const OWN = [
@@ -51,13 +54,17 @@ export class Machine {
   static async start(more: readonly string[] = []): Promise<Machine> {
     if (!existsSync("/usr/sbin/sshd")) {
       const environment = { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-      await run("apt-get", ["install", "-q", "-y", "--no-install-recommends", "openssh-server"], environment);
+      await run(
+        "apt-get",
+        [...WAIT_FOR_APT, "install", "-q", "-y", "--no-install-recommends", "openssh-server"],
+        environment,
+      );
     }
     // On a disk: the engine's layers do not work on every file system that /tmp may be.
     const folder = mkdtempSync("/var/lib/kernelyard-test-machine-");
     const name = `ky${randomBytes(3).toString("hex")}`;
     // A small network of its own, unlikely to be anybody else's.
-    const subnet = `10.${200 + (process.pid % 50)}.${(process.pid >> 6) % 250}`;
+    const subnet = `10.${200 + randomInt(50)}.${randomInt(250)}`;
     for (const key of ["host", "operator"]) {
       await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", join(folder, key)]);
     }
@@ -85,7 +92,7 @@ export class Machine {
     await ip("-n", name, "route", "add", "default", "via", `${subnet}.1`);
     // Builds on the machine fetch packages.
     await run("sysctl", ["-q", "-w", "net.ipv4.ip_forward=1"]);
-    for (const rule of this.#rules()) await run("iptables", ["-I", ...rule]);
+    for (const rule of this.#rules()) await run("iptables", ["--wait", "-I", ...rule]);
   }
 
   /** Without `-I` or `-D`. */
@@ -146,7 +153,7 @@ export class Machine {
   }
 
   async #untilListening(child: ReturnType<typeof spawn>): Promise<void> {
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + LISTENS_WITHIN_MS;
     const listening = () =>
       new Promise<boolean>((resolve) => {
         const socket = connect({ host: this.address, port: SSH_PORT });
@@ -214,7 +221,7 @@ export class Machine {
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    for (const rule of this.#rules()) await run("iptables", ["-D", ...rule]).catch(() => {});
+    for (const rule of this.#rules()) await run("iptables", ["--wait", "-D", ...rule]).catch(() => {});
     await run("ip", ["netns", "del", this.#name]).catch(() => {});
     await run("ip", ["link", "del", `${this.#name}h`]).catch(() => {});
     rmSync(this.#folder, { recursive: true, force: true });

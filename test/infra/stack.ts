@@ -1,6 +1,5 @@
 /** A stack on the real Pulumi engine: inline program, files as the backend, the test providers on PATH. */
 import { execFile } from "node:child_process";
-import { randomInt } from "node:crypto";
 import {
   cpSync,
   existsSync,
@@ -11,7 +10,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -124,24 +122,4 @@ function projectFile(backend: string): string {
     .record(z.string(), z.unknown())
     .parse(parse(readFileSync(join(ROOT, "Pulumi.yaml"), "utf8")));
   return stringify({ ...project, backend: { url: `file://${backend}` } });
-}
-
-/** Below the ports that the kernel gives to outgoing connections: a minute may pass before the port is used. */
-const FIRST_PORT = 20_000;
-const PORTS = 12_000;
-
-/** A port of 127.0.0.1 that is free, and that nobody gets by chance. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = FIRST_PORT + randomInt(PORTS);
-    if (await canListen(port)) return port;
-  }
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.on("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
 }

@@ -1,4 +1,4 @@
-import { existsSync, symlinkSync } from "node:fs";
+import { existsSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { Supervised } from "./supervised.ts";
@@ -9,6 +9,9 @@ describe("the meaning of a Python call", () => {
   const sandbox = new Supervised({ preload: LIBRARIES });
   afterAll(() => sandbox[Symbol.asyncDispose]());
   const run = sandbox.run.bind(sandbox);
+  /** Code that runs until `tell` is called. */
+  const UNTIL_TOLD = "import os, time\nwhile not os.path.exists('told'): time.sleep(0.01)\nos.remove('told')";
+  const tell = () => writeFileSync(join(sandbox.data, "told"), "");
 
   test("hello tells the languages and the running call; a missing library is left out", async () => {
     expect(await sandbox.hello()).toMatchObject({
@@ -17,8 +20,9 @@ describe("the meaning of a Python call", () => {
       executing: null,
       execution_count: 0,
     });
-    const id = sandbox.begin("import time; time.sleep(0.3)");
+    const id = sandbox.begin(UNTIL_TOLD);
     expect(await sandbox.hello()).toMatchObject({ executing: id });
+    tell();
     expect((await sandbox.finish(id)).reply.status).toBe("ok");
     expect(sandbox.diagnostics).toContain("a_library_that_is_not_there was not imported ahead");
   });
@@ -207,9 +211,10 @@ describe("the meaning of a Python call", () => {
       status: "aborted",
       exit_code: null,
     });
-    const first = sandbox.begin("import time; time.sleep(0.5); print('first')");
+    const first = sandbox.begin(`${UNTIL_TOLD}; print('first')`);
     const second = await sandbox.run("print('second')");
     expect(second).toMatchObject({ stdout: "", reply: { status: "aborted" } });
+    tell();
     expect((await sandbox.finish(first)).stdout).toBe("first\n");
   });
 

@@ -70,14 +70,15 @@ describe("tools called by programs", () => {
   });
 
   test("waiting for tools does not count, computing does", async () => {
+    const LIMIT_MS = 2000;
     const slow = async (calls: readonly ToolCall[]) => {
-      await new Promise((resolve) => setTimeout(resolve, 900));
+      await new Promise((resolve) => setTimeout(resolve, LIMIT_MS * 1.25));
       return answer(calls);
     };
-    const outcome = await run("await add()\nprint('done')", { timeoutMs: 600, answer: slow });
+    const outcome = await run("await add()\nprint('done')", { timeoutMs: LIMIT_MS, answer: slow });
     expect(outcome).toMatchObject({ stdout: "done\n", reply: { reason: null } });
-    expect(outcome.reply.wall_time_ms).toBeLessThan(600);
-    const busy = await run("await add()\nwhile True: pass", { timeoutMs: 400, answer: slow });
+    expect(outcome.reply.wall_time_ms).toBeLessThan(LIMIT_MS);
+    const busy = await run("await add()\nwhile True: pass", { timeoutMs: LIMIT_MS, answer: slow });
     expect(busy.reply).toMatchObject({ reason: "timeout", kernel: "kept" });
   });
 

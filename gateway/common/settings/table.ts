@@ -1,4 +1,4 @@
-/** `docs/settings.md`, made from the schema: `node gateway/common/settings/table.ts > docs/settings.md`. */
+/** `docs/settings.md`, made from the schema by `npm run generate`. */
 import { SETTINGS, type SettingSpec } from "./schema.ts";
 
 const cell = (text: string) => text.replaceAll("|", "\\|");
@@ -26,5 +26,3 @@ export function settingsDocument(): string {
     "",
   ].join("\n");
 }
-
-if (import.meta.main) process.stdout.write(settingsDocument());

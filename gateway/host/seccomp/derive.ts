@@ -1,7 +1,7 @@
 /**
  * Makes `profile.json` from the engine's own default profile by taking away, as recorded in `derivation.json`:
  *
- *   npx node gateway/host/seccomp/derive.ts           writes profile.json
+ *   npm run generate                                  writes profile.json, with every other committed copy
  *   npx node gateway/host/seccomp/derive.ts --check   exits 1 when profile.json is not what the derivation gives
  *
  * Needs Go, which fetches the source (checked by Go's module sums and by its sha256 here).
@@ -127,7 +127,7 @@ if (import.meta.main) {
     });
     writeFileSync(at("profile.json"), text);
   } else if (!committed.success || !isDeepStrictEqual(committed.data, profile)) {
-    process.stderr.write("profile.json is not what derivation.json gives: run derive.ts without --check.\n");
+    process.stderr.write("profile.json is not what derivation.json gives: run npm run generate.\n");
     process.exitCode = 1;
   }
 }

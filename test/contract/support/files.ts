@@ -1,4 +1,5 @@
 /** LibreChat's own requests for files: uploads with form-data and axios, the rest as its helpers send it. */
+import { Agent } from "node:http";
 import { Readable } from "node:stream";
 import { z } from "zod";
 import { FileEntry, loadUploader } from "../../support/librechat/clients.ts";
@@ -34,6 +35,12 @@ function identityFields(identity: Identity): [string, string][] {
   return fields;
 }
 
+/**
+ * As LibreChat does. On the agents' shared connections a time limit of axios would stay behind and end whatever call comes
+ * next after five seconds.
+ */
+const OWN_CONNECTION = new Agent({ keepAlive: false });
+
 async function send(caller: Caller, path: string, identity: Identity, files: readonly UploadFile[]) {
   const { axios, newForm } = loadUploader();
   const form = newForm();
@@ -54,6 +61,7 @@ async function send(caller: Caller, path: string, identity: Identity, files: rea
     maxBodyLength: 150 * 1024 * 1024,
     maxContentLength: 150 * 1024 * 1024,
     timeout: 120_000,
+    httpAgent: OWN_CONNECTION,
     validateStatus: () => true,
   });
 }

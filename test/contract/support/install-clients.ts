@@ -1,4 +1,7 @@
-/** Vitest's global set-up of the contract ring: LibreChat's client packages, exactly as locked, without their scripts. */
+/**
+ * LibreChat's client packages, exactly as locked, without their scripts. A step of `npm test`, and Vitest's global set-up
+ * of the contract ring for who runs Vitest itself.
+ */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -32,3 +35,5 @@ export function setup(): void {
     writeFileSync(join(folder, STAMP), lock);
   }
 }
+
+if (import.meta.main) setup();

@@ -3,8 +3,8 @@ import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
-import { type Stack, startStack } from "../../integration/stack.ts";
 import { type LibrechatUser, parseEnvironment, TokenSigner } from "../../support/librechat/tokens.ts";
+import { type Stack, type StackOptions, startStack } from "../../support/stack.ts";
 
 export const ALICE: LibrechatUser = { id: "64f000000000000000000001" };
 export const BOB: LibrechatUser = { id: "64f000000000000000000002" };
@@ -21,10 +21,14 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-export async function startService(env: Readonly<Record<string, string>> = {}): Promise<Service> {
+export async function startService(
+  env: Readonly<Record<string, string>> = {},
+  options: Omit<StackOptions, "env"> = {},
+): Promise<Service> {
   const pair = generateKeyPairSync("ed25519");
   const privateKeyPem = pair.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   const stack = await startStack({
+    ...options,
     env: {
       KERNELYARD_AUTH: "api-key,jwt",
       KERNELYARD_JWT_PUBLIC_KEY: pair.publicKey.export({ type: "spki", format: "pem" }).toString(),

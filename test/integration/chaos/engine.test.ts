@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Stack, startStack } from "../stack.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
 import { SecondEngine } from "./second-engine.ts";
 
 const IMAGE = "custom-rce-kernel:latest";

@@ -1,4 +1,4 @@
-/** Large files over a real connection: memory, speed, and what other callers notice. */
+/** Large files over a real connection: what is held of them, and what other callers notice. */
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { expect, it, onTestFinished } from "vitest";
+import { HeldMemory, watchHeld } from "../../support/held-memory.ts";
 import { MIB, post, startServer, streamedForm } from "./server.ts";
 
 const SIZE = 150 * MIB;
@@ -20,7 +21,7 @@ function* blocks(bytes: number): Generator<Buffer> {
   for (let sent = 0; sent < bytes; sent += BLOCK.length) yield BLOCK;
 }
 
-const Probed = z.object({ p99: z.number(), count: z.number() });
+const Probed = z.object({ median: z.number(), count: z.number() });
 
 /** Another caller meanwhile; `stop` resolves to what it saw. */
 async function watch(base: string): Promise<() => Promise<z.infer<typeof Probed>>> {
@@ -35,7 +36,7 @@ async function watch(base: string): Promise<() => Promise<z.infer<typeof Probed>
   };
 }
 
-it("150 MB up and down: bounded memory, others are served", async () => {
+it("150 MB up and down: a small part of it is held at a time, and others are served", async () => {
   const directory = mkdtempSync(join(tmpdir(), "kernelyard-large-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const server = await startServer(directory);
@@ -58,22 +59,23 @@ it("150 MB up and down: bounded memory, others are served", async () => {
   };
   // Once through everything, so that what is measured is the size of files and not of code.
   await download(await upload(MIB));
-  const before = await server.peak();
+  using memory = await HeldMemory.of(server.inspector);
+  const before = await memory.bytes();
 
   const report: string[] = [];
   const measured = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
-    await server.peak();
     const stop = await watch(server.base);
     const started = performance.now();
-    const result = await work();
+    const { result, growth } = await watchHeld(memory, work(), before);
     const seconds = (performance.now() - started) / 1000;
-    const { p99, count } = await stop();
-    const growth = (await server.peak()) - before;
+    const { median, count } = await stop();
     report.push(
-      `${what}: ${Math.round(SIZE / 1e6 / seconds)} MB/s, +${Math.round(growth / MIB)} MiB, ${count} other requests with p99 ${p99.toFixed(1)} ms`,
+      `${what}: ${Math.round(SIZE / 1e6 / seconds)} MB/s, +${(growth / MIB).toFixed(1)} MiB, ${count} other requests in ${median.toFixed(1)} ms`,
     );
-    expect(growth).toBeLessThan(64 * MIB);
-    expect(p99).toBeLessThan(50);
+    expect(growth).toBeLessThan(SIZE / 8);
+    // Had the transfer been in their way, the others would have waited for its end. How long they take is for `npm run bench`.
+    expect(count).toBeGreaterThan(5);
+    expect(median).toBeLessThan((seconds * 1000) / 5);
     return result;
   };
   const url = await measured("up", () => upload(SIZE));

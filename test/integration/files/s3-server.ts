@@ -2,13 +2,12 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { z } from "@hono/zod-openapi";
+import { freePort } from "../../support/free-port.ts";
 
 export const TEST_CREDENTIALS = { AWS_ACCESS_KEY_ID: "tests", AWS_SECRET_ACCESS_KEY: "not-a-secret" };
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 
 export interface S3Server {
   readonly endpoint: string;
@@ -82,15 +81,6 @@ export async function startS3(): Promise<S3Server> {
       await rm(root, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = z.object({ port: z.number() }).parse(probe.address());
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
 
 async function ready(url: string, ended: Promise<unknown>): Promise<void> {

@@ -1,18 +1,20 @@
 /** Files all the way: uploaded, in a real sandbox, out again. */
-import { readFileSync, writeFileSync } from "node:fs";
 import { z } from "@hono/zod-openapi";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { normaliseName } from "../../../gateway/server/files/names.ts";
 import { uploadForm } from "../../support/files/app.ts";
-import { type Stack, startStack } from "../stack.ts";
+import { HeldMemory, watchHeld } from "../../support/held-memory.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
 
 const MIB = 1024 * 1024;
+const SIZE = 150 * MIB;
 let stack: Stack;
 
 beforeAll(async () => {
   stack = await startStack({
     env: { KERNELYARD_MEMORY: "1g", KERNELYARD_FRESH_DISK: "512m", KERNELYARD_OUTPUT_FILES_MAX: "200" },
+    inspect: true,
   });
 });
 afterAll(() => stack?.stop());
@@ -182,29 +184,32 @@ print(json.dumps(found))
   }
 });
 
-it("150 MB out of a sandbox and into the next: gateway and launcher stay small", async () => {
-  const processes = { gateway: stack.gatewayPid, launcher: stack.launcherPid };
-  const status = (pid: number, field: string) =>
-    Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) *
-    1024;
-  const before = Object.entries(processes).map(([name, pid]) => {
-    // Resets the kernel's own record of the largest resident size.
-    writeFileSync(`/proc/${pid}/clear_refs`, "5");
-    return { name, pid, bytes: status(pid, "VmRSS") };
-  });
-  const started = performance.now();
-  const made = await exec("import os\nopen('big.bin', 'wb').write(os.urandom(1 << 20) * 150)", []);
-  const seconds = (performance.now() - started) / 1000;
+it("150 MB out of a sandbox and into the next: gateway and launcher hold a small part of it", async () => {
+  using gateway = await HeldMemory.of(stack.gateway.inspector);
+  using launcher = await HeldMemory.of(stack.launcher.inspector);
+  const watched = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    const before = { gateway: await gateway.bytes(), launcher: await launcher.bytes() };
+    const working = work();
+    const seen = await Promise.all([
+      watchHeld(gateway, working, before.gateway),
+      watchHeld(launcher, working, before.launcher),
+    ]);
+    for (const [index, name] of ["gateway", "launcher"].entries()) {
+      const growth = seen[index]?.growth ?? Number.NaN;
+      process.stdout.write(
+        `${what}: ${name} +${(growth / MIB).toFixed(1)} MiB in ${seen[index]?.samples} samples\n`,
+      );
+      expect(growth, `${name}, ${what}`).toBeLessThan(SIZE / 8);
+    }
+    return working;
+  };
+  const made = await watched("out", () =>
+    exec("import os\nopen('big.bin', 'wb').write(os.urandom(1 << 20) * 150)", []),
+  );
   expect(made.files.map(({ name }) => name)).toEqual(["big.bin"]);
-  const read = await exec("import os\nprint(os.path.getsize('big.bin'))", made.files);
-  expect(read.stdout).toBe(`${150 * MIB}\n`);
+  const read = await watched("in", () => exec("import os\nprint(os.path.getsize('big.bin'))", made.files));
+  expect(read.stdout).toBe(`${SIZE}\n`);
   expect(read.files).toMatchObject([{ id: made.files[0]?.id, inherited: true }]);
-  for (const { name, pid, bytes } of before) {
-    const growth = status(pid, "VmHWM") - bytes;
-    process.stdout.write(`${name}: +${Math.round(growth / MIB)} MiB\n`);
-    expect(growth).toBeLessThan(64 * MIB);
-  }
-  process.stdout.write(`150 MB out in ${seconds.toFixed(1)} s, code included\n`);
 });
 
 it("kill -9 of the gateway during a run with outputs: what was answered is there", async () => {

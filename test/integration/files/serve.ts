@@ -1,4 +1,5 @@
-/** The file routes as a process of their own: prints its port, answers `memory` with its peak since the last question. */
+/** The file routes as a process of their own: tells its port, and where its inspector answers. */
+import { url } from "node:inspector";
 import { createAdaptorServer } from "@hono/node-server";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import { filesApp } from "../../support/files/app.ts";
@@ -9,13 +10,4 @@ const store = await DiskFileStore.open({ directory, ttlMs: 86_400_000, sweepEver
 const { app } = filesApp(store);
 const server = createAdaptorServer({ fetch: app.fetch });
 
-let peak = process.memoryUsage.rss();
-setInterval(() => {
-  peak = Math.max(peak, process.memoryUsage.rss());
-}, 10).unref();
-
-server.listen(0, "127.0.0.1", () => process.send?.({ address: server.address() }));
-process.on("message", () => {
-  process.send?.({ peak });
-  peak = process.memoryUsage.rss();
-});
+server.listen(0, "127.0.0.1", () => process.send?.({ address: server.address(), inspector: url() }));

@@ -6,12 +6,12 @@ import { Readable } from "node:stream";
 import { z } from "@hono/zod-openapi";
 import { onTestFinished } from "vitest";
 
-const Ready = z.object({ address: z.object({ port: z.number() }) });
-const Peak = z.object({ peak: z.number() });
+const Ready = z.object({ address: z.object({ port: z.number() }), inspector: z.string() });
 export const MIB = 1024 * 1024;
 
 export async function startServer(directory: string) {
   const child = fork(join(import.meta.dirname, "serve.ts"), [directory], {
+    execArgv: ["--inspect=127.0.0.1:0", "--inspect-publish-uid=http"],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const exited = once(child, "exit");
@@ -21,17 +21,13 @@ export async function startServer(directory: string) {
   };
   onTestFinished(kill);
   const [ready] = await once(child, "message");
-  const { port } = Ready.parse(ready).address;
+  const { address, inspector } = Ready.parse(ready);
   return {
     pid: child.pid,
-    base: `http://127.0.0.1:${port}/v1`,
+    base: `http://127.0.0.1:${address.port}/v1`,
     kill,
-    /** Largest resident size since the last question, in bytes. */
-    async peak(): Promise<number> {
-      child.send("memory");
-      const [message] = await once(child, "message");
-      return Peak.parse(message).peak;
-    },
+    /** For `HeldMemory`. */
+    inspector,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Calls without a session: each in a sandbox of its own, and nothing of it stays. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
-import { type Stack, startStack } from "../stack.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
 
 const WITHIN = { timeout: 60_000, interval: 100 };
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
-import { type Stack, startStack } from "../stack.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
 
 let stack: Stack;
 let launcher: LauncherClient;

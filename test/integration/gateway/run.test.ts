@@ -7,12 +7,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
-import { type Stack, startStack } from "../stack.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
 
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_TIMEOUT_MS: "5000", KERNELYARD_POOL_SIZE: "0" } });
+  stack = await startStack({ env: { KERNELYARD_TIMEOUT_MS: "8000", KERNELYARD_POOL_SIZE: "0" } });
 });
 
 afterAll(async () => {

@@ -2,22 +2,14 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { shellBlock } from "../../support/documents.ts";
+import { freePort } from "../../support/free-port.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const READY = "Ctrl-C stops it";
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 interface Started {
   readonly child: ChildProcess;
@@ -44,6 +36,15 @@ afterEach(async () => {
   }
   rmSync(dataDir, { recursive: true, force: true });
 });
+
+/** Empty for a process that has ended meanwhile: others' services come and go. */
+function environmentOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8");
+  } catch {
+    return "";
+  }
+}
 
 const docker = (...args: string[]) => execFileSync("docker", args, { encoding: "utf8" }).trim();
 
@@ -120,6 +121,16 @@ describe("npm start", () => {
     });
     expect((await run("not-the-key-that-was-printed", "print(1)")).status).toBe(401);
 
+    // As the README has it, on this test's port, in a session that is nobody else's.
+    const commands = shellBlock("README.md", "/run")
+      .replaceAll("127.0.0.1:3112", `127.0.0.1:${port}`)
+      .replaceAll('"demo"', `"demo-${port}"`);
+    const said = execFileSync("sh", ["-euc", commands], {
+      encoding: "utf8",
+      env: { ...process.env, KEY: key },
+    });
+    expect(said).toContain(/^# (\{.*\})$/m.exec(commands)?.[1] ?? "nothing");
+
     const instance = instanceId();
     expect(docker("ps", "-q", "--filter", `label=kernelyard.instance=${instance}`)).not.toBe("");
     await interrupt(first.child);
@@ -171,7 +182,7 @@ describe("npm start", () => {
       ["launcher", "gateway/launcher/main.ts"],
     ] as const) {
       const group = execFileSync("pgrep", ["-f", program], { encoding: "utf8" }).trim().split("\n");
-      const ours = group.filter((pid) => readFileSync(`/proc/${pid}/environ`, "utf8").includes(dataDir));
+      const ours = group.filter((pid) => environmentOf(pid).includes(dataDir));
       expect(ours.length, `processes of the ${name}`).toBeGreaterThan(0);
       for (const pid of ours) process.kill(Number(pid), "SIGKILL");
       await expect

@@ -1,13 +1,13 @@
-/** What the README promises is what the code does. */
+/** What the README and the deployment's document promise is what the code does. */
 import { generateKeyPairSync } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
+import { ROOT, readDocument, shellBlocks } from "../../support/documents.ts";
 
-const ROOT = join(import.meta.dirname, "../../..");
-const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+const readme = readDocument("README.md");
 
 /** Values that differ from deployment to deployment become what the README writes in their place. */
 function withoutValues(environment: string): string {
@@ -41,15 +41,22 @@ describe("README", () => {
     ]);
   });
 
-  it("deploys as docs/deploy.md does, with files and outputs that exist", () => {
-    const deploy = readFileSync(join(ROOT, "docs/deploy.md"), "utf8");
-    const outputs = readFileSync(join(ROOT, "infra/target.ts"), "utf8");
-    const section = readme.slice(readme.indexOf("## Deploy"), readme.indexOf("## Test"));
-    const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
-    expect(blocks).toHaveLength(3);
-    for (const block of blocks) {
-      expect(deploy).toContain(block);
-      for (const [, path] of block.matchAll(/(infra\/\S+)/g)) {
+  it("names only settings that exist", () => {
+    for (const [name] of readme.matchAll(/KERNELYARD_[A-Z_]+/g))
+      expect(Object.keys(SETTINGS)).toContain(name);
+  });
+});
+
+describe("docs/deploy.md", () => {
+  const deploy = readDocument("docs/deploy.md");
+
+  it("has a stack's commands for each target, with files and outputs that exist", () => {
+    const outputs = readDocument("infra/target.ts");
+    const recipes = shellBlocks("docs/deploy.md").filter((block) => block.includes("pulumi stack init"));
+    const samples = recipes.map((block) => /infra\/samples\/Pulumi\.(\w+)\.sample\.yaml/.exec(block)?.[1]);
+    expect(samples).toEqual(["local", "hosts", "aws"]);
+    for (const block of recipes) {
+      for (const [, path] of block.matchAll(/((?:infra|gateway)\/\S+)/g)) {
         expect(existsSync(join(ROOT, path ?? "")), path).toBe(true);
       }
       for (const [, output] of block.matchAll(/pulumi stack output (?:--show-secrets )?(\w+)/g)) {
@@ -58,15 +65,13 @@ describe("README", () => {
     }
   });
 
-  it("names only npm scripts, files and settings that exist", () => {
-    const scripts: unknown = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts;
-    expect(scripts).toBeTypeOf("object");
-    for (const [, name] of readme.matchAll(/npm run ([a-z-]+)/g))
-      expect(scripts).toHaveProperty([name ?? ""]);
-    for (const [, path] of readme.matchAll(/\]\((?!http)([^)#]+)/g)) {
-      expect(existsSync(join(ROOT, path ?? "")), path).toBe(true);
-    }
-    for (const [name] of readme.matchAll(/KERNELYARD_[A-Z_]+/g))
+  it("asks for the Pulumi command that the tests run", () => {
+    const version = /^readonly VERSION=v(\d+\.\d+)\./m.exec(readDocument("test/infra/pulumi-cli.sh"))?.[1];
+    expect(deploy).toContain(`${version} or newer`);
+  });
+
+  it("names only settings that exist", () => {
+    for (const [name] of deploy.matchAll(/KERNELYARD_[A-Z0-9_]*[A-Z0-9]\b(?!_)/g))
       expect(Object.keys(SETTINGS)).toContain(name);
   });
 });

@@ -108,7 +108,7 @@ function sampleConfig(target: Target): Record<string, string> {
   );
 }
 
-/** Once for a process: Pulumi's runtime is one for all. */
+/** One after another: Pulumi's runtime is one for the whole process. */
 export async function recordStack(
   target: Target,
   changes: Readonly<Record<string, string>> = {},

@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
-import { settingsDocument } from "../../../gateway/common/settings/table.ts";
 import { problemsOf } from "./problems.ts";
 
 const problems = (env: Record<string, string>) => problemsOf(() => readSettings(env));
@@ -160,11 +158,5 @@ describe("readSettings", () => {
     const found = problems(env);
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(part);
-  });
-});
-
-describe("docs/settings.md", () => {
-  it("is the schema's table (node gateway/common/settings/table.ts > docs/settings.md)", () => {
-    expect(readFileSync("docs/settings.md", "utf8")).toBe(settingsDocument());
   });
 });

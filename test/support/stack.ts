@@ -22,6 +22,8 @@ const KEPT_LINES = 200;
 export interface StackOptions {
   /** `KERNELYARD_*` beside the stack's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Lets `HeldMemory` ask the services what they hold. */
+  readonly inspect?: boolean;
 }
 
 /** A service of the stack, with its last words. */
@@ -29,6 +31,8 @@ class Service {
   readonly #command: readonly string[];
   readonly #env: () => NodeJS.ProcessEnv;
   readonly lines: string[] = [];
+  /** Where a service that was started with `--inspect` answers. */
+  inspector = "";
   #child: ChildProcess | null = null;
   #onLine: (line: string) => void = () => {};
 
@@ -54,6 +58,7 @@ class Service {
       if (stream === null) continue;
       createInterface({ input: stream }).on("line", (line) => {
         this.lines.push(line);
+        this.inspector = /^Debugger listening on (ws:\S+)/.exec(line)?.[1] ?? this.inspector;
         if (this.lines.length > KEPT_LINES) this.lines.shift();
         this.#onLine(line);
       });
@@ -110,8 +115,9 @@ export class Stack {
     this.docker = new Docker({ socketPath: settings.dockerSocket });
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("KERNELYARD_"));
     const env = () => ({ ...Object.fromEntries(inherited), ...own, KERNELYARD_PORT: String(this.#port) });
-    this.launcher = new Service(["gateway/launcher/main.ts"], env);
-    this.gateway = new Service(["gateway/server/main.ts", "--user", SERVICE_USER], env);
+    const node = options.inspect === true ? ["--inspect=127.0.0.1:0"] : [];
+    this.launcher = new Service([...node, "gateway/launcher/main.ts"], env);
+    this.gateway = new Service([...node, "gateway/server/main.ts", "--user", SERVICE_USER], env);
   }
 
   get baseUrl(): string {

@@ -1,0 +1,43 @@
+/**
+ * `npm run generate`: makes every committed copy of what the code says: settings, API description, locks, seccomp
+ * profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
+ * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { settingsDocument } from "../gateway/common/settings/table.ts";
+import { runStage, type Stage } from "./runner/stage.ts";
+import { startGateway } from "./unit/http/gateway-under-test.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** As the gateway serves it. */
+async function apiDescription(): Promise<string> {
+  const gateway = startGateway("/nonexistent/launcher.sock");
+  try {
+    return `${await (await gateway.app.request("/openapi.json")).text()}\n`;
+  } finally {
+    gateway.stop();
+  }
+}
+
+/** Made from this project alone. */
+export const COPIES: readonly { readonly path: string; readonly make: () => string | Promise<string> }[] = [
+  { path: "docs/settings.md", make: settingsDocument },
+  { path: "docs/openapi.json", make: apiDescription },
+];
+
+const PROGRAMS: readonly Stage[] = [
+  { title: "locks of the sandbox's libraries", command: ["node", "sandbox-image/tools/lock.ts"] },
+  { title: "seccomp profile", command: ["node", "gateway/host/seccomp/derive.ts"] },
+];
+
+if (import.meta.main) {
+  for (const { path, make } of COPIES) {
+    const text = await make();
+    const changed = readFileSync(join(ROOT, path), "utf8") !== text;
+    if (changed) writeFileSync(join(ROOT, path), text);
+    process.stdout.write(`${path}: ${changed ? "written" : "as it was"}\n`);
+  }
+  for (const program of PROGRAMS) if (!(await runStage(program))) process.exitCode = 1;
+}
