@@ -10,8 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from supervisor import processes
 from supervisor.loop import READ, WRITE, Loop, Timer
@@ -47,20 +46,26 @@ class Kernel:
         os.close(self.stderr)
 
 
+class Observer(Protocol):
+    """Who hears what the kernel does."""
+
+    def kernel_ready(self) -> None: ...
+
+    def kernel_message(self, message: dict[str, Any]) -> None: ...
+
+    def kernel_output(self, kernel: Kernel, name: str) -> None:
+        """There is something in the pipe called `name`, or it has no writer any more."""
+
+    def kernel_died(self, status: int | None) -> None:
+        """`status` as `os.waitpid` reports it, or None when the kernel was given up for talking nonsense."""
+
+
 class Kernels:
-    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths.
+    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths."""
 
-    `on_ready`, `on_message`, `on_output` and `on_death` are set by the owner. `on_death` gets the exit status as
-    `os.waitpid` reports it, or None when the kernel was given up for talking nonsense.
-    """
-
-    on_ready: Callable[[], None]
-    on_message: Callable[[dict[str, Any]], None]
-    on_output: Callable[[Kernel, str], None]
-    on_death: Callable[[int | None], None]
-
-    def __init__(self, loop: Loop, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, loop: Loop, observer: Observer, arguments: list[str], environment: dict[str, str]) -> None:
         self._loop = loop
+        self._observer = observer
         self._arguments = arguments
         self._environment = environment
         self._template: subprocess.Popen[bytes] | None = None
@@ -171,8 +176,8 @@ class Kernels:
         kernel = Kernel(ours, out_read, err_read)
         self.current = kernel
         self._loop.watch(ours.fileno(), self._on_control)
-        self._loop.watch(out_read, lambda _events: self.on_output(kernel, "stdout"), slow=True)
-        self._loop.watch(err_read, lambda _events: self.on_output(kernel, "stderr"), slow=True)
+        self._loop.watch(out_read, lambda _events: self._observer.kernel_output(kernel, "stdout"), slow=True)
+        self._loop.watch(err_read, lambda _events: self._observer.kernel_output(kernel, "stderr"), slow=True)
         self._loop.cancel(self._timer)
         seconds = _FORK_SECONDS if self.failures == 0 and kernel.execution_count else _TEMPLATE_SECONDS
         self._timer = self._loop.after(seconds, self._drop_template)
@@ -257,9 +262,9 @@ class Kernels:
                 self.failures = 0
                 self._loop.cancel(self._timer)
                 self._timer = None
-                self.on_ready()
+                self._observer.kernel_ready()
             else:
-                self.on_message(message)
+                self._observer.kernel_message(message)
             if self.current is not kernel:
                 return
 
@@ -322,14 +327,14 @@ class Kernels:
         if not kernel.ready:
             self.failures += 1
         self.end_strays(kernel_too=True)
-        self.on_output(kernel, "stdout")
-        self.on_output(kernel, "stderr")
+        self._observer.kernel_output(kernel, "stdout")
+        self._observer.kernel_output(kernel, "stderr")
         for fd in (kernel.control.fileno(), kernel.stdout, kernel.stderr):
             self._loop.forget(fd)
         kernel.close()
         self.current = None
         self._restart()
-        self.on_death(status)
+        self._observer.kernel_died(status)
 
     def _restart(self) -> None:
         if self.failures == 0:

@@ -1,8 +1,28 @@
-"""Budgets for what a program prints."""
+"""What a program prints: read from its pipes, within a budget."""
 
 from __future__ import annotations
 
 import codecs
+import os
+
+READ_BYTES = 64 * 1024
+
+
+def drain(fd: int) -> list[bytes]:
+    """What is in a pipe now, at most four times what the system lets a pipe hold."""
+    pieces: list[bytes] = []
+    for _ in range(64):
+        try:
+            data = os.read(fd, READ_BYTES)
+        except (BlockingIOError, OSError):
+            break
+        if not data:
+            break
+        pieces.append(data)
+        if len(data) < READ_BYTES:
+            # Less than asked for: the pipe is empty now.
+            break
+    return pieces
 
 
 def _units(text: str) -> int:

@@ -16,7 +16,7 @@ from supervisor.calls import Calls
 from supervisor.channel import Channel, ChannelClosed
 from supervisor.files import FileWriter
 from supervisor.frames import Decoder, FrameError, Header
-from supervisor.kernels import Kernels
+from supervisor.kernels import Kernel, Kernels
 from supervisor.languages import Language, read_languages
 from supervisor.loop import READ, Loop
 from supervisor.messages import BadMessage, integer, mapping, text
@@ -105,6 +105,8 @@ def user_environment(data: str) -> dict[str, str]:
 
 
 class Service:
+    """Also the observer of the kernel: a first hello waits for it, the running call hears the rest."""
+
     def __init__(self, options: Options, languages: dict[str, Language]) -> None:
         self._options = options
         self._languages = languages
@@ -117,7 +119,9 @@ class Service:
         sandbox_memory = max(options.memory - _SANDBOX_HEADROOM, options.memory * 3 // 4)
         package = Path(__file__).resolve().parent.parent / "kernel"
         preload = str(options.directory / "preload.txt")
-        self._kernels = Kernels(self._loop, [str(package), options.data, preload, str(kernel_memory)], environment)
+        self._kernels = Kernels(
+            self._loop, self, [str(package), options.data, preload, str(kernel_memory)], environment
+        )
         self._files = FileWriter(options.data, self._channel)
         self._calls = Calls(
             self._loop,
@@ -129,11 +133,8 @@ class Service:
             environment,
             sandbox_memory if options.memory else 0,
         )
-
         #: Hellos that wait for the first kernel; `None` once there has been one.
         self._waiting_hellos: list[Header] | None = []
-        self._calls_ready = self._kernels.on_ready
-        self._kernels.on_ready = self._on_kernel_ready
 
     def run(self) -> None:
         self._watch_children()
@@ -227,9 +228,22 @@ class Service:
         if not self._files.chunk(parent, body, last=last, aborted=aborted):
             self._calls.chunk(parent, body, aborted=aborted)
 
-    def _on_kernel_ready(self) -> None:
-        self._calls_ready()
+    # ------------------------------------------------------------ the kernel
+
+    def kernel_ready(self) -> None:
+        self._calls.kernel_ready()
         self._answer_waiting_hellos()
+
+    def kernel_message(self, message: dict[str, Any]) -> None:
+        self._calls.kernel_message(message)
+
+    def kernel_output(self, kernel: Kernel, name: str) -> None:
+        self._calls.kernel_output(kernel, name)
+
+    def kernel_died(self, status: int | None) -> None:
+        self._calls.kernel_died(status)
+
+    # ------------------------------------------------------------ hellos
 
     def _answer_waiting_hellos(self) -> None:
         waiting, self._waiting_hellos = self._waiting_hellos, None
