@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 from supervisor import processes
+from supervisor.background import Background
 from supervisor.call import Call
 from supervisor.channel import Channel
 from supervisor.collect import Collector, Report
@@ -15,9 +16,8 @@ from supervisor.frames import Header
 from supervisor.kernels import Kernel, Kernels
 from supervisor.ladder import Ladder
 from supervisor.languages import Language
-from supervisor.loop import Loop, Timer
-from supervisor.messages import BadMessage
-from supervisor.output import drain
+from supervisor.loop import Loop
+from supervisor.output import READ_BYTES
 from supervisor.programs import Program
 from supervisor.replies import Replies
 from supervisor.tools import Tools
@@ -25,9 +25,8 @@ from supervisor.tools import Tools
 #: A kernel that is not there by then will not come: the call is answered without it.
 _KERNEL_SECONDS = 90.0
 _FAILURES = 4
-#: Calls shorter than this have no time to leave much behind; the sweep comes when nobody waits.
+#: Programs shorter than this have no time to leave much behind.
 _SHORT_CALL_SECONDS = 0.02
-_IDLE_SWEEP_SECONDS = 0.25
 
 
 class Calls:
@@ -51,11 +50,10 @@ class Calls:
         self._ladder = Ladder(loop, kernels, sandbox_memory, self._program_over)
         self._replies = Replies(channel)
         self._collector = Collector(data, channel, files)
+        self._files = files
+        self._background = Background(loop)
         self._call: Call | None = None
         self._sequence = 0
-        self._sweep: Timer | None = None
-        #: The call after which children that still printed were ended.
-        self._noise_ended = 0
         #: A kernel with variables died while no call ran: the next one must be told.
         self._lost: str | None = None
 
@@ -65,6 +63,7 @@ class Calls:
 
     def close(self) -> None:
         """Removes what a running call has in /tmp."""
+        self._background.close()
         call = self._call
         if call is not None and call.tools is not None:
             call.tools.close()
@@ -77,11 +76,10 @@ class Calls:
         call = Call(header)
         if self._call is not None:
             self._replies.note(call, f"Another call ({self._call.id}) is running in this sandbox.")
+            self._replies.end_streams(call)
             self._reply(call, "aborted", None)
             return
         self._call = call
-        self._loop.cancel(self._sweep)
-        self._sweep = None
         self._add_code(call, body)
 
     def chunk(self, parent_id: str, body: bytes, *, aborted: bool) -> None:
@@ -121,10 +119,7 @@ class Calls:
             self._lost = None
 
     def _add_code(self, call: Call, body: bytes) -> None:
-        call.code += body
-        if len(call.code) > call.code_bytes:
-            raise BadMessage(f"execute_request: more code came than `code_bytes` ({call.code_bytes}) says")
-        if len(call.code) == call.code_bytes:
+        if call.receive(body):
             self._begin(call)
 
     # ------------------------------------------------------------ running
@@ -138,27 +133,39 @@ class Calls:
             self._run_program(call, language)
         else:
             call.phase = "waiting"
+            self._kernels.provide()
             kernel = self._kernels.current
             if kernel is not None and kernel.ready:
-                self._run_cell(call)
+                self._run_cell(call, kernel)
             else:
                 call.timer = self._loop.after(
                     _KERNEL_SECONDS, lambda: self._finish_unrun(call, "No Python kernel could be started.")
                 )
 
-    def _run_cell(self, call: Call) -> None:
+    def _run_cell(self, call: Call, kernel: Kernel) -> None:
         self._sequence += 1
         call.sequence = self._sequence
         request: dict[str, Any] = {"run": call.sequence, "args": call.args, "code_bytes": call.code_bytes}
+        if call.script:
+            request["script"] = kernel.spent = True
         if call.tool_names:
             request["tools"] = self._open_tools(call).python_stubs()
+        for sentence in (self._lost, self._background.tell(), *self._files.tell_left_out()):
+            if sentence is not None:
+                self._replies.note(call, sentence)
         if self._lost is not None:
-            self._replies.note(call, self._lost)
             call.kernel = "restarted"
             self._lost = None
         self._ladder.start(call)
-        code, call.code = bytes(call.code), bytearray()
-        self._kernels.send(request, code)
+        code, call.code = call.code, b""
+        if call.script:
+            call.program_text = code
+        if kernel.noisy:
+            # What was left running keeps the pipes it has, and does not print into this call.
+            for fd in self._kernels.renew_pipes(request, code):
+                self._background.adopt(fd)
+        else:
+            self._kernels.send(request, code)
         if call.tools is None:
             self._kernels.await_quick()
 
@@ -170,7 +177,7 @@ class Calls:
             call.program = Program(
                 self._loop,
                 language,
-                bytes(call.code),
+                call.code,
                 call.args,
                 self._data,
                 environment,
@@ -179,8 +186,10 @@ class Calls:
         except (OSError, ValueError) as error:
             self._finish_unrun(call, f"{language.id} could not be started: {error}")
             return
-        call.code.clear()
+        call.code = b""
         self._kernels.protected = {call.program.pid}
+        for sentence in self._files.tell_left_out():
+            self._replies.note(call, sentence)
         self._ladder.start(call)
 
     def _open_tools(self, call: Call) -> Tools:
@@ -208,9 +217,9 @@ class Calls:
     # ------------------------------------------------------------ from the kernel
 
     def kernel_ready(self) -> None:
-        call = self._call
-        if call is not None and call.phase == "waiting":
-            self._run_cell(call)
+        call, kernel = self._call, self._kernels.current
+        if call is not None and call.phase == "waiting" and kernel is not None:
+            self._run_cell(call, kernel)
 
     def kernel_message(self, message: dict[str, Any]) -> None:
         """The end of a cell. Anything else did not come from our code: the kernel is not believed any more."""
@@ -245,34 +254,45 @@ class Calls:
     def kernel_output(self, kernel: Kernel, name: str) -> None:
         call = self._call
         fd = kernel.stdout if name == "stdout" else kernel.stderr
-        if call is None or call.phase != "running" or call.program is not None:
-            if drain(fd) and self._noise_ended != self._sequence and not kernel.ending:
-                # A child that prints after the end would print into the next call. Quiet ones (pools) may stay.
-                self._noise_ended = self._sequence
-                self._kernels.end_children()
-                drain(fd)
+        if call is not None and call.phase == "running" and call.program is None:
+            self._pass_on(call, fd, name)
             return
-        self._pass_on(call, fd, name)
+        # A child, or a thread, that prints when its call is over.
+        try:
+            data = os.read(fd, READ_BYTES)
+        except OSError:
+            return
+        if data and not kernel.ending:
+            self._background.heard(data)
+            self._kernels.hush(kernel)
 
-    def kernel_died(self, status: int | None) -> None:
+    def kernel_died(self, kernel: Kernel, status: int | None) -> None:
         call = self._call
         text, ended = _describe(status)
         if call is None or call.phase in ("receiving", "collecting") or call.program is not None:
-            self._lost = f"The kernel ended ({text}) after the previous call; variables are lost, files are kept."
+            if kernel.ready and not kernel.spent:
+                self._lost = f"The kernel ended ({text}) after the previous call; variables are lost, files are kept."
             return
         if call.phase == "waiting":
             # It died before it was ready; another one is being started.
             if self._kernels.failures >= _FAILURES:
                 self._finish_unrun(call, "No Python kernel could be started.")
             return
+        self._take_rest(call, kernel.stdout, kernel.stderr)
         call.ended = ended
+        if call.script and call.reason is None and status is not None and os.WIFEXITED(status):
+            # As a script may end: `os._exit`.
+            self._over(call)
+            return
         call.kernel = "restarted"
         if call.reason is None:
             call.reason = "kernel_died"
+        what = "program" if call.script else "kernel"
+        lost = "." if call.script else ": variables are lost, files are kept."
         if call.stage == 3 and call.reason != "out_of_memory":
-            self._replies.note(call, "The code did not stop when interrupted: variables are lost, files are kept.")
+            self._replies.note(call, f"The code did not stop when interrupted{lost}")
         else:
-            self._replies.note(call, f"The kernel ended ({text}); variables are lost, files are kept.")
+            self._replies.note(call, f"The {what} ended ({text}){lost.replace(':', ';')}")
         self._over(call)
 
     # ------------------------------------------------------------ from programs
@@ -292,9 +312,14 @@ class Calls:
             return
         _, call.ended = _describe(status)
         self._take_rest(call, program.stdout, program.stderr)
-        # Nothing that it started survives it.
         self._kernels.protected = set()
-        self._kernels.end_strays()
+        if call.script or call.stage:
+            # Nothing that it started survives it.
+            self._kernels.end_strays()
+        else:
+            # In a session its jobs go on, as those of a shell do, and may print.
+            for fd in program.release_pipes():
+                self._background.adopt(fd)
         program.close()
         self._over(call)
 
@@ -316,6 +341,7 @@ class Calls:
         if call.tools is not None:
             call.tools.close()
         self._replies.note(call, sentence)
+        self._replies.end_streams(call)
         self._call = None
         self._reply(call, "aborted", None)
 
@@ -325,15 +351,15 @@ class Calls:
         wall = self._ladder.stop(call)
         call.ended["wall_time_ms"] = round(wall * 1000, 3)
         call.phase = "collecting"
-        if call.program is None:
-            if wall > _SHORT_CALL_SECONDS:
-                self._kernels.end_strays()
-            else:
-                self._sweep = self._loop.after(_IDLE_SWEEP_SECONDS, self._kernels.end_strays)
+        self._replies.end_streams(call)
+        if call.script and call.program is None:
+            self._kernels.retire(thoroughly=wall > _SHORT_CALL_SECONDS)
         if call.rules is None:
+            self._files.left_out.clear()
             self._complete(call, None)
             return
-        outputs, report = self._collector.compare(call.rules)
+        outputs, report = self._collector.compare(call.rules, call.program_text)
+        self._files.left_out.clear()
         self._collector.stream(call.id, call.rules, outputs, report, lambda: self._complete(call, report))
 
     def _complete(self, call: Call, report: Report | None) -> None:

@@ -35,13 +35,16 @@ class Replies:
     def take_rest(self, call: Call, stdout: int, stderr: int) -> None:
         """Everything the program wrote before it ended; it is in the pipes by now."""
         for fd, name in ((stdout, "stdout"), (stderr, "stderr")):
-            budget = call.budget(name)
             for data in drain(fd):
-                self._stream(call, name, budget.take(data))
-            self._stream(call, name, budget.finish())
+                self._stream(call, name, call.budget(name).take(data))
 
     def note(self, call: Call, sentence: str) -> None:
-        self._stream(call, "stderr", f"[sandbox] {sentence}\n".encode("utf-8", "replace"))
+        self._stream(call, "stderr", call.stderr.take(f"[sandbox] {sentence}\n".encode("utf-8", "replace")))
+
+    def end_streams(self, call: Call) -> None:
+        """What the budgets hold back until nothing more comes."""
+        for name in ("stdout", "stderr"):
+            self._stream(call, name, call.budget(name).finish())
 
     def _stream(self, call: Call, name: str, data: bytes) -> None:
         for offset in range(0, len(data), MAX_BODY_BYTES):

@@ -240,8 +240,8 @@ class Service:
     def kernel_output(self, kernel: Kernel, name: str) -> None:
         self._calls.kernel_output(kernel, name)
 
-    def kernel_died(self, status: int | None) -> None:
-        self._calls.kernel_died(status)
+    def kernel_died(self, kernel: Kernel, status: int | None) -> None:
+        self._calls.kernel_died(kernel, status)
 
     # ------------------------------------------------------------ hellos
 

@@ -46,6 +46,7 @@ export interface RunOptions {
   stdoutLimit?: number;
   stderrLimit?: number;
   collect?: Partial<CollectRules> | false;
+  script?: boolean;
   tools?: readonly ToolDeclaration[];
   answer?: (calls: readonly ToolCall[]) => readonly ToolResult[] | Promise<readonly ToolResult[]>;
   onStream?: (text: string) => void;
@@ -165,6 +166,7 @@ export class Supervised {
           stdout_limit: options.stdoutLimit ?? ROOM,
           stderr_limit: options.stderrLimit ?? ROOM,
           collect,
+          script: options.script,
           tools: options.tools,
         },
       },
