@@ -98,6 +98,7 @@ class CellRunner:
         self._shell.user_ns.pop("_warm", None)
         self._shell.forget_results()
         self._shell.compile.reset_compiler_flags()
+        self._shell.compile.forget()
         self._figures.forget()
         self._count = 0
 
@@ -270,6 +271,7 @@ class CellRunner:
             return self._failed(error, shown=False)
         finally:
             shell.interrupted = False
+            shell.interrupted_at = None
             shell.events.trigger("post_execute")
             shell.events.trigger("post_run_cell", result)
         failed = result.error_before_exec or result.error_in_exec
@@ -284,7 +286,7 @@ class CellRunner:
         """A cell that does not await never stops; one that does asks for the loop before any of its code runs."""
         with self._cells.shown_as_running() if loop_shown else contextlib.nullcontext():
             try:
-                coroutine.send(None)
+                self._cells.start(coroutine)
             except StopIteration as done:
                 return done.value
         return self._cells.run(coroutine, interrupted=self._on_broken_off)
@@ -297,7 +299,7 @@ class CellRunner:
             return {"exit_code": _exit_code(error.code)}
         if not shown:
             self._flush()
-            self._shell.showtraceback((type(error), error, error.__traceback__))
+            self._shell.showtraceback((type(error), error, self._shell.interrupted_at or error.__traceback__))
         try:
             evalue = str(error)
         except Exception:

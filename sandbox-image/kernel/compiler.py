@@ -20,18 +20,22 @@ class CellCompiler(CachingCompiler):  # type: ignore[misc]
         self._names: deque[str] = deque()
         #: The program's path, when there is one program and no cells.
         self.script: str | None = None
-        self._number = 0
         self._parsed: tuple[str, int, ast.Module] | None = None
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
-        return self.script or f"<cell {number or self._number}>"
+        name = self.script or f"<cell {number}>"
+        # A cell within a cell (`%%capture`, `run_cell`) has a name of its own.
+        inner = 1
+        while name in linecache.cache and self.source(name) != transformed_code:
+            name = f"<cell {number}.{inner}>"
+            inner += 1
+        return name
 
     def is_cell(self, filename: str) -> bool:
         return filename in self._filename_map
 
     def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
-        self._number += 1
-        name = self.get_code_name("", "", number)
+        name = self.get_code_name("", transformed_code, number)
         if name not in self._filename_map:
             self._names.append(name)
         self._filename_map[name] = number
@@ -43,10 +47,19 @@ class CellCompiler(CachingCompiler):  # type: ignore[misc]
             self._filename_map.pop(old, None)
         return name
 
+    def source(self, name: str) -> str:
+        return "".join(linecache.getlines(name))
+
+    def forget(self) -> None:
+        while self._names:
+            name = self._names.popleft()
+            linecache.cache.pop(name, None)
+            self._filename_map.pop(name, None)
+
     def try_plain(self, code: str, number: int) -> ast.Module | None:
         """What `code` is as Python, or None; kept for `ast_parse`, which is asked for the same next."""
         try:
-            tree: ast.Module = super().ast_parse(code, self.get_code_name("", "", number))
+            tree: ast.Module = super().ast_parse(code, self.script or f"<cell {number}>")
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             return None
         self._parsed = (code, self.flags, tree)

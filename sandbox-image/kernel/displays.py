@@ -177,6 +177,16 @@ def _is_registered(formatter: Any, value: Any) -> bool:
     return True
 
 
+def ends_with_semicolon(code: str) -> bool:
+    """By IPython's rule, which looks at tokens."""
+    if ";" not in code:
+        return False
+    try:
+        return bool(DisplayHook.semicolon_at_end_of_expression(code))
+    except Exception:
+        return False
+
+
 #: Whose text says all there is to say: nothing else is asked for.
 _SIMPLE = frozenset((bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range))
 
@@ -185,14 +195,8 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
     """The last expression: its text, `_` for the next cell, and a file where the text is but a name."""
 
     def quiet(self) -> bool:
-        """IPython's rule, by tokens; it looks into the history, which is switched off."""
-        code = self.shell.cell_code
-        if ";" not in code:
-            return False
-        try:
-            return bool(self.semicolon_at_end_of_expression(code))
-        except Exception:
-            return False
+        """Whether a `;` hides a value is decided when its cell is compiled."""
+        return False
 
     def write_output_prompt(self) -> None:
         """Nobody counts prompts here."""
@@ -240,7 +244,7 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
         self._, self.__, self.___ = result, self._, self.__
         # Names that the code uses itself (gettext's `_`, loops) are left alone.
         if "_" not in vars(builtins) and all(namespace.get(name, value) is value for name, value in ours.items()):
-            namespace.update({"_": self._, "__": self.__, "___": self.___})
+            self.shell.push({"_": self._, "__": self.__, "___": self.___}, interactive=False)
 
     _: Any
     __: Any
@@ -252,6 +256,8 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
         if "_" in self.shell.user_ns:
             self.shell.user_ns.update({"_": "", "__": "", "___": ""})
         self.exec_result = None
+
+    flush = forget
 
     def log_output(self, format_dict: dict[str, Any]) -> None:
         """The history is switched off."""

@@ -7,6 +7,7 @@ Jupyter, so that tasks can be made; and unlike there, `asyncio.run` and loops of
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import selectors
 from asyncio import events
@@ -32,6 +33,11 @@ class CellLoop(asyncio.SelectorEventLoop):
         if self._ssock is None and not self.is_closed():
             super()._make_self_pipe()  # type: ignore[misc]
         super().run_forever()
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), (SystemExit, KeyboardInterrupt)):
+            super().call_exception_handler(context)
+        # Those two ended the cell, and have been told.
 
     @property
     def has_work(self) -> bool:
@@ -65,10 +71,11 @@ def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Cells:
-    """The loop, from the cell's point of view."""
+    """The loop, from the cell's point of view, and the context that all cells share."""
 
     def __init__(self) -> None:
         self._loop: CellLoop | None = None
+        self._context = contextvars.copy_context()
 
     def _open(self) -> CellLoop:
         if self._loop is None or self._loop.is_closed():
@@ -89,10 +96,14 @@ class Cells:
                 loop.call_soon(loop.stop)
                 loop.run_forever()
 
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Until it is over (`StopIteration`) or asks for the loop."""
+        self._context.run(coroutine.send, None)
+
     def run(self, coroutine: Coroutine[Any, Any, Any], *, interrupted: Callable[[], None]) -> Any:
         """To its end. `interrupted` is told before a coroutine that was broken off may clean up."""
         loop = self._open()
-        task = loop.create_task(coroutine)
+        task = loop.create_task(coroutine, context=self._context)
         try:
             return loop.run_until_complete(task)
         except BaseException:

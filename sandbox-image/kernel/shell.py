@@ -21,8 +21,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from kernel.compiler import CellCompiler
-from kernel.displays import FileDisplayPublisher, PlainDisplayHook
-from kernel.tracebacks import format_error
+from kernel.displays import FileDisplayPublisher, PlainDisplayHook, ends_with_semicolon
+from kernel.tracebacks import format_error, from_first_cell
 
 
 class Exit(ExitAutocall):  # type: ignore[misc]
@@ -37,12 +37,11 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     displayhook_class = PlainDisplayHook
     display_pub_class = FileDisplayPublisher
 
-    #: The cell that runs, as it is compiled.
-    cell_code = ""
     #: Told of the statements of a cell that is about to run.
     before_statements: Callable[[list[ast.stmt]], None] | None = None
-    #: An interrupt ended the cell: what it does while it is cleaned up is not shown as its error.
+    #: An interrupt ended the cell: what it does while it is cleaned up is not shown as its error, but where it was is.
     interrupted = False
+    interrupted_at: types.TracebackType | None = None
 
     # ------------------------------------------------------------ cells
 
@@ -54,9 +53,10 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         tree = None
         if not self._has_own_transformers():
             tree = self.compile.try_plain(raw_cell, self.execution_count)
-        is_plain = tree is not None and not _is_one_name(tree)
-        self.cell_code = raw_cell if is_plain else super().transform_cell(raw_cell)
-        return self.cell_code
+        if tree is not None and not _is_one_name(tree):
+            return raw_cell
+        transformed: str = super().transform_cell(raw_cell)
+        return transformed
 
     def _has_own_transformers(self) -> bool:
         return (
@@ -92,6 +92,8 @@ class Shell(InteractiveShell):  # type: ignore[misc]
             self.before_statements(nodelist)
         shown = nodelist[-1:] if interactivity == "last_expr" and isinstance(nodelist[-1], ast.Expr) else []
         body = nodelist[: len(nodelist) - len(shown)]
+        if shown and ends_with_semicolon(self.compile.source(cell_name)):
+            body, shown = nodelist, []
         try:
             flag = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if self.autoawait else 0
             with compiler.extra_flags(flag):
@@ -123,7 +125,9 @@ class Shell(InteractiveShell):  # type: ignore[misc]
             self.CustomTB(type(error), error, error.__traceback__)
         except BaseException as error:
             self._note(result, error)
-            if not (self.interrupted or isinstance(error, SystemExit)):
+            if self.interrupted:
+                self.interrupted_at = error.__traceback__
+            elif not isinstance(error, SystemExit):
                 self.showtraceback(running_compiled_code=True)
         else:
             return False
@@ -143,6 +147,10 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         self.user_ns = vars(module)
         self.ns_table = {"user_global": self.user_ns, "user_local": self.user_ns, "builtin": vars(builtins)}
 
+    def reset(self, new_session: bool = True, aggressive: bool = False) -> None:
+        super().reset(new_session, aggressive)
+        self.forget_results()
+
     def forget_results(self) -> None:
         """Values and errors of earlier cells, and what they keep alive."""
         self.displayhook.forget()
@@ -153,8 +161,14 @@ class Shell(InteractiveShell):  # type: ignore[misc]
 
     # ------------------------------------------------------------ errors
 
-    def showtraceback(self, exc_tuple: Any = None, *_args: Any, **_kwargs: Any) -> None:
-        """Python's own form instead of IPython's, on standard error: models and people read it there."""
+    def init_traceback_handlers(self, custom_exceptions: Any) -> None:
+        super().init_traceback_handlers(custom_exceptions)
+        self._usual_mode = self.InteractiveTB.mode
+
+    def showtraceback(
+        self, exc_tuple: Any = None, filename: Any = None, tb_offset: int | None = None, *_args: Any, **_kwargs: Any
+    ) -> None:
+        """On standard error, in Python's own form unless `%xmode` asks for one of IPython's: models read the former."""
         try:
             kind, error, trace = self._get_exc_info(exc_tuple)
         except ValueError:
@@ -174,6 +188,10 @@ class Shell(InteractiveShell):  # type: ignore[misc]
                 _to_stderr(f"Error in sys.excepthook:\n{text}\nOriginal exception was:\n")
         if hasattr(error, "_render_traceback_"):
             self._showtraceback(kind, error, error._render_traceback_())
+        elif self.InteractiveTB.mode != self._usual_mode:
+            first = from_first_cell(trace, self.compile.is_cell)
+            lines = self.InteractiveTB.structured_traceback(kind, error, first, tb_offset=tb_offset or 0)
+            self._showtraceback(kind, error, lines)
         else:
             _to_stderr(format_error(kind, error, trace, self.compile.is_cell))
 
@@ -276,5 +294,4 @@ def make_shell() -> Shell:
         shell.builtin_trap.auto_builtins[name] = shell.exiter
     # Permanently in place, instead of put in and taken out around every cell.
     shell.builtin_trap.__enter__()
-    shell.display_trap.__enter__()
     return shell

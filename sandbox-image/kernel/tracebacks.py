@@ -19,19 +19,25 @@ def _is_own(filename: str) -> bool:
     return filename.startswith(_OWN_DIRECTORY)
 
 
+def from_first_cell(trace: TracebackType | None, is_cell: Callable[[str], bool]) -> TracebackType | None:
+    """Where the user's code begins; the whole when it is nowhere."""
+    first = trace
+    while first is not None and not is_cell(first.tb_frame.f_code.co_filename):
+        first = first.tb_next
+    return first or trace
+
+
 def format_error(
     kind: type[BaseException],
     error: BaseException,
     trace: TracebackType | None,
     is_cell: Callable[[str], bool],
 ) -> str:
-    first = trace
-    while first is not None and not is_cell(first.tb_frame.f_code.co_filename):
-        first = first.tb_next
-    if first is None and isinstance(error, SyntaxError):
+    first = from_first_cell(trace, is_cell)
+    if isinstance(error, SyntaxError) and (first is None or not is_cell(first.tb_frame.f_code.co_filename)):
         # It does not compile: nothing has run, so there is nothing to trace.
         return "".join(traceback.format_exception_only(kind, error))
-    formatted = traceback.TracebackException(kind, error, first or trace, compact=True)
+    formatted = traceback.TracebackException(kind, error, first, compact=True)
     _leave_out_own_frames(formatted, set())
     return "".join(formatted.format())
 
