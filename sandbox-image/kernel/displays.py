@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import builtins
 import json
 import re
 import sys
@@ -194,9 +193,15 @@ _SIMPLE = frozenset((bool, int, float, complex, str, bytes, list, tuple, dict, s
 class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
     """The last expression: its text, `_` for the next cell, and a file where the text is but a name."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Not 0, which means no underscores either; `do_full_cache` stays off.
+        self.cache_size = 3
+
     def quiet(self) -> bool:
-        """Whether a `;` hides a value is decided when its cell is compiled."""
-        return False
+        """By the cell itself; IPython looks into the history, which is switched off."""
+        info = None if self.exec_result is None else self.exec_result.info
+        return info is not None and ends_with_semicolon(info.transformed_cell or "")
 
     def write_output_prompt(self) -> None:
         """Nobody counts prompts here."""
@@ -238,13 +243,9 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
         self.shell.display_pub.publish(format_dict, md_dict)
 
     def update_user_ns(self, result: Any) -> None:
-        """The underscores without the cache of all results, which would keep everything alive that was ever shown."""
-        namespace = self.shell.user_ns
-        ours = {"_": self._, "__": self.__, "___": self.___}
-        self._, self.__, self.___ = result, self._, self.__
-        # Names that the code uses itself (gettext's `_`, loops) are left alone.
-        if "_" not in vars(builtins) and all(namespace.get(name, value) is value for name, value in ours.items()):
-            self.shell.push({"_": self._, "__": self.__, "___": self.___}, interactive=False)
+        """The underscores alone: the cache of all results would keep alive whatever was ever shown."""
+        if "_oh" in self.shell.user_ns:
+            super().update_user_ns(result)
 
     _: Any
     __: Any
@@ -253,8 +254,8 @@ class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
     def forget(self) -> None:
         """Lets go of the values that were shown."""
         self._ = self.__ = self.___ = ""
-        if "_" in self.shell.user_ns:
-            self.shell.user_ns.update({"_": "", "__": "", "___": ""})
+        if "_oh" in self.shell.user_ns:
+            self.shell.push({"_": "", "__": "", "___": ""}, interactive=False)
         self.exec_result = None
 
     flush = forget
