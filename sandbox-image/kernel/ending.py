@@ -58,6 +58,9 @@ class Ending:
         # Nobody is there any more who could make sense of an interrupt.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         failed = _flush_standard()
+        # As the interpreter does here: it brings what is left into an order in which files are flushed before they are
+        # closed.
+        gc.collect()
         self._destroy_modules(own_modules)
         _flush_left_open()
         failed = _flush_standard() or failed

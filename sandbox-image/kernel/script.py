@@ -41,6 +41,10 @@ def become_script(path: str, argv: Sequence[str], directory: str) -> ModuleType:
     sys.argv[:] = argv
     sys.orig_argv[:] = [sys.executable, *argv]
     sys.path[0] = directory
+    for prompt in ("ps1", "ps2", "ps3"):
+        # Their being there says that somebody types.
+        if hasattr(sys, prompt):
+            delattr(sys, prompt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return module
 

@@ -136,6 +136,8 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     runcode = run_code
 
     def _note(self, result: Any, error: BaseException) -> None:
+        # Hooks and debuggers see it begin where the program does.
+        error.__traceback__ = from_first_cell(error.__traceback__, self.compile.is_cell)
         if result is not None:
             result.error_in_exec = error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 import traceback
@@ -36,6 +37,9 @@ def format_error(
     first = from_first_cell(trace, is_cell)
     if isinstance(error, SyntaxError) and (first is None or not is_cell(first.tb_frame.f_code.co_filename)):
         # It does not compile: nothing has run, so there is nothing to trace.
+        if error.text is None and is_cell(str(error.filename)):
+            # The compiler looks for the line in a file.
+            error.text = linecache.getline(str(error.filename), error.lineno or 0)
         return "".join(traceback.format_exception_only(kind, error))
     formatted = traceback.TracebackException(kind, error, first, compact=True)
     _leave_out_own_frames(formatted, set())
@@ -79,5 +83,15 @@ def hide_own_frames() -> None:
         text: str = format_warning(message)
         return text
 
+    def tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+        # The interpreter's own looks for source in files; a program has none here.
+        what = unraisable.err_msg or "Exception ignored in"
+        head = f"{what}: {unraisable.object!r}\n" if unraisable.object is not None else f"{what}:\n"
+        error = unraisable.exc_value or unraisable.exc_type()
+        formatted = traceback.TracebackException(unraisable.exc_type, error, unraisable.exc_traceback)
+        _leave_out_own_frames(formatted, set())
+        print(head + "".join(formatted.format()), end="", file=sys.stderr)
+
+    sys.unraisablehook = tell_unraisable
     traceback.walk_stack = walk  # type: ignore[assignment]
     warnings._formatwarnmsg_impl = describe  # type: ignore[attr-defined]

@@ -159,7 +159,8 @@ class Service:
         self._signals = (read, write)
         signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A handler, and not to be ignored: programs that are started would inherit that.
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         self._loop.watch(read.fileno(), self._on_signal)
