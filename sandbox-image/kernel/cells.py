@@ -244,8 +244,8 @@ class CellRunner:
         return stubs
 
     def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            flush(stream)
+        for name in ("stdout", "stderr"):
+            flush(getattr(sys, name, None))
         self._streams.flush()
 
     # ------------------------------------------------------------ one cell

@@ -30,15 +30,15 @@ _MARKDOWN = "text/markdown"
 _PAGES = (_HTML, _MARKDOWN)
 _PLAIN = "text/plain"
 _PLOTLY = "application/vnd.plotly.v1+json"
-_VEGA = re.compile(r"application/vnd\.(vega|vegalite)\.v(\d+)(\.\d+)*\+json")
+_VEGA = re.compile(r"application/vnd\.(vega|vegalite)\.v(\d+)[\d.]*[+.]json")
 #: Says more than the name of the object that holds it.
 _TEXTS = (_MARKDOWN, "text/latex", "application/json", "application/javascript")
 #: Metadata of a picture that is a figure: it has a series of names of its own.
 FIGURE = {"kernelyard": "figure"}
 _PAGE = '<!doctype html>\n<meta charset="utf-8">\n{}\n'
 _VEGA_PAGE = """<div id="chart"></div>
-<script src="https://cdn.jsdelivr.net/npm/vega@{vega}"></script>
-{lite}<script src="https://cdn.jsdelivr.net/npm/vega-embed@6"></script>
+<script src="https://cdn.jsdelivr.net/npm/vega@{version}"></script>
+{lite}<script src="https://cdn.jsdelivr.net/npm/vega-embed@{embed}"></script>
 <script>vegaEmbed("#chart", {spec})</script>"""
 _VEGA_LITE = '<script src="https://cdn.jsdelivr.net/npm/vega-lite@{}"></script>\n'
 #: A name that says nothing of the contents: `<Figure size 640x480 with 1 Axes>`, `<… object at 0x7f…>`.
@@ -62,10 +62,11 @@ def _plotly_page(figure: Any) -> bytes | None:
 
 
 def _vega_page(kind: re.Match[str], spec: Any) -> bytes:
-    lite = _VEGA_LITE.format(kind[2]) if kind[1] == "vegalite" else ""
-    # vega-lite 5 and 6 are written for vega 5 and 6; a bare vega names its own.
+    version = int(kind[2])
+    # vega-lite 5 and 6 are written for vega 5 and 6, which vega-embed 6 and 7 show.
+    lite = _VEGA_LITE.format(version) if kind[1] == "vegalite" else ""
     text = json.dumps(spec, default=str).replace("</", "<\\/")
-    return _page(_VEGA_PAGE.format(vega=kind[2], lite=lite, spec=text))
+    return _page(_VEGA_PAGE.format(version=version, lite=lite, embed=version + 1, spec=text))
 
 
 def _as_bytes(kind: str, value: object) -> bytes | None:

@@ -98,12 +98,13 @@ def _stop_daemon_threads() -> None:
 def _flush_standard() -> bool:
     """Whether standard output could not be written."""
     error = None
-    if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
-        error = flush(sys.stdout)
+    stdout, stderr = getattr(sys, "stdout", None), getattr(sys, "stderr", None)
+    if stdout is not None and not getattr(stdout, "closed", False):
+        error = flush(stdout)
         if error is not None:
-            print(f"Exception ignored in: {sys.stdout!r}\n{type(error).__name__}: {error}", file=sys.stderr)
-    if sys.stderr is not None and not getattr(sys.stderr, "closed", False):
-        flush(sys.stderr)
+            print(f"Exception ignored in: {stdout!r}\n{type(error).__name__}: {error}", file=stderr)
+    if stderr is not None and not getattr(stderr, "closed", False):
+        flush(stderr)
     return error is not None
 
 

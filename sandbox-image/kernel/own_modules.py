@@ -75,10 +75,14 @@ class OwnModules:
 
     def _give_back(self, name: str) -> ModuleType | None:
         module = self._aside.get(name)
-        if module is not None and self._changed(self._needed_by({name})):
-            del self._aside[name]
-            return None
-        return module
+        if module is None or not self._changed(self._needed_by({name})):
+            return module
+        # Whatever took from the old one is out of date with it, until it is read again itself.
+        for other in list(self._read):
+            if name in self._needed_by({other}):
+                self._read[other] = (self._read[other][0], None)
+        del self._aside[name]
+        return None
 
     # ------------------------------------------------------------ around a call
 

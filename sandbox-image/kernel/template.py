@@ -102,6 +102,8 @@ def serve(requests_fd: int, data: str, preload: str, memory: int) -> None:
     if hard == resource.RLIM_INFINITY or hard >= _STACK_BYTES:
         resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, hard))
     os.environ.setdefault("MPLBACKEND", "Agg")
+    # Its pages are kept (`kernel/pages.py`); what it chooses for notebooks needs a notebook's other half.
+    os.environ.setdefault("PLOTLY_RENDERER", "browser")
     _preload(preload)
     runner = CellRunner(make_shell(), data)
     runner.warm_up()

@@ -25,8 +25,6 @@ from supervisor.tools import Tools
 #: A kernel that is not there by then will not come: the call is answered without it.
 _KERNEL_SECONDS = 90.0
 _FAILURES = 4
-#: Programs shorter than this have no time to leave much behind.
-_SHORT_CALL_SECONDS = 0.02
 
 
 class Calls:
@@ -353,7 +351,7 @@ class Calls:
         call.phase = "collecting"
         self._replies.end_streams(call)
         if call.script and call.program is None:
-            self._kernels.retire(thoroughly=wall > _SHORT_CALL_SECONDS)
+            self._kernels.retire()
         if call.rules is None:
             self._files.left_out.clear()
             self._complete(call, None)

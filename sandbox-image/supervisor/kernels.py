@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -374,21 +373,16 @@ class Kernels:
         if not kernel.spent:
             self._restart()
 
-    def retire(self, *, thoroughly: bool) -> None:
-        """Ends a kernel whose program is over; the next one is started when it is needed.
-
-        `thoroughly`: also what has left its process group.
-        """
+    def retire(self) -> None:
+        """Ends a kernel whose program is over, with all that it started; the next one is started when it is needed."""
         kernel = self.current
         if kernel is None:
             return
         if not kernel.pid:
             self.give_up(signal.SIGKILL)
             return
-        with contextlib.suppress(OSError):
-            os.killpg(kernel.pid, signal.SIGKILL)
-        if thoroughly:
-            self.end_strays(kernel_too=True)
+        processes.send(kernel.pid, signal.SIGKILL)
+        self.end_strays(kernel_too=True)
         self.current = None
         self._release(kernel)
 

@@ -31,7 +31,10 @@ function trace(outcome: Outcome): Trace {
   return {
     stdout: plain(outcome.stdout),
     // The shell and the supervisor each name the signal in their own words.
-    stderr: plain(outcome.stderr).replaceAll(/^(\[sandbox\] The program ended .*|.*: line 1: .*|Terminated)\n/gm, ""),
+    stderr: plain(outcome.stderr).replaceAll(
+      /^(\[sandbox\] The program ended .*|.*: line 1: .*|Terminated)\n/gm,
+      "",
+    ),
     exitCode: exit_code ?? 128 + (SIGNALS[signal ?? ""] ?? 0),
     files: Object.fromEntries(files),
   };

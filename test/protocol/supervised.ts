@@ -128,7 +128,11 @@ export class Conversation {
   /** Sends the request alone; `finish` reads up to its reply. */
   begin(code: string | Uint8Array, options: RunOptions = {}): string {
     const id = this.id();
-    const bytes = Buffer.from(code);
+    const text = Buffer.from(code);
+    const given = Buffer.from(JSON.stringify(options.args ?? []));
+    // As the gateway does it: what is too long for a header precedes the code.
+    const long = given.length > 16_384;
+    const bytes = long ? Buffer.concat([given, text]) : text;
     const collect = options.collect === false ? undefined : { ...RULES, ...options.collect };
     this.send(
       {
@@ -136,8 +140,9 @@ export class Conversation {
         msg_id: id,
         content: {
           language: options.language ?? "py",
-          args: options.args ?? [],
-          code_bytes: bytes.length,
+          args: long ? [] : (options.args ?? []),
+          ...(long ? { args_bytes: given.length } : {}),
+          code_bytes: text.length,
           timeout_ms: options.timeoutMs ?? 20_000,
           stdout_limit: options.stdoutLimit ?? ROOM,
           stderr_limit: options.stderrLimit ?? ROOM,
@@ -224,7 +229,7 @@ export class Conversation {
     path: string,
     content: string | Uint8Array,
     options: { readOnly?: boolean; size?: number | null; abort?: boolean } = {},
-  ): Promise<{ status: string; message?: string | undefined }> {
+  ): Promise<{ status: string; message?: string | undefined; left_out?: boolean | undefined }> {
     const id = this.id();
     const bytes = Buffer.from(content);
     this.send({

@@ -45,9 +45,17 @@ export interface ExecuteRequest {
   readonly msg_id: string;
   readonly content: {
     readonly language: string;
+    /** Empty when `args_bytes` says that they precede the code. */
     readonly args: readonly string[];
+    /** Arguments too long for a header: this many bytes before the code are their JSON. */
+    readonly args_bytes?: number | undefined;
     /** Whole length of the code in bytes; what the body lacks follows as `chunk` frames with this `parent_id`. */
     readonly code_bytes: number;
+    /**
+     * Own: nothing follows. The code is a program: it finds what a script finds, ends as a script ends, and what it
+     * started ends with it, before outputs are collected. Absent: a cell of a session.
+     */
+    readonly script?: boolean | undefined;
     /** Wall clock of user code; time spent waiting for tools does not count. */
     readonly timeout_ms: number;
     /** Limit on standard output, counted in UTF-16 units as LibreChat's reference counts it. */
@@ -199,6 +207,8 @@ const FileWriteReply = z.object({
     status: z.enum(["ok", "error"]),
     /** For a person: "No space left", "is a directory" … */
     message: z.string().max(500).optional(),
+    /** The directory is as earlier code left it: the call can run without this file, and tells its code so. */
+    left_out: z.boolean().optional(),
   }),
 });
 
