@@ -34,6 +34,8 @@ from kernel.tracebacks import hide_own_frames
 _NAME_CHARACTERS = 256
 _VALUE_CHARACTERS = 4096
 _SCRIPT_NAME = "main.py"
+#: From the supervisor, which sees what all processes use together (`supervisor/kernels.py`).
+_MEMORY_SIGNAL = 60
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -109,6 +111,7 @@ class CellRunner:
         os.register_at_fork(after_in_child=self._after_fork)
         flush_before_children(self._flush)
         signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(_MEMORY_SIGNAL, self._on_memory)
         originals = [null_fd, out_fd, err_fd]
         self._restore(originals)
         control.send({"ready": True})
@@ -130,6 +133,10 @@ class CellRunner:
         # One that comes a moment too late must not end the kernel.
         if self._running:
             raise KeyboardInterrupt
+
+    def _on_memory(self, _number: int, _frame: FrameType | None) -> None:
+        if self._running:
+            raise MemoryError("the memory of this sandbox is nearly used up")
 
     @staticmethod
     def _take_pipes(fds: list[int], originals: list[int]) -> None:

@@ -67,8 +67,8 @@ def _reseed() -> None:
 def _limit_memory(memory: int) -> None:
     """Turns an allocation that is too large into `MemoryError` instead of the end of the sandbox.
 
-    The limit is on private memory that can be written. Address space would count what is only reserved, files that
-    are mapped and sparse maps; what is really used is watched by the supervisor.
+    The limit is on private memory that can be written: address space would count what is only reserved, mapped files
+    and sparse maps. gVisor takes no notice of it; there, and for all else, the supervisor watches what is really used.
     """
     if memory <= 0:
         return

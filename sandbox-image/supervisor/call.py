@@ -59,6 +59,7 @@ class Call:
         #: The ladder: why the run is being ended, and how far that went.
         self.reason: str | None = None
         self.stage = 0
+        self.memory_told = False
         self.program: Program | None = None
         self.tools: Tools | None = None
         #: Fields of the reply that the end itself gave.

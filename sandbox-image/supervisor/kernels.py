@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from supervisor import processes
 from supervisor.loop import READ, WRITE, Loop, Timer
+from supervisor.memory import resident
 
 LENGTH = struct.Struct(">I")
 REPORT = struct.Struct(">cIi")
@@ -22,6 +23,8 @@ _MAX_MESSAGE = 256 * 1024
 #: A template that imports its libraries on a busy machine, a fork of it: both with ample room.
 _TEMPLATE_SECONDS = 120.0
 _FORK_SECONDS = 20.0
+#: A real-time signal that nobody uses; `kernel/cells.py` has its handler.
+MEMORY_SIGNAL = 60
 _HUSH_SECONDS = 0.05
 _QUICK_TIMEVAL = struct.pack("ll", 0, 4000)
 _THREAD_STACK_BYTES = 2 << 20
@@ -325,6 +328,12 @@ class Kernels:
     def interrupt(self) -> None:
         if self.current is not None and self.current.pid:
             processes.send(self.current.pid, signal.SIGINT)
+
+    def tell_memory(self, least: int) -> None:
+        """The kernel raises `MemoryError` where its code is, if at least so many bytes are its own."""
+        pid = 0 if self.current is None else self.current.pid
+        if pid and resident(pid) >= least:
+            processes.send(pid, MEMORY_SIGNAL)
 
     def kill(self) -> None:
         """Ends the kernel and everything below it; the report of its death follows."""

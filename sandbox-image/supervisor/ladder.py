@@ -20,6 +20,8 @@ _GRACE_SECONDS = 0.5
 _DEATH_SECONDS = 2.0
 _WATCH_SECONDS = 0.05
 _TIGHT_WATCH_SECONDS = 0.01
+#: So much before the end a Python call is told: its code may let go of something, or fail and keep its variables.
+_WARNING_BYTES = 64 << 20
 
 
 class Ladder:
@@ -85,6 +87,10 @@ class Ladder:
             call.reason = call.reason or "out_of_memory"
             self.kill(call)
             return
+        tight = used > self._memory - _WARNING_BYTES
+        if tight and not call.memory_told and call.program is None:
+            self._kernels.tell_memory(used // 2)
+        call.memory_told = tight
         # One fork of a process with the libraries takes 40 MiB within 30 ms under gVisor: look often when it is tight.
         pause = _WATCH_SECONDS if used < self._memory // 2 else _TIGHT_WATCH_SECONDS
         call.watch = self._loop.after(pause, lambda: self._watch_memory(call))

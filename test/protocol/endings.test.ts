@@ -211,6 +211,14 @@ describe("memory", () => {
     expect((await run("parts = None; before")).stdout).toBe("1\n");
   });
 
+  test("address space is not memory: sparse maps of many GiB work", async () => {
+    const outcome = await run(
+      "import mmap, numpy as np\nm = mmap.mmap(-1, 64 << 30); m[0] = 1; m[60 << 30] = 2\n" +
+        "f = np.memmap('sparse.bin', dtype='u1', mode='w+', shape=(16 << 30,)); f[-1] = 3\nprint(len(m), m[60 << 30], f[-1])\nimport os; del f; os.remove('sparse.bin')",
+    );
+    expect(outcome).toMatchObject({ stdout: "68719476736 2 3\n", stderr: "" });
+  });
+
   test("threads, pools and ordinary arrays fit", async () => {
     const outcome = await run(
       "import numpy as np, threading\nfrom multiprocessing import Pool\na = np.random.rand(1000, 1000); b = a @ a\n" +
