@@ -164,8 +164,7 @@ class FileWriter:
         reason = _reason(error)[:500]
         content: dict[str, Any] = {"status": "error", "message": reason}
         if isinstance(error, (tree.PlaceTaken, OSError)):
-            # The directory is as code left it; code may put it right.
-            content["left_out"] = True
+            content["left_out"] = "taken" if isinstance(error, tree.PlaceTaken) else "unwritable"
             self.left_out["/".join(write.segments)] = reason
         self._reply(message_id, content)
 

@@ -61,8 +61,8 @@ describe("files into and out of the data directory", () => {
       return replies;
     };
     expect(await place()).toEqual([
-      { status: "error", message: "report is a directory", left_out: true },
-      { status: "error", message: "flat is not a directory", left_out: true },
+      { status: "error", message: "report is a directory", left_out: "taken" },
+      { status: "error", message: "flat is not a directory", left_out: "taken" },
       { status: "ok" },
     ]);
     for (const language of ["py", "bash"]) {

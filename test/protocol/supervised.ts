@@ -229,7 +229,7 @@ export class Conversation {
     path: string,
     content: string | Uint8Array,
     options: { readOnly?: boolean; size?: number | null; abort?: boolean } = {},
-  ): Promise<{ status: string; message?: string | undefined; left_out?: boolean | undefined }> {
+  ): Promise<{ status: string; message?: string | undefined; left_out?: string | undefined }> {
     const id = this.id();
     const bytes = Buffer.from(content);
     this.send({

@@ -207,8 +207,9 @@ const FileWriteReply = z.object({
     status: z.enum(["ok", "error"]),
     /** For a person: "No space left", "is a directory" … */
     message: z.string().max(500).optional(),
-    /** The directory is as earlier code left it: the call can run without this file, and tells its code so. */
-    left_out: z.boolean().optional(),
+    /** The call can run without this file, and tells its code so: another file or folder has its place, or the
+     * directory takes nothing now (full, say), which a session's code can put right. */
+    left_out: z.enum(["taken", "unwritable"]).optional(),
   }),
 });
 
