@@ -60,6 +60,8 @@ class Call:
         self.reason: str | None = None
         self.stage = 0
         self.memory_told = False
+        #: Nobody waits for it: its files are for the next call to report.
+        self.abandoned = False
         self.program: Program | None = None
         self.tools: Tools | None = None
         #: Fields of the reply that the end itself gave.

@@ -100,6 +100,7 @@ class Calls:
         call = self._call
         if call is None or call.id != parent_id:
             return
+        call.abandoned = True
         if call.phase in ("receiving", "waiting"):
             call.reason = "interrupted"
             self._finish_unrun(call, "Interrupted before it ran.")
@@ -352,7 +353,7 @@ class Calls:
         self._replies.end_streams(call)
         if call.script and call.program is None:
             self._kernels.retire()
-        if call.rules is None:
+        if call.rules is None or call.abandoned:
             self._files.left_out.clear()
             self._complete(call, None)
             return
@@ -362,6 +363,8 @@ class Calls:
 
     def _complete(self, call: Call, report: Report | None) -> None:
         self._call = None
+        if call.abandoned and report is not None:
+            self._collector.take_back()
         failed = call.reason is not None or call.ended.get("exit_code") != 0
         self._reply(call, "error" if failed else "ok", report)
 

@@ -77,6 +77,8 @@ class Collector:
         self._channel = channel
         self._files = files
         self._told: set[str] = set()
+        #: What was known of the files that the last call reported.
+        self._before: dict[str, Known | None] = {}
         self._empty_key: tree.Key | None = None
         self._buffer = bytearray(_CHUNK_BYTES)
 
@@ -85,6 +87,7 @@ class Collector:
     def compare(self, rules: Rules, program: bytes | None) -> tuple[list[Output], Report]:
         """`program`: the text that ran, which may have been put into a file for its own use."""
         report = Report()
+        self._before = {}
         inputs = set(rules.inputs)
         try:
             found = self._walk(rules)
@@ -207,9 +210,18 @@ class Collector:
         return taken
 
     def _remember(self, disk: str, status: os.stat_result) -> None:
-        known = self._files.known.get(disk)
+        known = self._before[disk] = self._files.known.get(disk)
         read_only = known is not None and known.read_only
         self._files.remember(disk, Known(tree.key_of(status), None, read_only))
+
+    def take_back(self) -> None:
+        """Nobody took the last call's files: they are as new as before it."""
+        for disk, known in self._before.items():
+            if known is None:
+                self._files.known.pop(disk, None)
+            else:
+                self._files.known[disk] = known
+        self._before = {}
 
     # ------------------------------------------------------------ streaming
 

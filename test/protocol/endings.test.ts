@@ -67,6 +67,25 @@ describe("how a call ends", () => {
     expect(next.stderr).not.toContain("[sandbox]");
   });
 
+  test.each([
+    ["while it runs", "import time; print('x', flush=True); time.sleep(60)", "stream"],
+    ["while its files are collected", "", "file_output"],
+  ])("what a call made that was abandoned %s is for the next one to report", async (_when, more, sign) => {
+    await run("open('old.bin', 'wb').write(b'1')");
+    const id = sandbox.begin(
+      `import os\nopen('new.bin', 'wb').write(bytes(64 << 20)); open('old.bin', 'ab').write(b'2')\n${more}`,
+    );
+    while ((await sandbox.next()).message.msg_type !== sign);
+    sandbox.send({ msg_type: "interrupt_request", msg_id: `leave-${sign}`, parent_id: id });
+    while ((await sandbox.next()).message.msg_type !== "execute_reply");
+    const next = await run("print(1)");
+    expect([...next.files].map(([path, { change }]) => `${path} ${change}`).sort()).toEqual([
+      "new.bin created",
+      "old.bin modified",
+    ]);
+    expect([...(await run("os.remove('new.bin'); os.remove('old.bin')")).files]).toEqual([]);
+  });
+
   test("interrupts before, after and of another call do no harm", async () => {
     sandbox.send({ msg_type: "interrupt_request", msg_id: "idle", parent_id: "nobody" });
     expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");

@@ -66,7 +66,8 @@ export interface ExecuteRequest {
   };
 }
 
-/** Jupyter's `interrupt_request`: the ladder starts at once instead of at the time-out. */
+/** Jupyter's `interrupt_request`: nobody waits for the call any more. The ladder starts at once instead of at the
+ * time-out, and what the call made is for the next one to report. */
 export interface InterruptRequest {
   readonly msg_type: "interrupt_request";
   readonly msg_id: string;

@@ -256,14 +256,16 @@ export class KernelConnection {
   #abort(call: ActiveCall): void {
     if (this.#call !== call || call.interrupted) return;
     call.interrupted = true;
-    // While collecting, the rest is drained unwanted, which is quick.
     if (call.phase === "inputs") {
       call.inputs?.abort();
-    } else if (call.phase === "running") {
+      return;
+    }
+    if (call.phase === "running") {
       call.tools?.abandon();
       call.deadline.set(INTERRUPT_GRACE_MS);
-      this.#interrupt(call.id);
     }
+    // While collecting, the rest is drained unwanted, which is quick.
+    this.#interrupt(call.id);
   }
 
   // ------------------------------------------------------------------ hearing
