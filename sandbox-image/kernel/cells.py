@@ -14,6 +14,7 @@ import sys
 import types
 import warnings
 from collections.abc import Coroutine
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -58,6 +59,7 @@ class CellRunner:
     def __init__(self, shell: Shell, data: str) -> None:
         self._shell = shell
         self._data = data
+        self._home = Path(data)
         self._streams = Streams()
         self._cells = Cells()
         self._modules = OwnModules(data)
@@ -150,6 +152,8 @@ class CellRunner:
         """Code may change the directory, close or redirect 0 to 2; the next call finds them as they were."""
         with contextlib.suppress(OSError):
             os.chdir(self._data)
+            # Where `%cd -` goes back to.
+            self._shell.history_manager.dir_hist[:] = [self._home]
         self._streams.empty(originals[0])
         for fd, original in enumerate(originals):
             try:

@@ -24,6 +24,9 @@ from kernel.compiler import CellCompiler
 from kernel.displays import FileDisplayPublisher, PlainDisplayHook, ends_with_semicolon
 from kernel.tracebacks import format_error, from_first_cell
 
+#: Matplotlib's interactive front ends that come with a package of their own.
+_WIDGETS = ("widget", "ipympl")
+
 
 class Exit(ExitAutocall):  # type: ignore[misc]
     """Ends this call with a code; the kernel and its variables stay. There is no program to ask to exit."""
@@ -217,7 +220,12 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         """Every figure becomes a picture already, whatever is asked for; its format can still be chosen."""
         from IPython.core.pylabtools import find_gui_and_backend
 
-        chosen = None if gui in (None, "auto") else find_gui_and_backend(gui, self.pylab_gui_select)[0]
+        if gui in (None, "auto"):
+            chosen = None
+        elif gui in _WIDGETS:
+            chosen = gui
+        else:
+            chosen = find_gui_and_backend(gui, self.pylab_gui_select)[0]
         self._offer_inline_settings()
         self.enable_gui(chosen)
         return chosen, "inline"

@@ -112,6 +112,7 @@ describe("magics and help", () => {
     const qt = await run("%matplotlib qt\nprint('on')");
     expect(qt).toMatchObject({ stdout: "on\n", reply: { exit_code: 0 } });
     expect(qt.stderr).toContain("There is no display");
+    expect((await run("%matplotlib widget\nprint('on')")).stdout).toBe("on\n");
     expect((await run("%matplotlib no-such-backend")).reply.exit_code).toBe(1);
   });
 
@@ -150,6 +151,7 @@ describe("magics and help", () => {
     expect(await last("%%time\nz = VALUE + 1", "z")).toBe("9\n");
     expect(await last("%%bash\nls tool.py")).toBe("tool.py\n");
     expect(await last("%cd /tmp\n!pwd").then((text) => text.replaceAll("\r", ""))).toBe("/tmp\n/tmp\n");
+    expect(await last("%cd -q /tmp\n%cd -")).toBe(`${sandbox.data}\n`);
     expect(await last("pwd")).toBe(`'${sandbox.data}'\n`);
     expect(await last("%reset -f", "a = 1", "%who").then((text) => text.trim())).toBe("a");
     expect((await run("exit")).reply).toMatchObject({ exit_code: 0, kernel: "kept" });
