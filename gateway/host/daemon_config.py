@@ -7,7 +7,9 @@ The rules:
   2. `runtimes.runsc` is added when missing, and brought up to date when Kernelyard wrote it (its stamp says what).
      One that somebody else made is kept when it has the essential arguments (the others state defaults). Without them
      it is a conflict: other containers use it, and `--oci-seccomp` changes what they may do. `--adopt-runsc` says that
-     adding the arguments is wanted. One that says the opposite of Kernelyard's is a conflict in any case.
+     adding the arguments is wanted. One that says the opposite of Kernelyard's is a conflict in any case, except for
+     what is tolerated: other containers need `--network=sandbox`, which is as tight here (a sandbox has no network
+     to join), but leaves sandboxes without a loopback interface.
   3. Further keys are set only where the operator has said nothing (neither in the file nor on the daemon's command
      line): `live-restore`, and on a dedicated host the hardening keys below.
 
@@ -48,6 +50,8 @@ class Wanted:
     runtime_path: str
     runtime_arguments: tuple[str, ...]
     essential_arguments: tuple[str, ...] = ()
+    # Somebody else's entry may say these instead; they are gVisor's defaults, so it may also say nothing.
+    tolerated_arguments: tuple[str, ...] = ()
     dedicated: bool = False
     adopt: bool = False
     # What Kernelyard itself wrote as the runtime entry last time, if anything.
@@ -86,13 +90,15 @@ def merge_runtime(entry: Json, wanted: Wanted) -> tuple[Json, list[str]]:
         return entry, [f"{name} has no `path` (it names a shim): remove it or rename it."]
     present = [str(argument) for argument in entry.get("runtimeArgs") or []]
     flags = dict(flag_of(argument) for argument in present)
+    tolerated = dict(flag_of(argument) for argument in wanted.tolerated_arguments)
     missing: list[str] = []
     conflicts: list[str] = []
     for argument in wanted.runtime_arguments:
         flag, value = flag_of(argument)
         if flag not in flags:
-            missing.append(argument)
-        elif flags[flag] != value:
+            if flag not in tolerated:
+                missing.append(argument)
+        elif flags[flag] not in (value, tolerated.get(flag)):
             conflicts.append(f"{name} says --{flag}={flags[flag]}, Kernelyard needs {argument}.")
     essential = [argument for argument in wanted.essential_arguments if argument in missing]
     if essential and not wanted.adopt:
@@ -219,6 +225,7 @@ def main(arguments: list[str]) -> int:
         runtime_path=options.path,
         runtime_arguments=tuple(str(argument) for argument in runtime["arguments"]),
         essential_arguments=tuple(str(argument) for argument in runtime["essential"]),
+        tolerated_arguments=tuple(str(argument) for argument in runtime["tolerated"]),
         dedicated=options.dedicated,
         adopt=options.adopt_runsc,
         own_entry=read_object(options.stamp) or None,

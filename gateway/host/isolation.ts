@@ -28,11 +28,15 @@ export const HOST_FILES = [
   "seccomp/profile.json",
 ] as const;
 
-/** `essential`: without these the isolation is not what is promised; the others state gVisor's defaults. */
+/**
+ * `essential`: without these the isolation is not what is promised. `tolerated`: isolates as well, and somebody else's
+ * runtime may need it.
+ */
 const RuntimeFile = z.object({
   name: z.string(),
   arguments: z.array(z.string()),
   essential: z.array(z.string()),
+  tolerated: z.array(z.string()),
 });
 
 const runtime = RuntimeFile.parse(
@@ -130,10 +134,12 @@ export function profileProblem(installed: string | null): IsolationProblem | nul
 
 function missingArguments(present: readonly string[]): string[] {
   const flags = new Map(present.map(parseFlag));
+  const tolerated = new Map(runtime.tolerated.map(parseFlag));
   return RUNTIME_ARGUMENTS.filter((argument) => {
     const [name, value] = parseFlag(argument);
     const actual = flags.get(name);
-    return actual === undefined ? runtime.essential.includes(argument) : actual !== value;
+    if (actual === undefined) return runtime.essential.includes(argument);
+    return actual !== value && actual !== tolerated.get(name);
   });
 }
 

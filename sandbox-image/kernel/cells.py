@@ -1,29 +1,43 @@
-"""Runs cells: what a Python call means is decided here."""
+"""Runs calls: what a Python call means is decided here.
+
+A call of a session is a cell, as in a notebook. A call without one is a program: it finds what a script finds, and
+ends as a script ends.
+"""
 
 from __future__ import annotations
 
 import _signal
-import ast
-import asyncio
 import contextlib
-import inspect
 import os
 import signal
 import sys
-import threading
+import types
+import warnings
 from collections.abc import Coroutine
-from types import CodeType, FrameType
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from kernel.control import Control, ControlClosed
+from kernel.ending import Ending
+from kernel.event_loop import Cells, allow_loops_in_cells
 from kernel.figures import Figures
-from kernel.shell import Shell, format_error
-from kernel.streams import open_stream
+from kernel.forks import flush_before_children
+from kernel.names import Names
+from kernel.own_modules import OwnModules
+from kernel.pages import PageKeeper
+from kernel.script import SourceFile, become_script, free_name
+from kernel.shell import Shell
+from kernel.streams import Streams, flush
 from kernel.tools import ToolExecutionError, Tools
+from kernel.tracebacks import hide_own_frames
 
 _NAME_CHARACTERS = 256
 _VALUE_CHARACTERS = 4096
 _SCRIPT_NAME = "main.py"
+#: From the supervisor, which sees what all processes use together (`supervisor/kernels.py`).
+_MEMORY_SIGNAL = 60
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def _exit_code(code: object) -> int:
@@ -36,59 +50,42 @@ def _exit_code(code: object) -> int:
     return 1
 
 
-def _run_nested(main: Any, **options: Any) -> Any:
-    """`asyncio.run` below a running loop (a cell that awaits and also calls it): on a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _asyncio_run(main, **options)
-    outcome: list[Any] = []
-
-    def target() -> None:
-        try:
-            outcome.append((True, _asyncio_run(main, **options)))
-        except BaseException as error:
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=target, name="asyncio.run", daemon=True)
-    thread.start()
-    thread.join()
-    succeeded, value = outcome[0]
-    if not succeeded:
-        raise value
-    return value
-
-
-_asyncio_run = asyncio.run
+def _text(body: bytes) -> str:
+    """Code as people send it: with a byte order mark, with the line ends of their system."""
+    return body.decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK).replace("\r\n", "\n")
 
 
 class CellRunner:
     def __init__(self, shell: Shell, data: str) -> None:
         self._shell = shell
         self._data = data
-        self._figures = Figures(data)
-        self._display_pub = shell.display_pub
-        self._display_pub.directory = data
-        shell.display_formatter.formatters["image/png"].for_type_by_name(
-            "matplotlib.figure", "Figure", self._figures.save
-        )
+        self._home = Path(data)
+        self._streams = Streams()
+        self._cells = Cells()
+        self._modules = OwnModules(data)
+        names = Names(data)
+        shell.display_pub.names = names
+        shell.before_statements = self._modules.before_cell
+        self._figures = Figures(shell)
+        self._pages = PageKeeper(names)
         self._count = 0
         self._running = False
         self._is_child = False
-        self._pipes: dict[int, int] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stdout = open_stream("stdout")
-        self._stderr = open_stream("stderr")
-        self._excepthook = sys.__excepthook__
+        #: The program's text, while this process is a script.
+        self._source: SourceFile | None = None
 
     # ------------------------------------------------------------ template
 
     def warm_up(self) -> None:
         """Runs the paths that a first cell takes, so that forks have them in memory."""
-        asyncio.run = _run_nested
+        allow_loops_in_cells()
+        hide_own_frames()
+        self._modules.watch()
+        self._pages.become_the_browser()
         self._figures.patch()
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
-            for code in ("_warm = 1 + 1", "print(_warm)\n_warm", "1 +", "1 / 0", "%precision"):
+            for code in ("_warm = 1 + 1", "print(_warm)\n_warm", "1 +", "1 / 0", "%precision", "_warm;"):
+                self._count += 1
                 self._execute(code)
         plotting = sys.modules.get("matplotlib.pyplot")
         if plotting is not None:
@@ -103,24 +100,32 @@ class CellRunner:
             with contextlib.suppress(Exception):
                 repr(frames.DataFrame({"a": [1.5, 2.0], "b": ["x", "y"]}).describe())
         self._shell.user_ns.pop("_warm", None)
+        self._shell.forget_results()
         self._shell.compile.reset_compiler_flags()
+        self._shell.compile.forget()
+        self._figures.forget()
         self._count = 0
 
     # ------------------------------------------------------------ kernel
 
-    def serve(self, control: Control, out_fd: int, err_fd: int) -> None:
-        """Runs one cell after another until the supervisor goes away."""
+    def serve(self, control: Control, out_fd: int, err_fd: int, null_fd: int) -> None:
+        """Runs one call after another until the supervisor goes away."""
         os.register_at_fork(after_in_child=self._after_fork)
+        flush_before_children(self._flush)
         signal.signal(signal.SIGINT, self._on_interrupt)
-        self._restore(out_fd, err_fd)
+        signal.signal(_MEMORY_SIGNAL, self._on_memory)
+        originals = [null_fd, out_fd, err_fd]
+        self._restore(originals)
         control.send({"ready": True})
         with contextlib.suppress(ControlClosed, OSError):
             while True:
                 request, body = control.receive()
+                if control.fds:
+                    self._take_pipes(control.fds, originals)
                 outcome = self._call(request, body)
                 control.send({"run": request["run"], "count": self._count, **outcome})
                 # After the answer, so that nobody waits for it.
-                self._restore(out_fd, err_fd)
+                self._restore(originals)
         os._exit(0)
 
     def _after_fork(self) -> None:
@@ -131,59 +136,114 @@ class CellRunner:
         if self._running:
             raise KeyboardInterrupt
 
-    def _restore(self, out_fd: int, err_fd: int) -> None:
-        """Code may change the directory, close or redirect 1 and 2; the next call finds them as they were."""
+    def _on_memory(self, _number: int, _frame: FrameType | None) -> None:
+        if self._running:
+            raise MemoryError("the memory of this sandbox is nearly used up")
+
+    @staticmethod
+    def _take_pipes(fds: list[int], originals: list[int]) -> None:
+        """New ends of the output pipes: what earlier calls left running keeps the old ones."""
+        for number, fd in zip((1, 2), fds, strict=True):
+            os.dup2(fd, number)
+            os.dup2(fd, originals[number], inheritable=False)
+            os.close(fd)
+
+    def _restore(self, originals: list[int]) -> None:
+        """Code may change the directory, close or redirect 0 to 2; the next call finds them as they were."""
         with contextlib.suppress(OSError):
             os.chdir(self._data)
-        for fd, original in ((1, out_fd), (2, err_fd)):
+            # Where `%cd -` goes back to.
+            self._shell.history_manager.dir_hist[:] = [self._home]
+        self._streams.empty(originals[0])
+        for fd, original in enumerate(originals):
             try:
-                wanted = self._pipes.get(original)
-                if wanted is None:
-                    wanted = self._pipes[original] = os.fstat(original).st_ino
-                if os.fstat(fd).st_ino == wanted:
+                if os.path.sameopenfile(fd, original):
                     continue
             except OSError:
                 pass
             with contextlib.suppress(OSError):
                 os.dup2(original, fd)
 
-    def _prepare(self, request: dict[str, Any]) -> None:
-        """What the previous call may have changed and this one relies on."""
-        if self._stdout.closed:
-            self._stdout = open_stream("stdout")
-        if self._stderr.closed:
-            self._stderr = open_stream("stderr")
-        sys.stdout, sys.stderr = self._stdout, self._stderr
-        # `signal.getsignal` builds an enumeration member each time; this is the function below it.
-        if _signal.getsignal(signal.SIGINT) != self._on_interrupt:
-            signal.signal(signal.SIGINT, self._on_interrupt)
-        sys.displayhook = self._shell.displayhook
-        sys.argv[:] = [_SCRIPT_NAME, *request["args"]]
+    # ------------------------------------------------------------ one call
 
     def _call(self, request: dict[str, Any], body: bytes) -> dict[str, Any]:
-        self._prepare(request)
-        code = body.decode("utf-8", "replace")
+        code = _text(body)
+        self._prepare(request, code)
         names = self._add_tools(request.get("tools"))
         outcome: dict[str, Any] = {"exit_code": 1}
         try:
             self._running = True
             try:
-                outcome = self._execute(code)
-                if self._figures.any_open and not self._is_child:
-                    self._figures.save_open()
+                outcome = self._execute(code, loop_shown=self._source is None or bool(names))
+                if self._source is not None:
+                    outcome = self._end_script(outcome)
+                self._pages.finish()
             finally:
                 self._running = False
         except BaseException as error:
             # An interrupt between the lines above: shown like one within the code.
-            outcome = self._report(error)
+            outcome = self._failed(error, shown=False)
         for name, stub in names.items():
             if self._shell.user_ns.get(name) is stub:
                 del self._shell.user_ns[name]
+        self._modules.after_call()
+        self._figures.forget()
         self._flush()
+        self._streams.put_back()
+        self._streams.flush()
         if self._is_child:
             # A child that the code forked came to the end of the cell: it must not answer in our name.
             os._exit(int(outcome["exit_code"]))
         return outcome
+
+    def _prepare(self, request: dict[str, Any], code: str) -> None:
+        """What the previous call may have changed and this one relies on."""
+        self._count += 1
+        sys.displayhook = self._shell.displayhook
+        # All registries of warnings already given are out of date: each call hears of them again.
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+        if request.get("script"):
+            self._become_script(request["args"], code)
+            return
+        self._modules.before_call()
+        # `signal.getsignal` builds an enumeration member each time; this is the function below it.
+        if _signal.getsignal(signal.SIGINT) != self._on_interrupt:
+            signal.signal(signal.SIGINT, self._on_interrupt)
+        sys.argv[:] = [_SCRIPT_NAME, *request["args"]]
+
+    def _become_script(self, args: list[str], code: str) -> None:
+        shell = self._shell
+        path = free_name(self._data, _SCRIPT_NAME)
+        self._streams.become_plain()
+        self._source = SourceFile(path, code)
+        module = become_script(path, [os.path.basename(path), *args], self._data)
+        self._source.attach(module)
+        shell.use_module(module)
+        shell.compile.script = path
+
+    def _end_script(self, outcome: dict[str, Any]) -> dict[str, Any]:
+        source = self._source
+        assert source is not None
+        try:
+            self._cells.close()
+        finally:
+            ending = Ending(self._leave_figures, self._let_go)
+            code = ending.run(self._modules.names)
+        source.remove()
+        if ending.interrupted:
+            outcome = {**outcome, "exit_code": outcome["exit_code"] or 130, "ename": KeyboardInterrupt.__name__}
+        if code is not None and outcome["exit_code"] == 0:
+            outcome["exit_code"] = code
+        return outcome
+
+    def _leave_figures(self) -> None:
+        if not self._is_child:
+            self._figures.save_open()
+
+    def _let_go(self) -> None:
+        """Of the program's namespace and everything in it."""
+        self._shell.use_module(types.ModuleType("__main__"))
+        self._shell.forget_results()
 
     def _add_tools(self, tools: dict[str, Any] | None) -> dict[str, Any]:
         if not tools:
@@ -195,111 +255,68 @@ class CellRunner:
         return stubs
 
     def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
-            try:
-                stream.flush()
-            except Exception:
-                # Closed, redirected or full: what could not be written is lost, the call is over all the same.
-                pass
+        for name in ("stdout", "stderr"):
+            flush(getattr(sys, name, None))
+        self._streams.flush()
 
     # ------------------------------------------------------------ one cell
 
-    def _execute(self, code: str) -> dict[str, Any]:
+    def _execute(self, code: str, *, loop_shown: bool = False) -> dict[str, Any]:
+        """By IPython's own machinery, without the history of outputs that its `run_cell` keeps besides."""
         shell = self._shell
-        self._count += 1
         shell.execution_count = self._count
+        failure = None
         try:
-            body, last = self._compile(code)
-            if body is not None:
-                self._run(body)
-            if last is not None:
-                self._run(last)
+            transformed = shell.transform_cell(code)
+        except Exception:
+            transformed, failure = code, sys.exc_info()
+        if transformed is not code and shell.compile.script is not None:
+            # A program that uses what is IPython's finds its names too.
+            shell.init_user_ns()
+        result = None
+        try:
+            result = self._drive(
+                shell.run_cell_async(code, transformed_cell=transformed, preprocessing_exc_tuple=failure), loop_shown
+            )
         except BaseException as error:
-            return self._report(error)
-        return {"exit_code": 0}
+            return self._failed(error, shown=False)
+        finally:
+            shell.interrupted = False
+            shell.interrupted_at = None
+            shell.events.trigger("post_execute")
+            shell.events.trigger("post_run_cell", result)
+        failed = result.error_before_exec or result.error_in_exec
+        if failed is None:
+            return {"exit_code": 0}
+        if isinstance(failed, MemoryError):
+            # Whatever the frames hold is in the way of what comes next.
+            shell.forget_results()
+        return self._failed(failed, shown=True)
 
-    def _compile(self, code: str) -> tuple[CodeType | None, CodeType | None]:
-        """The statements, and the last one apart when it is an expression whose value is to be shown."""
-        shell = self._shell
-        compiler = shell.compile
-        name = compiler.cache(code, self._count)
-        try:
-            tree = compiler.ast_parse(code, name)
-        except (SyntaxError, ValueError) as error:
-            # Not plain Python: perhaps IPython's additions (`%magic`, `!command`, `name?`).
-            plain = code
+    def _drive(self, coroutine: Coroutine[Any, Any, Any], loop_shown: bool) -> Any:
+        """A cell that does not await never stops; one that does asks for the loop before any of its code runs."""
+        with self._cells.shown_as_running() if loop_shown else contextlib.nullcontext():
             try:
-                code = shell.transform_cell(code)
-            except SyntaxError:
-                raise error from None
-            if code.rstrip("\n") == plain.rstrip("\n"):
-                raise error from None
-            compiler.cache(code, self._count)
-            tree = compiler.ast_parse(code, name)
-        tree = shell.transform_ast(tree) if shell.ast_transformers else tree
-        statements = tree.body
-        last = None
-        with compiler.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT):
-            if statements and isinstance(statements[-1], ast.Expr) and not _is_silenced(code):
-                last = compiler(ast.Interactive([statements.pop()]), name, "single")
-            body = compiler(ast.Module(statements, []), name, "exec") if statements else None
-        return body, last
+                self._cells.start(coroutine)
+            except StopIteration as done:
+                return done.value
+        return self._cells.run(coroutine, interrupted=self._on_broken_off)
 
-    def _run(self, code: CodeType) -> None:
-        namespace = self._shell.user_ns
-        if code.co_flags & inspect.CO_COROUTINE:
-            self._run_coroutine(eval(code, namespace))
-        else:
-            exec(code, namespace)
+    def _on_broken_off(self) -> None:
+        self._shell.interrupted = True
 
-    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
-        loop = self._loop
-        asyncio.set_event_loop(loop)
-        task = loop.create_task(coroutine)
-        try:
-            loop.run_until_complete(task)
-        except BaseException:
-            if not task.done():
-                # Interrupted: let the code clean up, and do not resume it in a later cell.
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    loop.run_until_complete(task)
-            raise
-
-    def _report(self, error: BaseException) -> dict[str, Any]:
+    def _failed(self, error: BaseException, *, shown: bool) -> dict[str, Any]:
         if isinstance(error, SystemExit):
             return {"exit_code": _exit_code(error.code)}
-        kind = type(error)
+        if not shown:
+            self._flush()
+            self._shell.showtraceback((type(error), error, self._shell.interrupted_at or error.__traceback__))
         try:
             evalue = str(error)
         except Exception:
             evalue = ""
-        sys.last_type, sys.last_value, sys.last_traceback = kind, error, error.__traceback__
-        try:
-            self._flush()
-            if kind.__name__ == "MemoryError":
-                # Whatever the frames hold is in the way of saying what happened.
-                sys.last_value = sys.last_traceback = None
-            hook = sys.excepthook
-            if hook is self._excepthook or hook is sys.__excepthook__ or hook == self._shell.excepthook:
-                print(format_error(kind, error, error.__traceback__), end="", file=sys.stderr)
-            else:
-                hook(kind, error, error.__traceback__)
-        except Exception:
-            with contextlib.suppress(OSError):
-                os.write(2, f"{kind.__name__}: {evalue}\n".encode("utf-8", "replace"))
         return {
             "exit_code": 130 if isinstance(error, KeyboardInterrupt) else 1,
-            "ename": kind.__name__[:_NAME_CHARACTERS],
+            "ename": type(error).__name__[:_NAME_CHARACTERS],
             "evalue": evalue[:_VALUE_CHARACTERS],
         }
-
-
-def _is_silenced(code: str) -> bool:
-    """A `;` at the end hides the value, as in a notebook."""
-    text = code.rstrip()
-    if not text.endswith(";"):
-        return False
-    return "#" not in text.rpartition("\n")[2]

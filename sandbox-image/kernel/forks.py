@@ -1,9 +1,16 @@
-"""A fork that there is no memory for fails in the code that asks, instead of taking the sandbox with it."""
+"""Around the start of other processes: memory for them, and the order of what they and we print.
+
+A fork that there is no memory for fails in the code that asks, instead of taking the sandbox with it.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
 _MIB = 1 << 20
 #: What a fork of a kernel with the libraries soon takes: gVisor copies what is written to in pieces of 2 MiB.
@@ -12,6 +19,12 @@ _FORK_BYTES = 64 * _MIB
 _RESERVE_BYTES = 96 * _MIB
 #: A machine with so much more than the sandbox may use is not the sandbox's own.
 _OWN_WITHIN_BYTES = 512 * _MIB
+#: What starts another program; all of them by the modules' own names for it.
+_STARTERS = (
+    ("subprocess", "_fork_exec"),
+    ("_posixsubprocess", "fork_exec"),
+    *(("os", name) for name in ("system", "posix_spawn", "posix_spawnp", "execv", "execve")),
+)
 
 
 def _memory() -> tuple[int, int]:
@@ -42,3 +55,24 @@ def guard_forks(memory: int) -> None:
     guarded.__name__ = guarded.__qualname__ = "fork"
     guarded.__module__ = "posix"
     os.fork = guarded
+
+
+def flush_before_children(flush: Callable[[], None]) -> None:
+    """What was printed before a child starts stands before what the child prints, and once.
+
+    As with `python3 -u`, which the image's Python is; unlike it, a line is still written at once and not in pieces.
+    """
+    os.register_at_fork(before=flush)
+    for owner, name in _STARTERS:
+        module = sys.modules.get(owner)
+        if module is not None and hasattr(module, name):
+            setattr(module, name, _after(flush, getattr(module, name)))
+
+
+def _after(flush: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def flushed(*args: Any, **kwargs: Any) -> Any:
+        flush()
+        return function(*args, **kwargs)
+
+    return flushed

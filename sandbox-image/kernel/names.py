@@ -1,21 +1,41 @@
-"""File names for what a call leaves behind: the first free number, taken without a race."""
+"""File names for what a call leaves behind: numbered in the order of their making, taken without a race."""
 
 from __future__ import annotations
 
 import os
+import re
 
-_HIGHEST = 10_000
+_HIGHEST = 100_000
 
 
-def free_path(directory: str, stem: str, extension: str) -> str | None:
-    """Creates and returns `stem_N.extension`, or None when the directory cannot take it."""
-    for number in range(1, _HIGHEST):
-        path = os.path.join(directory, f"{stem}_{number}.{extension}")
+class Names:
+    """`stem_N.extension` in one directory; a number is not given twice, whatever the extension."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._next: dict[str, int] = {}
+
+    def take(self, stem: str, extension: str) -> str | None:
+        """Creates the next file and returns its path, or None when the directory cannot take it."""
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
-        except FileExistsError:
-            continue
+            number = self._next.get(stem) or self._first(stem)
         except OSError:
             return None
-        return path
-    return None
+        while number < _HIGHEST:
+            path = os.path.join(self.directory, f"{stem}_{number}.{extension}")
+            number += 1
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+            except FileExistsError:
+                continue
+            except OSError:
+                return None
+            self._next[stem] = number
+            return path
+        return None
+
+    def _first(self, stem: str) -> int:
+        """After those that are there from before this kernel."""
+        form = re.compile(rf"{stem}_(\d{{1,5}})\.\w+")
+        numbers = [int(found[1]) for found in map(form.fullmatch, os.listdir(self.directory)) if found]
+        return max(numbers, default=0) + 1

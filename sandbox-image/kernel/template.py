@@ -22,9 +22,9 @@ from typing import Any
 
 from kernel.cells import CellRunner
 from kernel.control import Control
+from kernel.ending import forget_inherited_exits
 from kernel.forks import guard_forks
 from kernel.shell import make_shell
-from kernel.streams import open_stream
 
 _REPORT = struct.Struct(">cIi")
 _PR_SET_DUMPABLE = 4
@@ -67,21 +67,23 @@ def _reseed() -> None:
 def _limit_memory(memory: int) -> None:
     """Turns an allocation that is too large into `MemoryError` instead of the end of the sandbox.
 
-    Address space counts what is only reserved too, so the limit is what is mapped now plus what may still be used.
+    The limit is on private memory that can be written: address space would count what is only reserved, mapped files
+    and sparse maps. gVisor takes no notice of it; there, and for all else, the supervisor watches what is really used.
     """
     if memory <= 0:
         return
     with open("/proc/self/statm", "rb") as file:
-        mapped, resident = (int(word) * resource.getpagesize() for word in file.read().split()[:2])
-    allowed = mapped + max(memory - resident, memory // 4)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        words = [int(word) * resource.getpagesize() for word in file.read().split()]
+    resident, data = words[1], words[5]
+    allowed = data + max(memory - resident, memory // 4)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
 def _become_kernel(runner: CellRunner, fds: list[int], memory: int) -> None:
     import fcntl
 
     os.setsid()
-    control_fd, out_fd, err_fd = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for fd in fds)
+    control_fd, out_fd, err_fd, null_fd = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for fd in (*fds, 0))
     os.dup2(out_fd, 1)
     os.dup2(err_fd, 2)
     for fd in fds:
@@ -90,7 +92,7 @@ def _become_kernel(runner: CellRunner, fds: list[int], memory: int) -> None:
     _reseed()
     _limit_memory(memory)
     guard_forks(memory)
-    runner.serve(Control(control_fd), out_fd, err_fd)
+    runner.serve(Control(control_fd), out_fd, err_fd, null_fd)
 
 
 def serve(requests_fd: int, data: str, preload: str, memory: int) -> None:
@@ -100,8 +102,8 @@ def serve(requests_fd: int, data: str, preload: str, memory: int) -> None:
     if hard == resource.RLIM_INFINITY or hard >= _STACK_BYTES:
         resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, hard))
     os.environ.setdefault("MPLBACKEND", "Agg")
-    open_stream("stdout")
-    open_stream("stderr")
+    # Its pages are kept (`kernel/pages.py`); what it chooses for notebooks needs a notebook's other half.
+    os.environ.setdefault("PLOTLY_RENDERER", "browser")
     _preload(preload)
     runner = CellRunner(make_shell(), data)
     runner.warm_up()
@@ -111,6 +113,7 @@ def serve(requests_fd: int, data: str, preload: str, memory: int) -> None:
         del sys.modules[name]
     sys.argv = [""]
 
+    forget_inherited_exits()
     requests = socket.socket(fileno=requests_fd)
     requests.set_inheritable(False)
     wake_read, wake_write = socket.socketpair()

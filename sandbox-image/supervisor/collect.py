@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import unicodedata
 import zlib
@@ -22,6 +23,8 @@ _CHUNK_BYTES = 1024 * 1024
 _FLUSH_ABOVE = 256 * 1024
 _MAX_TOLD = 10_000
 _CLOCK_GRAIN_NS = 50_000_000
+#: Where the kernel puts a program that looks for its own file; see `kernel/script.py`.
+_PROGRAM_NAME = re.compile(r"main(_\d+)?\.py")
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,17 @@ class Collector:
         self._channel = channel
         self._files = files
         self._told: set[str] = set()
+        #: What was known of the files that the last call reported.
+        self._before: dict[str, Known | None] = {}
         self._empty_key: tree.Key | None = None
         self._buffer = bytearray(_CHUNK_BYTES)
 
     # ------------------------------------------------------------ comparing
 
-    def compare(self, rules: Rules) -> tuple[list[Output], Report]:
+    def compare(self, rules: Rules, program: bytes | None) -> tuple[list[Output], Report]:
+        """`program`: the text that ran, which may have been put into a file for its own use."""
         report = Report()
+        self._before = {}
         inputs = set(rules.inputs)
         try:
             found = self._walk(rules)
@@ -100,6 +107,8 @@ class Collector:
             present.add(path)
             known = self._files.known.get(disk)
             changed = known is None or known.key != tree.key_of(status)
+            if known is None and program is not None and self._holds(disk, status, program):
+                continue
             if known is not None and changed and self._same_content(disk, known, status):
                 changed = False
             if changed and known is not None and known.read_only:
@@ -111,16 +120,31 @@ class Collector:
             if changed:
                 change = "modified" if known is not None or path in inputs else "created"
                 outputs.append((status.st_mtime_ns, Output(disk, path, change)))
-        report.deleted = [path for path in rules.inputs if path not in present]
+        for path in rules.inputs:
+            if path not in present:
+                # What could not be put in place is as it was, wherever the gateway has it.
+                (report.unchanged if path in self._files.left_out else report.deleted).append(path)
         if found.complete:
             for disk in [disk for disk in self._files.known if disk not in found.files]:
                 del self._files.known[disk]
         outputs.sort(key=lambda item: (item[0], item[1].path))
         return self._within_limits([output for _, output in outputs], found, rules, report), report
 
+    def _holds(self, disk: str, status: os.stat_result, program: bytes) -> bool:
+        if status.st_size != len(program) or not _PROGRAM_NAME.fullmatch(disk):
+            return False
+        try:
+            fd = tree.open_file(self._data, disk.split("/"))
+        except (OSError, tree.BadPath):
+            return False
+        with open(fd, "rb") as file:
+            return file.read(len(program) + 1) == program
+
     def _walk(self, rules: Rules) -> Found:
         """The usual case is nothing there before and nothing there now: one look at the directory tells."""
-        key = tree.key_of(os.stat(self._data))
+        status = os.stat(self._data)
+        tree.mend_root(self._data, status)
+        key = tree.key_of(status)
         if key == self._empty_key:
             return Found()
         found = walk(self._data, rules.inputs, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
@@ -186,9 +210,18 @@ class Collector:
         return taken
 
     def _remember(self, disk: str, status: os.stat_result) -> None:
-        known = self._files.known.get(disk)
+        known = self._before[disk] = self._files.known.get(disk)
         read_only = known is not None and known.read_only
         self._files.remember(disk, Known(tree.key_of(status), None, read_only))
+
+    def take_back(self) -> None:
+        """Nobody took the last call's files: they are as new as before it."""
+        for disk, known in self._before.items():
+            if known is None:
+                self._files.known.pop(disk, None)
+            else:
+                self._files.known[disk] = known
+        self._before = {}
 
     # ------------------------------------------------------------ streaming
 

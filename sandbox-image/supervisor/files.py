@@ -8,6 +8,7 @@ import secrets
 import stat
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 from supervisor import tree
 from supervisor.channel import Channel
@@ -52,6 +53,8 @@ class FileWriter:
         self._writes: dict[str, _Write] = {}
         #: By the name on disk.
         self.known: dict[str, Known] = {}
+        #: Inputs of the next call that could not be put in place, and why.
+        self.left_out: dict[str, str] = {}
 
     def remember_present(self) -> None:
         """A session's directory may hold files from before this process: they are nobody's output."""
@@ -65,6 +68,9 @@ class FileWriter:
     def remember(self, path: str, known: Known) -> None:
         if len(self.known) < _MAX_KNOWN or path in self.known:
             self.known[path] = known
+
+    def tell_left_out(self) -> list[str]:
+        return [f"The file {path} was not put in place: {reason}." for path, reason in self.left_out.items()]
 
     # ------------------------------------------------------------ messages
 
@@ -81,7 +87,7 @@ class FileWriter:
         try:
             self._open(write)
         except (tree.BadPath, OSError) as error:
-            self._fail(message_id, write, _reason(error))
+            self._fail(message_id, write, error)
 
     def chunk(self, parent_id: str, body: bytes, *, last: bool, aborted: bool) -> bool:
         """Whether the chunk belonged to a file."""
@@ -96,7 +102,7 @@ class FileWriter:
                 if last:
                     self._commit(write)
             except (tree.BadPath, OSError) as error:
-                self._fail(parent_id, write, _reason(error))
+                self._fail(parent_id, write, error)
         if last or aborted:
             del self._writes[parent_id]
             if not write.failed:
@@ -107,6 +113,7 @@ class FileWriter:
 
     def _open(self, write: _Write) -> None:
         write.segments = tree.split(write.path)
+        tree.mend_root(self._data)
         write.parent = tree.open_parent(self._data, write.segments, create=True)
         try:
             status = os.stat(write.segments[-1], dir_fd=write.parent, follow_symlinks=False)
@@ -114,7 +121,7 @@ class FileWriter:
             pass
         else:
             if stat.S_ISDIR(status.st_mode):
-                raise tree.BadPath(f"{write.path} is a directory")
+                raise tree.PlaceTaken(f"{write.path} is a directory")
         write.temporary = f"{tree.PART_PREFIX}{secrets.token_hex(8)}{tree.PART_SUFFIX}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         write.fd = os.open(write.temporary, flags, 0o600, dir_fd=write.parent)
@@ -135,6 +142,7 @@ class FileWriter:
         name = write.segments[-1]
         os.rename(write.temporary, name, src_dir_fd=write.parent, dst_dir_fd=write.parent)
         write.temporary = ""
+        self.left_out.pop("/".join(write.segments), None)
         key = tree.key_of(os.fstat(write.fd))
         self.remember("/".join(write.segments), Known(key, write.checksum, write.read_only))
         self._close(write)
@@ -149,13 +157,18 @@ class FileWriter:
                 os.close(fd)
         write.fd = write.parent = -1
 
-    def _fail(self, message_id: str, write: _Write, reason: str) -> None:
+    def _fail(self, message_id: str, write: _Write, error: tree.BadPath | OSError) -> None:
         """Exactly one reply per request; what still comes of its bytes is swallowed."""
         write.failed = True
         self._close(write)
-        self._reply(message_id, {"status": "error", "message": reason[:500]})
+        reason = _reason(error)[:500]
+        content: dict[str, Any] = {"status": "error", "message": reason}
+        if isinstance(error, (tree.PlaceTaken, OSError)):
+            content["left_out"] = "taken" if isinstance(error, tree.PlaceTaken) else "unwritable"
+            self.left_out["/".join(write.segments)] = reason
+        self._reply(message_id, content)
 
-    def _reply(self, parent_id: str, content: dict[str, str]) -> None:
+    def _reply(self, parent_id: str, content: dict[str, Any]) -> None:
         self._channel.send({"msg_type": "file_write_reply", "parent_id": parent_id, "content": content})
 
 

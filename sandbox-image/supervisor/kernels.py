@@ -10,11 +10,11 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from supervisor import processes
 from supervisor.loop import READ, WRITE, Loop, Timer
+from supervisor.memory import resident
 
 LENGTH = struct.Struct(">I")
 REPORT = struct.Struct(">cIi")
@@ -23,6 +23,9 @@ _MAX_MESSAGE = 256 * 1024
 #: A template that imports its libraries on a busy machine, a fork of it: both with ample room.
 _TEMPLATE_SECONDS = 120.0
 _FORK_SECONDS = 20.0
+#: A real-time signal that nobody uses; `kernel/cells.py` has its handler.
+MEMORY_SIGNAL = 60
+_HUSH_SECONDS = 0.05
 _QUICK_TIMEVAL = struct.pack("ll", 0, 4000)
 _THREAD_STACK_BYTES = 2 << 20
 
@@ -37,6 +40,10 @@ class Kernel:
         self.pid = 0
         self.ready = False
         self.ending = False
+        #: Something printed while no call of this kernel ran.
+        self.noisy = False
+        #: It has run a program, and ends with it.
+        self.spent = False
         self.execution_count = 0
         self.outgoing = bytearray()
         self.incoming = bytearray()
@@ -47,20 +54,26 @@ class Kernel:
         os.close(self.stderr)
 
 
+class Observer(Protocol):
+    """Who hears what the kernel does."""
+
+    def kernel_ready(self) -> None: ...
+
+    def kernel_message(self, message: dict[str, Any]) -> None: ...
+
+    def kernel_output(self, kernel: Kernel, name: str) -> None:
+        """There is something in the pipe called `name`, or it has no writer any more."""
+
+    def kernel_died(self, kernel: Kernel, status: int | None) -> None:
+        """Its pipes are still open. `status` as `os.waitpid` reports it, or None when it was given up for nonsense."""
+
+
 class Kernels:
-    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths.
+    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths."""
 
-    `on_ready`, `on_message`, `on_output` and `on_death` are set by the owner. `on_death` gets the exit status as
-    `os.waitpid` reports it, or None when the kernel was given up for talking nonsense.
-    """
-
-    on_ready: Callable[[], None]
-    on_message: Callable[[dict[str, Any]], None]
-    on_output: Callable[[Kernel, str], None]
-    on_death: Callable[[int | None], None]
-
-    def __init__(self, loop: Loop, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, loop: Loop, observer: Observer, arguments: list[str], environment: dict[str, str]) -> None:
         self._loop = loop
+        self._observer = observer
         self._arguments = arguments
         self._environment = environment
         self._template: subprocess.Popen[bytes] | None = None
@@ -83,6 +96,11 @@ class Kernels:
             self._start_template()
         elif self.current is None:
             self._fork()
+
+    def provide(self) -> None:
+        """A kernel for the next call, when the last one ended with its program."""
+        if self.current is None and self.failures == 0:
+            self.start()
 
     def _start_template(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -166,18 +184,15 @@ class Kernels:
             os.close(err_write)
         # Blocking with a time limit: `await_quick` waits here; every other use says MSG_DONTWAIT.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _QUICK_TIMEVAL)
-        os.set_blocking(out_read, False)
-        os.set_blocking(err_read, False)
         kernel = Kernel(ours, out_read, err_read)
         self.current = kernel
         self._loop.watch(ours.fileno(), self._on_control)
-        self._loop.watch(out_read, lambda _events: self.on_output(kernel, "stdout"), slow=True)
-        self._loop.watch(err_read, lambda _events: self.on_output(kernel, "stderr"), slow=True)
+        self._watch_output(kernel)
         self._loop.cancel(self._timer)
         seconds = _FORK_SECONDS if self.failures == 0 and kernel.execution_count else _TEMPLATE_SECONDS
         self._timer = self._loop.after(seconds, self._drop_template)
 
-    def send(self, header: dict[str, Any], body: bytes = b"") -> None:
+    def send(self, header: dict[str, Any], body: bytes = b"", fds: list[int] | None = None) -> None:
         """To the kernel: u32 length, JSON, then as many body bytes as the JSON says."""
         kernel = self.current
         if kernel is None:
@@ -186,7 +201,10 @@ class Kernels:
         data = LENGTH.pack(len(text)) + text + body
         if not kernel.outgoing:
             try:
-                sent = kernel.control.send(data, socket.MSG_DONTWAIT)
+                if fds is None:
+                    sent = kernel.control.send(data, socket.MSG_DONTWAIT)
+                else:
+                    sent = socket.send_fds(kernel.control, [data], fds, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -196,6 +214,42 @@ class Kernels:
             data = data[sent:]
         kernel.outgoing += data
         self._loop.change(kernel.control.fileno(), READ | WRITE)
+
+    def renew_pipes(self, header: dict[str, Any], body: bytes) -> tuple[int, int]:
+        """As `send`, with new output pipes; returns the reading ends of the old ones, which are the caller's now."""
+        kernel = self.current
+        assert kernel is not None
+        old = (kernel.stdout, kernel.stderr)
+        for fd in old:
+            self._loop.forget(fd)
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        try:
+            self.send(header, body, [out_write, err_write])
+        finally:
+            os.close(out_write)
+            os.close(err_write)
+        kernel.stdout, kernel.stderr, kernel.noisy = out_read, err_read, False
+        self._watch_output(kernel)
+        return old
+
+    def _watch_output(self, kernel: Kernel) -> None:
+        for fd, name in ((kernel.stdout, "stdout"), (kernel.stderr, "stderr")):
+            os.set_blocking(fd, False)
+            self._loop.watch(fd, lambda _events, name=name: self._observer.kernel_output(kernel, name), slow=True)  # type: ignore[misc]
+
+    def hush(self, kernel: Kernel) -> None:
+        """Reads no more of what is printed between calls for a moment: it may be endless."""
+        kernel.noisy = True
+        fds = (kernel.stdout, kernel.stderr)
+        for fd in fds:
+            self._loop.forget(fd)
+
+        def listen() -> None:
+            if self.current is kernel and fds == (kernel.stdout, kernel.stderr):
+                self._watch_output(kernel)
+
+        self._loop.after(_HUSH_SECONDS, listen)
 
     def _on_control(self, events: int) -> None:
         kernel = self.current
@@ -257,9 +311,9 @@ class Kernels:
                 self.failures = 0
                 self._loop.cancel(self._timer)
                 self._timer = None
-                self.on_ready()
+                self._observer.kernel_ready()
             else:
-                self.on_message(message)
+                self._observer.kernel_message(message)
             if self.current is not kernel:
                 return
 
@@ -275,6 +329,12 @@ class Kernels:
         if self.current is not None and self.current.pid:
             processes.send(self.current.pid, signal.SIGINT)
 
+    def tell_memory(self, least: int) -> None:
+        """The kernel raises `MemoryError` where its code is, if at least so many bytes are its own."""
+        pid = 0 if self.current is None else self.current.pid
+        if pid and resident(pid) >= least:
+            processes.send(pid, MEMORY_SIGNAL)
+
     def kill(self) -> None:
         """Ends the kernel and everything below it; the report of its death follows."""
         if self.current is None:
@@ -285,14 +345,8 @@ class Kernels:
         if not self.current.pid:
             self.give_up(None)
 
-    def end_children(self) -> None:
-        """Ends what the kernel started, but not the kernel."""
-        kernel = self.current
-        if kernel is not None and kernel.pid:
-            processes.end_all({self.template_pid, kernel.pid, *self.protected}, set(self.protected))
-
     def end_strays(self, *, kernel_too: bool = False) -> None:
-        """Ends what a call left behind. Children of a living kernel stay: a pool kept in a variable is state."""
+        """Ends what runs in this sandbox besides the kernel and its children: a pool kept in a variable is state."""
         keep = {self.template_pid, *self.protected}
         below = set(self.protected)
         if self.current is not None and not kernel_too:
@@ -322,14 +376,29 @@ class Kernels:
         if not kernel.ready:
             self.failures += 1
         self.end_strays(kernel_too=True)
-        self.on_output(kernel, "stdout")
-        self.on_output(kernel, "stderr")
+        self.current = None
+        self._observer.kernel_died(kernel, status)
+        self._release(kernel)
+        if not kernel.spent:
+            self._restart()
+
+    def retire(self) -> None:
+        """Ends a kernel whose program is over, with all that it started; the next one is started when it is needed."""
+        kernel = self.current
+        if kernel is None:
+            return
+        if not kernel.pid:
+            self.give_up(signal.SIGKILL)
+            return
+        processes.send(kernel.pid, signal.SIGKILL)
+        self.end_strays(kernel_too=True)
+        self.current = None
+        self._release(kernel)
+
+    def _release(self, kernel: Kernel) -> None:
         for fd in (kernel.control.fileno(), kernel.stdout, kernel.stderr):
             self._loop.forget(fd)
         kernel.close()
-        self.current = None
-        self._restart()
-        self.on_death(status)
 
     def _restart(self) -> None:
         if self.failures == 0:

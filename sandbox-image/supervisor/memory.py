@@ -74,6 +74,10 @@ def _proportional(pid: int) -> int:
                     return int(line.split()[1]) * _KIB
     except OSError:
         pass
+    return resident(pid)
+
+
+def resident(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -15,6 +15,21 @@ from supervisor import processes
 from supervisor.languages import Language
 from supervisor.loop import Loop
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _as_written_here(language: Language, code: bytes) -> bytes:
+    """A shell takes a byte order mark and the line ends of another system for part of its words.
+
+    A text that has both kinds of line ends means what it says.
+    """
+    if language.id != "bash":
+        return code
+    code = code.removeprefix(_BYTE_ORDER_MARK)
+    if code.count(b"\r\n") == code.count(b"\n"):
+        return code.replace(b"\r\n", b"\n")
+    return code
+
 
 class Program:
     """One run. `close` ends what is left of it and removes its script."""
@@ -36,7 +51,7 @@ class Program:
         out_write = err_write = -1
         try:
             script = Path(self._directory, f"main.{language.extension}")
-            script.write_bytes(code)
+            script.write_bytes(_as_written_here(language, code))
             self.stdout, out_write = os.pipe()
             self.stderr, err_write = os.pipe()
             self._process = subprocess.Popen(
@@ -75,6 +90,14 @@ class Program:
 
     def reaped(self, status: int) -> None:
         self._process.returncode = status
+
+    def release_pipes(self) -> tuple[int, int]:
+        """Their reading ends are the caller's now."""
+        pipes = (self.stdout, self.stderr)
+        for fd in pipes:
+            self._loop.forget(fd)
+        self.stdout = self.stderr = -1
+        return pipes
 
     def close_pipe(self, name: str) -> None:
         fd = self.stdout if name == "stdout" else self.stderr

@@ -16,7 +16,7 @@ from supervisor.calls import Calls
 from supervisor.channel import Channel, ChannelClosed
 from supervisor.files import FileWriter
 from supervisor.frames import Decoder, FrameError, Header
-from supervisor.kernels import Kernels
+from supervisor.kernels import Kernel, Kernels
 from supervisor.languages import Language, read_languages
 from supervisor.loop import READ, Loop
 from supervisor.messages import BadMessage, integer, mapping, text
@@ -36,7 +36,8 @@ _FIRST_HELLO_WITHIN_S = 20.0
 _MOST_WAITING_HELLOS = 16
 _OPEN_FILES = 4096
 _PROCESSES = 320
-_FILE_BYTES = 8 << 30
+#: Sparse files may be large; what they really hold is limited by the disk.
+_FILE_BYTES = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def user_environment(data: str) -> dict[str, str]:
 
 
 class Service:
+    """Also the observer of the kernel: a first hello waits for it, the running call hears the rest."""
+
     def __init__(self, options: Options, languages: dict[str, Language]) -> None:
         self._options = options
         self._languages = languages
@@ -117,7 +120,9 @@ class Service:
         sandbox_memory = max(options.memory - _SANDBOX_HEADROOM, options.memory * 3 // 4)
         package = Path(__file__).resolve().parent.parent / "kernel"
         preload = str(options.directory / "preload.txt")
-        self._kernels = Kernels(self._loop, [str(package), options.data, preload, str(kernel_memory)], environment)
+        self._kernels = Kernels(
+            self._loop, self, [str(package), options.data, preload, str(kernel_memory)], environment
+        )
         self._files = FileWriter(options.data, self._channel)
         self._calls = Calls(
             self._loop,
@@ -129,11 +134,8 @@ class Service:
             environment,
             sandbox_memory if options.memory else 0,
         )
-
         #: Hellos that wait for the first kernel; `None` once there has been one.
         self._waiting_hellos: list[Header] | None = []
-        self._calls_ready = self._kernels.on_ready
-        self._kernels.on_ready = self._on_kernel_ready
 
     def run(self) -> None:
         self._watch_children()
@@ -158,7 +160,8 @@ class Service:
         self._signals = (read, write)
         signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A handler, and not to be ignored: programs that are started would inherit that.
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         self._loop.watch(read.fileno(), self._on_signal)
@@ -227,9 +230,22 @@ class Service:
         if not self._files.chunk(parent, body, last=last, aborted=aborted):
             self._calls.chunk(parent, body, aborted=aborted)
 
-    def _on_kernel_ready(self) -> None:
-        self._calls_ready()
+    # ------------------------------------------------------------ the kernel
+
+    def kernel_ready(self) -> None:
+        self._calls.kernel_ready()
         self._answer_waiting_hellos()
+
+    def kernel_message(self, message: dict[str, Any]) -> None:
+        self._calls.kernel_message(message)
+
+    def kernel_output(self, kernel: Kernel, name: str) -> None:
+        self._calls.kernel_output(kernel, name)
+
+    def kernel_died(self, kernel: Kernel, status: int | None) -> None:
+        self._calls.kernel_died(kernel, status)
+
+    # ------------------------------------------------------------ hellos
 
     def _answer_waiting_hellos(self) -> None:
         waiting, self._waiting_hellos = self._waiting_hellos, None

@@ -7,12 +7,17 @@ import stat
 import unicodedata
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWNER = stat.S_IRWXU
 PART_PREFIX = ".kernelyard-"
 PART_SUFFIX = ".part"
 
 
 class BadPath(Exception):
     """For a person: why this path cannot be used."""
+
+
+class PlaceTaken(BadPath):
+    """Something else is there that is not ours to remove."""
 
 
 def split(path: str) -> list[str]:
@@ -23,6 +28,13 @@ def split(path: str) -> list[str]:
     if any(len(os.fsencode(segment)) > 255 for segment in segments) or len(os.fsencode(path)) > 4096:
         raise BadPath("a name may have 255 bytes and a path 4096")
     return segments
+
+
+def mend_root(data: str, status: os.stat_result | None = None) -> None:
+    """Code may take its owner's rights away from the data directory; calls to come need them."""
+    status = os.stat(data) if status is None else status
+    if status.st_mode & _OWNER != _OWNER:
+        os.chmod(data, stat.S_IMODE(status.st_mode) | _OWNER)
 
 
 def open_root(data: str) -> int:
@@ -43,7 +55,7 @@ def open_parent(data: str, segments: list[str], *, create: bool) -> int:
             try:
                 child = os.open(segment, _DIRECTORY, dir_fd=fd)
             except NotADirectoryError:
-                raise BadPath(f"{'/'.join(segments[:depth])} is not a directory") from None
+                raise PlaceTaken(f"{'/'.join(segments[:depth])} is not a directory") from None
             os.close(fd)
             fd = child
         return fd

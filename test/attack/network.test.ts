@@ -135,7 +135,24 @@ print(len(took), min(took) < ${RESOLVER_WAITS_S})`,
       "attack-network",
       `import socket\nprint([name for _, name in socket.if_nameindex()])`,
     );
-    expect(result.stdout.trim()).toMatch(/^\[('lo')?\]$/);
+    expect(result.stdout.trim()).toBe("['lo']");
+  });
+
+  it("programs reach themselves by localhost, in both families, and at no other address of the machine", async () => {
+    const result = await run(
+      "attack-network",
+      `import http.server, socket, threading, urllib.request
+class V6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+for kind, host, address in (http.server.ThreadingHTTPServer, "127.0.0.1", "127.0.0.1"), (V6, "::1", "[::1]"):
+    server = kind((host, 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(urllib.request.urlopen(f"http://{address}:{server.server_port}/").status, end=" ")
+    print(urllib.request.urlopen(f"http://localhost:{server.server_port}/").status)
+    server.shutdown(); server.server_close()
+print(sorted({info[4][0] for info in socket.getaddrinfo("localhost", 80)}), socket.gethostbyname("localhost"))`,
+    );
+    expect(result.stdout).toBe("200 200\n200 200\n['127.0.0.1', '::1'] 127.0.0.1\n");
   });
 
   it("no socket of the host is inside", async () => {

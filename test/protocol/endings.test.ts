@@ -67,6 +67,25 @@ describe("how a call ends", () => {
     expect(next.stderr).not.toContain("[sandbox]");
   });
 
+  test.each([
+    ["while it runs", "import time; print('x', flush=True); time.sleep(60)", "stream"],
+    ["while its files are collected", "", "file_output"],
+  ])("what a call made that was abandoned %s is for the next one to report", async (_when, more, sign) => {
+    await run("open('old.bin', 'wb').write(b'1')");
+    const id = sandbox.begin(
+      `import os\nopen('new.bin', 'wb').write(bytes(64 << 20)); open('old.bin', 'ab').write(b'2')\n${more}`,
+    );
+    while ((await sandbox.next()).message.msg_type !== sign);
+    sandbox.send({ msg_type: "interrupt_request", msg_id: `leave-${sign}`, parent_id: id });
+    while ((await sandbox.next()).message.msg_type !== "execute_reply");
+    const next = await run("print(1)");
+    expect([...next.files].map(([path, { change }]) => `${path} ${change}`).sort()).toEqual([
+      "new.bin created",
+      "old.bin modified",
+    ]);
+    expect([...(await run("os.remove('new.bin'); os.remove('old.bin')")).files]).toEqual([]);
+  });
+
   test("interrupts before, after and of another call do no harm", async () => {
     sandbox.send({ msg_type: "interrupt_request", msg_id: "idle", parent_id: "nobody" });
     expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");
@@ -136,18 +155,32 @@ describe("how a call ends", () => {
     expect(shell.stdout.length).toBe(1000);
   });
 
-  test("standard error is only truncated", async () => {
-    const outcome = await run(
-      "import sys\nfor _ in range(100): print('e' * 1000, file=sys.stderr)\nprint('end')",
-      {
-        stderrLimit: 5000,
-      },
-    );
-    expect(outcome).toMatchObject({
-      stdout: "end\n",
-      reply: { status: "ok", stderr_truncated: true, reason: null },
+  test("standard error keeps its head and its tail, and says how much is left out between", async () => {
+    const warnings =
+      "import sys\nfor i in range(3000): print('warning', i, '😀' * 20, file=sys.stderr)\nprint('end')\nraise KeyError('the_reason')";
+    for (const limit of [400, 5000, 65_536]) {
+      const outcome = await run(warnings, { stderrLimit: limit });
+      expect(outcome).toMatchObject({ stdout: "end\n", reply: { stderr_truncated: true, reason: null } });
+      expect(outcome.stderr.length).toBeLessThanOrEqual(limit);
+      expect(outcome.stderr.length).toBeGreaterThan(limit * 0.6);
+      expect(outcome.stderr).toMatch(
+        /^warning 0 .*\n\[sandbox\] (\d+) characters of standard error are left/s,
+      );
+      expect(outcome.stderr).toMatch(/KeyError: 'the_reason'\n$/);
+      expect(outcome.stderr).not.toContain("\ufffd");
+    }
+    const fits = await run("import sys\nprint('é' * 99, file=sys.stderr)", { stderrLimit: 100 });
+    expect(fits).toMatchObject({ stderr: `${"é".repeat(99)}\n`, reply: { stderr_truncated: false } });
+    const shell = await run("for i in $(seq 9000); do echo $i >&2; done; exit 3", {
+      language: "bash",
+      stderrLimit: 1000,
     });
-    expect(outcome.stderr.length).toBe(5000);
+    expect(shell.stderr).toMatch(/^1\n2\n.*\n\[sandbox\] \d+ characters .*\n8999\n9000\n$/s);
+    const killed = await run("import os, sys\nprint('x' * 9000, file=sys.stderr)\nos.kill(os.getpid(), 9)", {
+      stderrLimit: 1000,
+    });
+    expect(killed.stderr).toMatch(/variables are lost, files are kept\.\n$/);
+    expect(killed.stderr.length).toBeLessThanOrEqual(1000);
   });
 
   test("bytes that are not UTF-8 pass, also when a character is cut in two writes", async () => {
@@ -166,15 +199,6 @@ describe("how a call ends", () => {
     const between = await run("touch over; until [ -e printed ]; do sleep 0.01; done", { language: "bash" });
     expect(between.stdout).toBe("");
     expect((await run("print('next')")).stdout).toBe("next\n");
-  });
-
-  test("orphans of a Python call end with it, children of the kernel stay", async () => {
-    await run(
-      "import subprocess\nchild = subprocess.Popen(['sleep', '397'])\nsubprocess.run('setsid sleep 398 & disown', shell=True, executable='/bin/bash')\nimport time; time.sleep(0.05)",
-    );
-    expect((await run("pgrep -f 'sleep 39[8]'; true", { language: "bash" })).stdout).toBe("");
-    expect((await run("child.poll()")).stdout).toBe("");
-    await run("child.kill()");
   });
 
   test("a bash program that ignores every signal is killed with all it started", async () => {
@@ -204,6 +228,14 @@ describe("memory", () => {
     const outcome = await run(code);
     expect(outcome.reply).toMatchObject({ exit_code: 1, ename: "MemoryError", kernel: "kept" });
     expect((await run("parts = None; before")).stdout).toBe("1\n");
+  });
+
+  test("address space is not memory: sparse maps of many GiB work", async () => {
+    const outcome = await run(
+      "import mmap, numpy as np\nm = mmap.mmap(-1, 8 << 30); m[0] = 1; m[7 << 30] = 2\n" +
+        "f = np.memmap('sparse.bin', dtype='u1', mode='w+', shape=(16 << 30,)); f[-1] = 3\nprint(len(m), m[7 << 30], f[-1])\nimport os; del f; os.remove('sparse.bin')",
+    );
+    expect(outcome).toMatchObject({ stdout: "8589934592 2 3\n", stderr: "" });
   });
 
   test("threads, pools and ordinary arrays fit", async () => {

@@ -50,6 +50,71 @@ describe("files into and out of the data directory", () => {
     expect(readFileSync(join(sandbox.data, "host"), "utf8")).toBe("replaced");
   });
 
+  test("an input whose place is taken is left out: the code runs, is told, and can make room", async () => {
+    await run(
+      "import os\nos.makedirs('report/parts'); open('report/parts/1.txt', 'w').write('x'); open('flat', 'w').close()",
+    );
+    const inputs = ["report", "flat/below.csv", "fine.csv"];
+    const place = async () => {
+      const replies = [];
+      for (const path of inputs) replies.push(await write(path, "input"));
+      return replies;
+    };
+    expect(await place()).toEqual([
+      { status: "error", message: "report is a directory", left_out: "taken" },
+      { status: "error", message: "flat is not a directory", left_out: "taken" },
+      { status: "ok" },
+    ]);
+    for (const language of ["py", "bash"]) {
+      await place();
+      const told = await run(language === "py" ? "print('alive')" : "echo alive", {
+        language,
+        collect: { inputs },
+      });
+      expect(told.stdout).toBe("alive\n");
+      expect(told.stderr).toBe(
+        "[sandbox] The file report was not put in place: report is a directory.\n[sandbox] The file flat/below.csv was not put in place: flat is not a directory.\n",
+      );
+      expect(told.reply.inputs).toMatchObject({ modified: [], deleted: [] });
+      expect(told.reply.inputs?.unchanged.toSorted()).toEqual(inputs.toSorted());
+    }
+    expect(readFileSync(join(sandbox.data, "report/parts/1.txt"), "utf8")).toBe("x");
+    const quiet = await run("import shutil; shutil.rmtree('report'); os.remove('flat')");
+    expect(quiet.stderr).toBe("");
+    expect(await place()).toEqual([{ status: "ok" }, { status: "ok" }, { status: "ok" }]);
+    const clear = await run("print(open('report').read(), open('flat/below.csv').read())", {
+      collect: { inputs },
+    });
+    expect(clear).toMatchObject({ stdout: "input input\n", stderr: "" });
+    await run("shutil.rmtree('flat'); os.remove('report'); os.remove('fine.csv')");
+  });
+
+  test("a data directory that code made unusable can be used again in the next call", async () => {
+    for (const mode of ["0", "555", "311"]) {
+      for (const [code, language] of [
+        [`import os; os.chmod('.', 0o${mode})`, "py"],
+        [`chmod ${mode} .`, "bash"],
+      ] as const) {
+        await run(code, { language });
+        // Root in this test may do as it likes; that the owner has all rights again is what counts.
+        expect(statSync(sandbox.data).mode & 0o700).toBe(0o700);
+        const next = await run("open('usable.txt', 'w').write('x')", { script: true });
+        expect([...next.files.keys()]).toEqual(["usable.txt"]);
+        await run("import os; os.remove('usable.txt')");
+      }
+    }
+    await run(
+      "import os, subprocess; subprocess.Popen('sleep 0.2; chmod 0 .; touch /tmp/.closed', shell=True)",
+    );
+    await run("until [ -e /tmp/.closed ]; do sleep 0.05; done; rm /tmp/.closed", {
+      language: "bash",
+      collect: false,
+    });
+    expect(await write("arrives.txt", "x")).toEqual({ status: "ok" });
+    expect(statSync(sandbox.data).mode & 0o700).toBe(0o700);
+    await run("os.remove('arrives.txt')");
+  });
+
   test("a source that fails, or another length than announced, leaves nothing", async () => {
     expect(await write("half", "half of it", { abort: true })).toMatchObject({ status: "error" });
     expect(await write("short", "abc", { size: 4 })).toMatchObject({ status: "error" });

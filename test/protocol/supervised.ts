@@ -46,6 +46,7 @@ export interface RunOptions {
   stdoutLimit?: number;
   stderrLimit?: number;
   collect?: Partial<CollectRules> | false;
+  script?: boolean;
   tools?: readonly ToolDeclaration[];
   answer?: (calls: readonly ToolCall[]) => readonly ToolResult[] | Promise<readonly ToolResult[]>;
   onStream?: (text: string) => void;
@@ -60,42 +61,18 @@ export const RULES: CollectRules = {
   max_path_bytes: 256,
 };
 
-/** The real supervisor as a plain process, with a data directory of its own. */
-export class Supervised {
-  readonly data: string;
+/** The other end of a supervisor's channel, wherever the supervisor runs. */
+export class Conversation {
   readonly process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly exited: Promise<number | null>;
   diagnostics = "";
-  readonly #home: string;
   readonly #received: Received[] = [];
   #wake: (() => void) | null = null;
   #ended = false;
   #ids = 0;
 
-  constructor(
-    options: {
-      preload?: readonly string[];
-      env?: Record<string, string>;
-      files?: Record<string, string>;
-    } = {},
-  ) {
-    this.#home = mkdtempSync(join(tmpdir(), "supervised-"));
-    this.data = mkdtempSync(join(this.#home, "data-"));
-    for (const [path, content] of Object.entries(options.files ?? {}))
-      writeFileSync(join(this.data, path), content);
-    const languages = [
-      { id: "py", version: "3.11", command: [], extension: ".py" },
-      { id: "bash", version: "5", command: ["/bin/bash"], extension: ".sh" },
-    ];
-    writeFileSync(join(this.#home, "languages.json"), JSON.stringify(languages));
-    writeFileSync(
-      join(this.#home, "preload.txt"),
-      ["# libraries", "a_library_that_is_not_there", ...(options.preload ?? [])].join("\n"),
-    );
-    this.process = spawn(python, ["-I", "-B", SUPERVISOR, "--data", this.data, "--directory", this.#home], {
-      stdio: ["pipe", "pipe", "pipe"],
-      env: { PATH: process.env.PATH ?? "", LANG: "C.UTF-8", ...options.env },
-    });
+  constructor(supervisor: ChildProcessByStdio<Writable, Readable, Readable>) {
+    this.process = supervisor;
     const decoder = new FrameDecoder();
     this.process.stdout.on("data", (chunk: Buffer) => {
       for (const frame of decoder.push(chunk)) {
@@ -151,7 +128,11 @@ export class Supervised {
   /** Sends the request alone; `finish` reads up to its reply. */
   begin(code: string | Uint8Array, options: RunOptions = {}): string {
     const id = this.id();
-    const bytes = Buffer.from(code);
+    const text = Buffer.from(code);
+    const given = Buffer.from(JSON.stringify(options.args ?? []));
+    // As the gateway does it: what is too long for a header precedes the code.
+    const long = given.length > 16_384;
+    const bytes = long ? Buffer.concat([given, text]) : text;
     const collect = options.collect === false ? undefined : { ...RULES, ...options.collect };
     this.send(
       {
@@ -159,12 +140,14 @@ export class Supervised {
         msg_id: id,
         content: {
           language: options.language ?? "py",
-          args: options.args ?? [],
-          code_bytes: bytes.length,
+          args: long ? [] : (options.args ?? []),
+          ...(long ? { args_bytes: given.length } : {}),
+          code_bytes: text.length,
           timeout_ms: options.timeoutMs ?? 20_000,
           stdout_limit: options.stdoutLimit ?? ROOM,
           stderr_limit: options.stderrLimit ?? ROOM,
           collect,
+          script: options.script,
           tools: options.tools,
         },
       },
@@ -246,7 +229,7 @@ export class Supervised {
     path: string,
     content: string | Uint8Array,
     options: { readOnly?: boolean; size?: number | null; abort?: boolean } = {},
-  ): Promise<{ status: string; message?: string | undefined }> {
+  ): Promise<{ status: string; message?: string | undefined; left_out?: string | undefined }> {
     const id = this.id();
     const bytes = Buffer.from(content);
     this.send({
@@ -285,6 +268,46 @@ export class Supervised {
   async [Symbol.asyncDispose](): Promise<void> {
     this.process.stdin.end();
     await this.exited;
+  }
+}
+
+/** The real supervisor as a plain process, with a data directory of its own. */
+export class Supervised extends Conversation {
+  readonly data: string;
+  readonly #home: string;
+
+  constructor(
+    options: {
+      preload?: readonly string[];
+      env?: Record<string, string>;
+      files?: Record<string, string>;
+    } = {},
+  ) {
+    const home = mkdtempSync(join(tmpdir(), "supervised-"));
+    const data = mkdtempSync(join(home, "data-"));
+    for (const [path, content] of Object.entries(options.files ?? {}))
+      writeFileSync(join(data, path), content);
+    const languages = [
+      { id: "py", version: "3.11", command: [], extension: ".py" },
+      { id: "bash", version: "5", command: ["/bin/bash"], extension: ".sh" },
+    ];
+    writeFileSync(join(home, "languages.json"), JSON.stringify(languages));
+    writeFileSync(
+      join(home, "preload.txt"),
+      ["# libraries", "a_library_that_is_not_there", ...(options.preload ?? [])].join("\n"),
+    );
+    super(
+      spawn(python, ["-I", "-B", SUPERVISOR, "--data", data, "--directory", home], {
+        stdio: ["pipe", "pipe", "pipe"],
+        env: { PATH: process.env.PATH ?? "", LANG: "C.UTF-8", ...options.env },
+      }),
+    );
+    this.#home = home;
+    this.data = data;
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     rmSync(this.#home, { recursive: true, force: true });
   }
 }

@@ -104,7 +104,10 @@ export class Stack {
     // Its parts have modes of their own; the gateway's user has to reach them.
     chmodSync(this.dataDir, 0o755);
     prepareDataDirectory(this.dataDir, serviceOwner());
+    const image = process.env.KERNELYARD_IMAGE;
     const own = {
+      // A checkout whose image has a tag of its own.
+      ...(image === undefined ? {} : { KERNELYARD_IMAGE: image }),
       KERNELYARD_DATA_DIR: this.dataDir,
       KERNELYARD_AUTH: "api-key",
       KERNELYARD_API_KEYS: this.apiKey,

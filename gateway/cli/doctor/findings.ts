@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { INSTALL_COMMAND } from "../../host/isolation.ts";
 
-/** `weaker`: it works, with less protection than designed. `missing`: required, and not there. */
+/** `weaker`: it works, with less than designed. `missing`: required, and not there. */
 export interface Finding {
   readonly state: "ok" | "weaker" | "missing";
   readonly title: string;
@@ -22,6 +22,7 @@ export const Confinement = z.object({
   no_new_privileges: z.string(),
   calls: z.record(z.string(), z.string()),
   network: z.string(),
+  loopback: z.array(z.string()),
   root_writable: z.array(z.string()),
   threads: z.boolean(),
   libraries: z.record(z.string(), z.string()),
@@ -74,6 +75,13 @@ export function confinementFindings(facts: Confinement, isolation: "runsc" | "ru
       INSTALL_COMMAND,
     ),
     required(facts.network === "none", "no network", "loopback only", facts.network, INSTALL_COMMAND),
+    facts.loopback.length === 2
+      ? ok("loopback interface", facts.loopback.join(" and "))
+      : weaker(
+          "loopback interface",
+          `programs reach themselves at ${facts.loopback.join(" and ") || "no address"}: local servers do not work`,
+          `${INSTALL_COMMAND}; another owner's runtime \`runsc\` needs --network=none in daemon.json`,
+        ),
     required(
       facts.root_writable.length === 0,
       "read-only root",

@@ -58,6 +58,19 @@ def network() -> str:
     return "a connection out"
 
 
+def loopback() -> list[str]:
+    """The addresses of this machine that a program can serve on and reach."""
+    found = []
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with socket.create_server((address, 0), family=family) as server:
+                socket.create_connection(server.getsockname()[:2], timeout=2).close()
+            found.append(address)
+        except OSError:
+            pass
+    return found
+
+
 def written(path: str, limit: int) -> int:
     """Bytes that could be written below `path`, at most `limit`."""
     block = b"\1" * MIB
@@ -113,6 +126,7 @@ def confinement(names: list[str]) -> dict[str, Any]:
         "no_new_privileges": process.get("NoNewPrivs", ""),
         "calls": errno_of_calls(),
         "network": network(),
+        "loopback": loopback(),
         "root_writable": root_writable,
         "threads": threads(),
         "libraries": libraries(names),

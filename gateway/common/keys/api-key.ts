@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { DEFAULT_TENANT, TenantName } from "../protocol/launcher-api.ts";
+import { codePoint } from "../settings/visible.ts";
 import { readSecret, writeSecret } from "./secret-file.ts";
 
 /** Shorter keys can be guessed. */
@@ -39,9 +40,17 @@ export function splitKeyEntry(entry: string): { readonly tenant: string | null; 
     : { tenant: null, key: entry };
 }
 
+/** No header carries these. */
+const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/u;
+const QUOTES = "\"'`“”‘’«»";
+
 /** Reads `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`; a string says what is wrong with it and what to do, without the key. */
 export function readKeyEntry(entry: string): ApiKey | string {
   const { tenant: named, key } = splitKeyEntry(entry);
+  const quote = [entry.at(0), key.at(0), key.at(-1)].find((end) => end !== undefined && QUOTES.includes(end));
+  if (quote !== undefined) {
+    return `has quotes around it (${quote}), which would be part of the key. Remove them.`;
+  }
   const tenant = named ?? DEFAULT_TENANT;
   if (!TenantName.safeParse(tenant).success) {
     return "names a tenant that is not lower case letters, digits and `-` (at most 32). Rename it.";
@@ -56,6 +65,8 @@ export function readKeyEntry(entry: string): ApiKey | string {
   if (key.length < SHORTEST_KEY) {
     return `is shorter than ${SHORTEST_KEY} characters. Use a long random key, for example from \`openssl rand -hex 32\`.`;
   }
+  const [odd] = UNSENDABLE.exec(key) ?? [];
+  if (odd !== undefined) return `has a character (${codePoint(odd)}) that no caller can send. Remove it.`;
   return { tenant, sha256: keyDigest(key) };
 }
 

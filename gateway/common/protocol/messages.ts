@@ -45,9 +45,17 @@ export interface ExecuteRequest {
   readonly msg_id: string;
   readonly content: {
     readonly language: string;
+    /** Empty when `args_bytes` says that they precede the code. */
     readonly args: readonly string[];
+    /** Arguments too long for a header: this many bytes before the code are their JSON. */
+    readonly args_bytes?: number | undefined;
     /** Whole length of the code in bytes; what the body lacks follows as `chunk` frames with this `parent_id`. */
     readonly code_bytes: number;
+    /**
+     * Own: nothing follows. The code is a program: it finds what a script finds, ends as a script ends, and what it
+     * started ends with it, before outputs are collected. Absent: a cell of a session.
+     */
+    readonly script?: boolean | undefined;
     /** Wall clock of user code; time spent waiting for tools does not count. */
     readonly timeout_ms: number;
     /** Limit on standard output, counted in UTF-16 units as LibreChat's reference counts it. */
@@ -58,7 +66,8 @@ export interface ExecuteRequest {
   };
 }
 
-/** Jupyter's `interrupt_request`: the ladder starts at once instead of at the time-out. */
+/** Jupyter's `interrupt_request`: nobody waits for the call any more. The ladder starts at once instead of at the
+ * time-out, and what the call made is for the next one to report. */
 export interface InterruptRequest {
   readonly msg_type: "interrupt_request";
   readonly msg_id: string;
@@ -199,6 +208,9 @@ const FileWriteReply = z.object({
     status: z.enum(["ok", "error"]),
     /** For a person: "No space left", "is a directory" … */
     message: z.string().max(500).optional(),
+    /** The call can run without this file, and tells its code so: another file or folder has its place, or the
+     * directory takes nothing now (full, say), which a session's code can put right. */
+    left_out: z.enum(["taken", "unwritable"]).optional(),
   }),
 });
 

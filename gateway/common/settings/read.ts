@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { z } from "@hono/zod-openapi";
 import { SETTINGS, type SettingSpec, type Settings } from "./schema.ts";
+import { visible } from "./visible.ts";
 
 export type { Settings } from "./schema.ts";
 
@@ -19,6 +20,10 @@ export class SettingsError extends Error {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const PREFIX = "KERNELYARD_";
+/** A quote may be part of a key; whoever reads keys says what it makes of one. */
+const KEEPS_QUOTES = "KERNELYARD_API_KEYS";
+/** Ours but for what a file's editor or a shell's habit put before it. */
+const BLURRED_NAME = /^(?:\W+|export\s+)KERNELYARD_/;
 /** Further away than this a name is no suggestion. */
 const NEAR = 6;
 
@@ -44,15 +49,22 @@ function unknownName(name: string): string {
     nearest !== undefined && nearest.edits <= NEAR
       ? `did you mean ${nearest.known}? Otherwise remove it.`
       : "remove it; docs/settings.md lists every setting.";
-  return `${name}: no such setting; ${remedy}`;
+  return `${visible(name)}: no such setting; ${remedy}`;
 }
 
-/** Compose files and units write `NAME=` for "not set". */
-const given = (env: Environment, name: string): string | null => env[name] || null;
+/**
+ * A value as it was meant. Compose files and units write `NAME=` for "not set"; `docker run --env-file` hands on the
+ * quotes of a file, its blanks, and the carriage returns of Windows.
+ */
+function given(env: Environment, name: string): string | null {
+  const text = (env[name] ?? "").trim();
+  const unquoted = name === KEEPS_QUOTES ? null : /^(["'])(.*)\1$/s.exec(text);
+  return (unquoted?.[2]?.trim() ?? text) || null;
+}
 
 function problemWith(name: string, spec: SettingSpec, text: string, error: z.ZodError): string {
   const what = [...new Set(error.issues.map((issue) => issue.message))].join("; ");
-  const shown = spec.secret ? name : `${name}=${text.slice(0, 80)}`;
+  const shown = spec.secret ? name : `${name}=${visible(text.slice(0, 80))}`;
   const remedy =
     typeof spec.fallback === "string" ? `remove it for the default ${spec.fallback}` : "remove it";
   return `${shown}: ${what}. Correct it, or ${remedy}.`;
@@ -116,7 +128,7 @@ function contradictions(settings: Settings): string[] {
 /** Throws `SettingsError` with every problem at once. */
 export function readSettings(env: Environment): Settings {
   const problems = Object.keys(env)
-    .filter((name) => name.startsWith(PREFIX) && !Object.hasOwn(SETTINGS, name))
+    .filter((name) => (name.startsWith(PREFIX) && !Object.hasOwn(SETTINGS, name)) || BLURRED_NAME.test(name))
     .map(unknownName);
   const dataDir = given(env, "KERNELYARD_DATA_DIR") ?? SETTINGS.KERNELYARD_DATA_DIR.fallback;
   const values: Record<string, unknown> = {};

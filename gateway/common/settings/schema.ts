@@ -239,7 +239,7 @@ export const SETTINGS = {
     "stderrLimit",
     integer(1024, 64 * MIB),
     "65536",
-    "Standard error of one call; more is cut.",
+    "Standard error of one call, in UTF-16 units; of more its beginning and its end are kept.",
   ),
   KERNELYARD_BUSY_WAIT_MS: setting(
     "busyWaitMs",

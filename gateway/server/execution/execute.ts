@@ -85,7 +85,11 @@ export class Execution implements Executor {
       if (call.signal.aborted) return { kind: "cancelled" };
       const unknown = this.#unsupported(call.language);
       if (unknown !== null) return unknown;
-      const outcome = await outcomeOf(call, lease, await kernel.run(call, this.#limits));
+      const outcome = await outcomeOf(
+        call,
+        lease,
+        await kernel.run({ ...call, script: call.binding.kind === "fresh" }, this.#limits),
+      );
       if (outcome.kind === "finished") after = outcome.kernel.after;
       return outcome;
     } finally {

@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import { encodeFrame, FrameError, MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
 import type { SandboxMessage } from "../../common/protocol/messages.ts";
 import { Deadline } from "./deadline.ts";
-import { executeRequest, fitsHeader, tooLargeMessage } from "./execute-request.ts";
+import { executeBody, executeRequest, fitsHeader, tooLargeMessage } from "./execute-request.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { InputTransfer } from "./input-transfer.ts";
@@ -197,7 +197,7 @@ export class KernelConnection {
       startedAt: performance.now(),
       deadline,
       streams: new StreamCapture(limits, request.onStream),
-      inputs: inputs.length === 0 ? null : new InputTransfer(this.#writer, request.signal),
+      inputs: inputs.length === 0 ? null : new InputTransfer(this.#writer, request),
       outputs: outputs === null ? null : new OutputTransfer(outputs, limits.collect, this.#reader),
       tools,
       done: Promise.withResolvers<RunResult>(),
@@ -209,7 +209,7 @@ export class KernelConnection {
 
   async #writeInputsAndExecute(call: ActiveCall, inputs: InputTransfer): Promise<void> {
     // Known beforehand: nothing is written for a run that cannot be asked for.
-    const header = executeRequest(call.id, call.request, call.limits, call.request.code.length);
+    const header = executeRequest(call.id, call.request, call.limits);
     if (!fitsHeader(header)) {
       this.#settle(call, { kind: "too_large", message: tooLargeMessage(header) });
       return;
@@ -223,9 +223,9 @@ export class KernelConnection {
   }
 
   #execute(call: ActiveCall): void {
-    const code = Buffer.from(call.request.code);
-    const first = code.length > MAX_BODY_BYTES ? code.subarray(0, MAX_BODY_BYTES) : code;
-    const header = executeRequest(call.id, call.request, call.limits, code.length);
+    const body = executeBody(call.request);
+    const first = body.length > MAX_BODY_BYTES ? body.subarray(0, MAX_BODY_BYTES) : body;
+    const header = executeRequest(call.id, call.request, call.limits);
     let frame: Buffer;
     try {
       frame = encodeFrame(header, first);
@@ -237,7 +237,7 @@ export class KernelConnection {
     call.phase = "running";
     call.deadline.set(call.request.timeoutMs + RUN_GRACE_MS);
     this.#writer.sendFrame(frame);
-    if (code.length > MAX_BODY_BYTES) void this.#writer.sendRest(call.id, code);
+    if (body.length > MAX_BODY_BYTES) void this.#writer.sendRest(call.id, body);
   }
 
   #interrupt(callId: string): void {
@@ -256,14 +256,16 @@ export class KernelConnection {
   #abort(call: ActiveCall): void {
     if (this.#call !== call || call.interrupted) return;
     call.interrupted = true;
-    // While collecting, the rest is drained unwanted, which is quick.
     if (call.phase === "inputs") {
       call.inputs?.abort();
-    } else if (call.phase === "running") {
+      return;
+    }
+    if (call.phase === "running") {
       call.tools?.abandon();
       call.deadline.set(INTERRUPT_GRACE_MS);
-      this.#interrupt(call.id);
     }
+    // While collecting, the rest is drained unwanted, which is quick.
+    this.#interrupt(call.id);
   }
 
   // ------------------------------------------------------------------ hearing

@@ -3,19 +3,32 @@ import { MAX_HEADER_BYTES } from "../../common/protocol/frames.ts";
 import type { ExecuteRequest } from "../../common/protocol/messages.ts";
 import type { RunLimits, RunRequest } from "./run.ts";
 
-export function executeRequest(
-  id: string,
-  request: RunRequest,
-  limits: RunLimits,
-  codeBytes: number,
-): ExecuteRequest {
+/** Arguments longer than this as JSON precede the code: a header has 64 KiB for everything. */
+const LONG_ARGS_BYTES = 8 * 1024;
+
+function longArgs(args: readonly string[]): Buffer | null {
+  const json = Buffer.from(JSON.stringify(args));
+  return json.length > LONG_ARGS_BYTES ? json : null;
+}
+
+/** What follows the header: the code, after arguments that are too long for it. */
+export function executeBody(request: RunRequest): Buffer {
+  const code = Buffer.from(request.code);
+  const args = longArgs(request.args);
+  return args === null ? code : Buffer.concat([args, code]);
+}
+
+export function executeRequest(id: string, request: RunRequest, limits: RunLimits): ExecuteRequest {
+  const args = longArgs(request.args);
   return {
     msg_type: "execute_request",
     msg_id: id,
     content: {
       language: request.language,
-      args: request.args,
-      code_bytes: codeBytes,
+      args: args === null ? request.args : [],
+      args_bytes: args?.length,
+      code_bytes: Buffer.byteLength(request.code),
+      script: request.script,
       timeout_ms: request.timeoutMs,
       stdout_limit: limits.stdout,
       stderr_limit: limits.stderr,
@@ -35,13 +48,12 @@ export function fitsHeader(request: ExecuteRequest): boolean {
   return bytesOf(request) <= MAX_HEADER_BYTES;
 }
 
-/** For the caller, who knows these three by their fields. */
+/** For the caller, who knows these two by their fields. */
 export function tooLargeMessage({ content }: ExecuteRequest): string {
   const parts = [
-    { what: "`args`", bytes: bytesOf(content.args) },
     { what: "The names of `tools`", bytes: bytesOf(content.tools ?? []) },
     { what: "The names of `files`", bytes: bytesOf(content.collect?.inputs ?? []) },
   ];
   const largest = parts.reduce((a, b) => (b.bytes > a.bytes ? b : a));
-  return `${largest.what} are too long together: ${largest.bytes} bytes of JSON. Arguments, tool names and file names of one call share ${MAX_HEADER_BYTES} bytes; send fewer or shorter ones`;
+  return `${largest.what} are too long together: ${largest.bytes} bytes of JSON. Tool names and file names of one call share ${MAX_HEADER_BYTES} bytes; send fewer or shorter ones`;
 }

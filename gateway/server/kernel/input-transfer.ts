@@ -1,7 +1,7 @@
 /** Writes a call's inputs into the data directory, one after another, before its code runs. */
 import type { Readable } from "node:stream";
 import { type FrameWriter, pieces } from "./frame-writer.ts";
-import type { InputFailure, InputFile, Message } from "./run.ts";
+import type { InputFailure, InputFile, Message, RunRequest } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 const CHUNK_BYTES = 256 * 1024;
@@ -9,15 +9,18 @@ const CHUNK_BYTES = 256 * 1024;
 export class InputTransfer {
   readonly #writer: FrameWriter;
   readonly #signal: AbortSignal;
+  /** A session's directory is as its code left it, and only its code can make room there. */
+  readonly #runsAnyhow: boolean;
   /** Writes that the sandbox has yet to answer. */
   readonly #answers = new Map<string, PromiseWithResolvers<string | null>>();
   /** The input that is being read. */
   #source: Readable | null = null;
   #ended = false;
 
-  constructor(writer: FrameWriter, signal: AbortSignal) {
+  constructor(writer: FrameWriter, request: Pick<RunRequest, "script" | "signal">) {
     this.#writer = writer;
-    this.#signal = signal;
+    this.#signal = request.signal;
+    this.#runsAnyhow = request.script !== true;
   }
 
   /** The first input that could not be written, or null. Every write is answered before this resolves. Never rejects. */
@@ -45,7 +48,9 @@ export class InputTransfer {
     const answer = this.#answers.get(message.parent_id);
     if (answer === undefined) throw new Violation("file_write_reply to nothing");
     this.#answers.delete(message.parent_id);
-    answer.resolve(message.content.status === "ok" ? null : (message.content.message ?? "cannot be written"));
+    const { status, message: reason, left_out } = message.content;
+    const runs = status === "ok" || left_out === "taken" || (left_out === "unwritable" && this.#runsAnyhow);
+    answer.resolve(runs ? null : (reason ?? "cannot be written"));
   }
 
   /** The caller hung up: a source that stalls is not waited for. */

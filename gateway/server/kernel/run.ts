@@ -49,6 +49,8 @@ export interface RunRequest {
   readonly language: string;
   readonly code: string;
   readonly args: readonly string[];
+  /** Nothing follows in this sandbox: the code is a program, and not a cell of a session. */
+  readonly script?: boolean | undefined;
   readonly timeoutMs: number;
   readonly inputs: readonly InputFile[];
   /** `null`: nothing is collected. */

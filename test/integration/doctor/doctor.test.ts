@@ -39,6 +39,7 @@ test("a host that the tests run on is ready", async () => {
     "seccomp in effect inside": "ok",
     "no privileges": "ok",
     "no network": "ok",
+    "loopback interface": "ok",
     "read-only root": "ok",
     libraries: "ok",
     "memory limit": "ok",

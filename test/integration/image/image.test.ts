@@ -14,35 +14,32 @@ import {
 } from "../../../sandbox-image/tools/plan.ts";
 import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
+/** Or that of a checkout whose image has a tag of its own. */
+const IMAGE = process.env.KERNELYARD_IMAGE ?? IMAGE_TAG;
+
 const run = (program: string, ...args: readonly string[]) =>
-  docker(sandboxRunArgs(IMAGE_TAG, verifyOptions(), { entrypoint: program }, args), { timeoutMs: 60_000 });
+  docker(sandboxRunArgs(IMAGE, verifyOptions(), { entrypoint: program }, args), { timeoutMs: 60_000 });
 const shell = (script: string) => run("/bin/bash", "-c", script);
 const python = (code: string) => run("/opt/python/bin/python3", "-c", code);
 
 describe("the sandbox image", () => {
   it("is the one of the present files", async () => {
-    const image = await inspectImage(IMAGE_TAG);
+    const image = await inspectImage(IMAGE);
     expect(image?.labels[CONTENT_LABEL]).toBe(contentDigest("default"));
   });
 
   it("starts the supervisor as an unprivileged user in the data directory", async () => {
-    const config = await mustDocker("inspect", [
-      "image",
-      "inspect",
-      "--format",
-      "{{json .Config}}",
-      IMAGE_TAG,
-    ]);
+    const config = await mustDocker("inspect", ["image", "inspect", "--format", "{{json .Config}}", IMAGE]);
     expect(JSON.parse(config)).toMatchObject({
       User: "10001:10001",
       WorkingDir: "/mnt/data",
       Entrypoint: ["/opt/python/bin/python3", "-I", "-B", "/opt/kernelyard/supervisor"],
     });
     const result = await shell(
-      'id -u; id -g; pwd; readlink /mnt/data; stat -c %U:%G /mnt/session_data; echo "$LANG"',
+      'id -u; id -g; pwd; readlink /mnt/session_data; stat -c %U:%G /mnt/data; echo "$LANG"',
     );
     expect(result.stdout.split("\n")).toEqual([
-      ...["10001", "10001", "/mnt/data", "session_data", "sandbox:sandbox", "C.UTF-8"],
+      ...["10001", "10001", "/mnt/data", "data", "sandbox:sandbox", "C.UTF-8"],
       "",
     ]);
   });
@@ -74,10 +71,55 @@ describe("the sandbox image", () => {
     expect(result.stderr).toContain(table[1]?.version);
   });
 
+  it("is in its data directory by the one name that programs are told", async () => {
+    const result = await shell(
+      "cd /mnt/session_data && touch f && python3 -c 'import os, pathlib; print(os.getcwd(), pathlib.Path(\"f\").resolve())'; pwd -P; ls /mnt/data",
+    );
+    expect(result.stdout).toBe("/mnt/data /mnt/data/f\n/mnt/data\nf\n");
+  });
+
+  it("has the small programs that scripts call", async () => {
+    const result = await shell(`set -e; cd /mnt/data
+      mkdir -p folder/below; seq 3 > folder/below/numbers
+      zip -qr folder.zip folder; unzip -l folder.zip | grep -c numbers
+      file --brief folder/below/numbers; tree --noreport folder; xxd folder/below/numbers; echo '2 ^ 70' | bc
+      less folder/below/numbers; ps -o comm= -p $$
+      git init -q . && git add folder && git -c user.name=n -c user.email=n@example.org commit -qm first && git log --format=%s`);
+    expect(result.stderr).toBe("");
+    expect(result.stdout.split("\n")).toEqual([
+      ...["1", "ASCII text", "folder", "└── below", "    └── numbers"],
+      ...["00000000: 310a 320a 330a                           1.2.3.", "1180591620717411303424"],
+      ...["1", "2", "3", "bash", "first", ""],
+    ]);
+  });
+
+  it("knows languages and time zones", async () => {
+    const result = await python(`
+import datetime, locale, subprocess, zoneinfo
+day = datetime.datetime(2024, 7, 4, 3, tzinfo=datetime.timezone.utc)
+for name in "en_US.UTF-8", "ja_JP.UTF-8", "C.UTF-8":
+    locale.setlocale(locale.LC_ALL, name)
+    print(day.strftime("%A %x"), locale.currency(1234.5, grouping=True) if name != "C.UTF-8" else locale.format_string("%d", 1234, True))
+for zone in "Asia/Tokyo", "America/New_York", "US/Pacific", "Europe/Berlin":
+    print(day.astimezone(zoneinfo.ZoneInfo(zone)).isoformat(), subprocess.run(["date", "-d@1720062000", "+%H %Z"], env={"TZ": zone}, capture_output=True, text=True).stdout, end="")
+`);
+    expect(result.stderr).toBe("");
+    expect(result.stdout.split("\n")).toEqual([
+      "Thursday 07/04/2024 $1,234.50",
+      "木曜日 2024年07月04日 ￥1,234",
+      "Thursday 07/04/24 1234",
+      "2024-07-04T12:00:00+09:00 12 JST",
+      "2024-07-03T23:00:00-04:00 23 EDT",
+      "2024-07-03T20:00:00-07:00 20 PDT",
+      "2024-07-04T05:00:00+02:00 05 CEST",
+      "",
+    ]);
+  });
+
   it("lets nobody become somebody else: no setuid or setgid file", async () => {
     // As root, who sees every file; the image's own code does not run.
     const listed = await docker([
-      ...["run", "--rm", "--network=none", "--user=0:0", "--entrypoint=find", IMAGE_TAG],
+      ...["run", "--rm", "--network=none", "--user=0:0", "--entrypoint=find", IMAGE],
       ...["/", "-xdev", "-perm", "/6000", "-type", "f"],
     ]);
     expect(listed).toMatchObject({ code: 0, stdout: "" });

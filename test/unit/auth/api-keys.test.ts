@@ -32,6 +32,11 @@ describe("KERNELYARD_API_KEYS", () => {
     ["short", "entry 1 is shorter than 16 characters"],
     [`${KEY},Acme=${OTHER}`, "entry 2 names a tenant"],
     ["acme=sha256:12", "64 hexadecimal digits"],
+    [`"${OTHER}"`, 'entry 1 has quotes around it (")'],
+    [`acme='${OTHER}'`, "entry 1 has quotes around it (')"],
+    [`${KEY},"acme=${OTHER}"`, 'entry 2 has quotes around it (")'],
+    [`“${OTHER}”`, "entry 1 has quotes around it (“)"],
+    [`${KEY}\u200b`, "entry 1 has a character (U+200B) that no caller can send"],
   ])("refuses %j without repeating it", (text, part) => {
     const found = problems(text);
     expect(found).toHaveLength(1);

@@ -75,23 +75,29 @@ describe("daemon.json", () => {
     expect(JSON.parse(readFileSync(config(), "utf8"))).toEqual(foreign);
   });
 
-  test("adopting it keeps its program and its own arguments", () => {
+  test("adopting it keeps its program, its own arguments and its network", () => {
     const entry = { path: "/usr/bin/runsc", runtimeArgs: ["--debug", "-oci-seccomp=true"] };
     const { after } = merge({ runtimes: { [RUNTIME_NAME]: entry }, "live-restore": true }, "--adopt-runsc");
     expect(after).toMatchObject({
       runtimes: {
         [RUNTIME_NAME]: {
           path: "/usr/bin/runsc",
-          runtimeArgs: [...entry.runtimeArgs, ...RUNTIME_ARGUMENTS.filter((a) => a !== "--oci-seccomp")],
+          runtimeArgs: [
+            ...entry.runtimeArgs,
+            ...RUNTIME_ARGUMENTS.filter((a) => !/^--(oci-seccomp|network)/.test(a)),
+          ],
         },
       },
     });
   });
 
-  test("somebody else's runtime that has what is essential is left alone", () => {
-    const entry = { path: "/usr/bin/runsc", runtimeArgs: ["--oci-seccomp"] };
-    expect(merge({ runtimes: { [RUNTIME_NAME]: entry }, "live-restore": true }).lines).toEqual(["none"]);
-  });
+  test.each([[["--oci-seccomp"]], [["--oci-seccomp", "--network=sandbox"]]])(
+    "somebody else's runtime that has what is essential is left alone: %s",
+    (runtimeArgs) => {
+      const entry = { path: "/usr/bin/runsc", runtimeArgs };
+      expect(merge({ runtimes: { [RUNTIME_NAME]: entry }, "live-restore": true }).lines).toEqual(["none"]);
+    },
+  );
 
   test.each(["--network=host", "--oci-seccomp=false", "--host-uds=open"])(
     "%s is refused even when adopting",

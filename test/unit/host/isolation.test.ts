@@ -25,6 +25,13 @@ const good = {
 describe("isolation of a host", () => {
   test("an installed host has no problem", () => expect(isolationProblems(good)).toEqual([]));
 
+  test("a runtime that other containers share may keep their network", () => {
+    const runtimeArgs = RUNTIME_ARGUMENTS.map((argument) =>
+      argument === "--network=none" ? "--network=sandbox" : argument,
+    );
+    expect(isolationProblems({ ...good, runtimes: { [RUNTIME_NAME]: { runtimeArgs } } })).toEqual([]);
+  });
+
   test.each([
     ["no-runtime", { ...good, runtimes: { runc: {} } }],
     ["runtime-arguments", { ...good, runtimes: { [RUNTIME_NAME]: { runtimeArgs: ["--platform=systrap"] } } }],
@@ -73,6 +80,7 @@ describe("the doctor", () => {
     no_new_privileges: "1",
     calls: { keyctl: "EPERM" },
     network: "none",
+    loopback: ["127.0.0.1", "::1"],
     root_writable: [],
     threads: true,
     libraries: { numpy: "2.4" },
@@ -91,6 +99,7 @@ describe("the doctor", () => {
     ["no privileges", { uid: 0 }],
     ["no privileges", { capabilities: "00000000a80425fb" }],
     ["no network", { network: "interfaces: eth0" }],
+    ["loopback interface", { loopback: ["127.0.0.1"] }],
     ["read-only root", { root_writable: ["/etc"] }],
     ["threads", { threads: false }],
     ["libraries", { libraries: { numpy: "error: no such module" } }],

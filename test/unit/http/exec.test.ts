@@ -74,7 +74,8 @@ describe("POST /exec", () => {
     [{ code: ["x"] }, "`code` must be of type string"],
     [{ args: "x" }, "`args` must be of type array"],
     [{ args: [1] }, "`args[0]` must be of type string"],
-    [{ args: ["x".repeat(40_000)] }, "`args` exceeds 32768 bytes"],
+    [{ args: ["a", "é".repeat(64 * 1024)] }, "`args[1]` exceeds 131071 bytes"],
+    [{ args: Array(17).fill("x".repeat(128 * 1024 - 1)) }, "`args` exceeds 2097152 bytes together"],
     [{ timeout: "5" }, "`timeout` must be of type number"],
     [
       { runtime_session_hint: "a b" },

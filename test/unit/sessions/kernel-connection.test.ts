@@ -105,6 +105,50 @@ describe("a call", () => {
   });
 });
 
+describe("arguments", () => {
+  /** What the sandbox makes of a request whose arguments precede the code. */
+  async function asRead(args: readonly string[], code: string) {
+    let received = Buffer.alloc(0);
+    launcher.script = (_message, body, box) => {
+      const [asked] = ofType("execute_request");
+      if (asked === undefined) throw new Error("no request");
+      received = Buffer.concat([received, body]);
+      const { args_bytes = 0, code_bytes } = asked.content;
+      if (received.length === args_bytes + code_bytes) box.reply(asked.msg_id);
+    };
+    const connection = await open();
+    expect((await run(connection, { args, code })).kind).toBe("replied");
+    connection.release();
+    const [asked] = ofType("execute_request");
+    if (asked === undefined) throw new Error("no request");
+    const { args_bytes = 0 } = asked.content;
+    return {
+      header: asked.content,
+      args: args_bytes === 0 ? asked.content.args : JSON.parse(received.subarray(0, args_bytes).toString()),
+      code: received.subarray(args_bytes).toString(),
+    };
+  }
+
+  it.each([
+    ["short ones in the header", ["a", "é"], false],
+    ["a long one before the code", ["é".repeat(60_000), "b"], true],
+    ["many together before the code", Array.from({ length: 16 }, () => "\n".repeat(131_071)), true],
+  ])("go with the code, %s", async (_what, args, inBody) => {
+    const read = await asRead(args, "print('ü')");
+    expect(read).toMatchObject({ args, code: "print('ü')" });
+    expect(read.header.args).toEqual(inBody ? [] : args);
+    expect(read.header.code_bytes).toBe(11);
+  });
+});
+
+it("says whether the code is a program or a cell", async () => {
+  const connection = await open();
+  await run(connection, { script: true });
+  await run(connection);
+  expect(ofType("execute_request").map(({ content }) => content.script)).toEqual([true, undefined]);
+  connection.release();
+});
+
 describe("a header that grows too long", () => {
   const never = () => {
     throw new Error("an input was opened for a run that cannot be asked for");
@@ -118,7 +162,6 @@ describe("a header that grows too long", () => {
   const sink = { accept: never };
 
   it.each<[string, Partial<RunRequest>, string]>([
-    ["arguments", { args: ["x".repeat(70_000)] }, "`args` are too long together: 70004 bytes"],
     [
       "tool names",
       { args: ["a"], tools: Array.from({ length: 100 }, () => ({ name: "€".repeat(256) })) },
@@ -144,12 +187,12 @@ describe("a header that grows too long", () => {
 
   it("is taken up to the last byte", async () => {
     const connection = await open();
-    const first = await run(connection, { args: [""] });
-    expect(first.kind).toBe("replied");
+    const named = (name: string) => run(connection, { tools: [{ name }] });
+    expect((await named("")).kind).toBe("replied");
     const [asked] = ofType("execute_request");
     const room = MAX_HEADER_BYTES - Buffer.byteLength(JSON.stringify(asked));
-    expect((await run(connection, { args: ["x".repeat(room)] })).kind).toBe("replied");
-    expect((await run(connection, { args: ["x".repeat(room + 1)] })).kind).toBe("too_large");
+    expect((await named("x".repeat(room))).kind).toBe("replied");
+    expect((await named("x".repeat(room + 1))).kind).toBe("too_large");
     connection.release();
   });
 
@@ -195,6 +238,28 @@ describe("inputs", () => {
     expect(Object.fromEntries(written)).toEqual({ "a/b": "content", empty: "", bad: "x" });
     expect(ofType("execute_request")).toEqual([]);
     expect(connection.usable).toBe(true);
+    connection.release();
+  });
+
+  it.each<[string, "taken" | "unwritable", boolean, { kind: string; path?: string; message?: string }]>([
+    ["a taken place, a session", "taken", false, { kind: "replied" }],
+    ["a taken place, a program", "taken", true, { kind: "replied" }],
+    ["a full disk, a session", "unwritable", false, { kind: "replied" }],
+    ["a full disk, a program", "unwritable", true, { kind: "input_failed", path: "a", message: "no room" }],
+  ])("that find no place: %s", async (_what, left_out, script, expected) => {
+    launcher.script = (message, body, box) => {
+      if (message.msg_type === "execute_request") ECHO(message, body, box);
+      if (message.msg_type !== "chunk" || message.content?.last !== true) return;
+      box.send({
+        msg_type: "file_write_reply",
+        parent_id: message.parent_id,
+        content: { status: "error", message: "no room", left_out },
+      });
+    };
+    const connection = await open();
+    const inputs = [{ path: "a", size: 1, readOnly: false, open: () => Readable.from([Buffer.from("x")]) }];
+    expect(await run(connection, { inputs, script })).toMatchObject(expected);
+    expect(ofType("execute_request")).toHaveLength(expected.kind === "replied" ? 1 : 0);
     connection.release();
   });
 

@@ -71,6 +71,50 @@ describe("readSettings", () => {
     });
   });
 
+  it("reads what env files hand on: Windows line ends, blanks and quotes", () => {
+    expect(
+      readSettings({
+        KERNELYARD_PORT: "8080\r",
+        KERNELYARD_HOST: '"0.0.0.0"\r',
+        KERNELYARD_DATA_DIR: "'/srv/my data'",
+        KERNELYARD_MEMORY: " 1g ",
+        KERNELYARD_RATE_LIMITS: "\r",
+        KERNELYARD_IMAGE: '""',
+        KERNELYARD_JWT_PUBLIC_KEY: '"-----BEGIN PUBLIC KEY-----\\nAA"',
+        KERNELYARD_API_KEYS: '"a key of many characters"\r',
+      }),
+    ).toMatchObject({
+      port: 8080,
+      host: "0.0.0.0",
+      dataDir: "/srv/my data",
+      memoryBytes: 1024 ** 3,
+      rateLimits: "on",
+      image: "custom-rce-kernel:latest",
+      jwtPublicKey: "-----BEGIN PUBLIC KEY-----\\nAA",
+      // Whether its quotes belong to a key is for those to say who read keys.
+      apiKeys: '"a key of many characters"',
+    });
+  });
+
+  it.each([
+    [{ KERNELYARD_PORT: "31\u00a012" }, "KERNELYARD_PORT=31<U+00A0>12: must be a whole number."],
+    [{ KERNELYARD_PORT: "“3112”" }, "KERNELYARD_PORT=“3112”: must be a whole number."],
+    [{ KERNELYARD_PORT: '"3112' }, 'KERNELYARD_PORT="3112: must be a whole number.'],
+    [{ KERNELYARD_DATA_DIR: "\u200b/srv" }, "KERNELYARD_DATA_DIR=<U+200B>/srv: must be an absolute path."],
+    [
+      { "\ufeffKERNELYARD_PORT": "3112" },
+      "<U+FEFF>KERNELYARD_PORT: no such setting; did you mean KERNELYARD_PORT?",
+    ],
+    [{ "KERNELYARD_PORT ": "3112" }, "KERNELYARD_PORT : no such setting; did you mean KERNELYARD_PORT?"],
+    [{ '"KERNELYARD_PORT"': "3112" }, '"KERNELYARD_PORT": no such setting; did you mean KERNELYARD_PORT?'],
+  ])("shows the character that it cannot use: %j", (env, message) => {
+    expect(problems(env)).toEqual([expect.stringContaining(message)]);
+  });
+
+  it("leaves the names of others alone", () => {
+    expect(problems({ MY_KERNELYARD_PORT: "x", OTHER: '"\r' })).toEqual([]);
+  });
+
   it.each([
     [
       "KERNELYARD_PORT",

@@ -15,9 +15,20 @@ import { applyProfile } from "../profile.ts";
 import { refusalError } from "../refusals.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
 
-/** Arguments travel in one frame's header. */
-const MAX_ARGS_BYTES = 32 * 1024;
+/** What a command line takes on Linux, with the byte that ends each. */
+const MAX_ARG_BYTES = 128 * 1024 - 1;
+const MAX_ARGS_BYTES = 2 * 1024 * 1024;
 const HINT = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** Throws a 400 that names the argument. */
+function requireCommandLine(args: readonly string[]): void {
+  const sizes = args.map((arg) => Buffer.byteLength(arg));
+  const long = sizes.findIndex((size) => size > MAX_ARG_BYTES);
+  if (long !== -1) throw badField(`args[${long}]`, `exceeds ${MAX_ARG_BYTES} bytes`);
+  if (sizes.reduce((sum, size) => sum + size + 1, 0) > MAX_ARGS_BYTES) {
+    throw badField("args", `exceeds ${MAX_ARGS_BYTES} bytes together`);
+  }
+}
 
 export const ExecRequest = z
   .object({
@@ -26,7 +37,10 @@ export const ExecRequest = z
       .min(1)
       .openapi({ description: "`py`, `bash`, or what else the image declares.", example: "py" }),
     code: z.string(),
-    args: z.array(z.string()).nullish().openapi({ description: "Appended as argv." }),
+    args: z
+      .array(z.string())
+      .nullish()
+      .openapi({ description: "Appended as argv: each up to 128 KiB, together up to 2 MiB." }),
     files: z.array(FileRef).max(MAX_FILE_REFS).nullish().openapi({
       description: "Put at `/mnt/data/<name>`; of two with one name the last wins.",
     }),
@@ -88,9 +102,7 @@ export function execRoute(deps: AppDeps): Route {
       const hint = body.runtime_session_hint ?? null;
       applyProfile(c, hint === null ? "default" : "stateful");
       const args = body.args ?? [];
-      if (Buffer.byteLength(JSON.stringify(args)) > MAX_ARGS_BYTES) {
-        throw badField("args", `exceeds ${MAX_ARGS_BYTES} bytes`);
-      }
+      requireCommandLine(args);
       const principal = c.get("principal");
       const facts = c.get("facts");
       const language = languageId(body.lang);

@@ -1,0 +1,42 @@
+/** What holds for the kernel as a plain process holds in the image under gVisor: scripts, and what only it has. */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { afterAll, describe, expect, test } from "vitest";
+import { docker, engineEnvironment } from "../../../sandbox-image/tools/engine.ts";
+import { IMAGE_TAG } from "../../../sandbox-image/tools/plan.ts";
+import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
+import { runTwice, scriptNames } from "../../protocol/scripts.ts";
+import { Conversation } from "../../protocol/supervised.ts";
+
+const IMAGE = process.env.KERNELYARD_IMAGE ?? IMAGE_TAG;
+/** Programs that were begun together in one sandbox would see each other's files. */
+const SANDBOXES = 2;
+
+function start(): { sandbox: Conversation; name: string } {
+  const name = `kernelyard-scripts-${randomBytes(6).toString("hex")}`;
+  const args = sandboxRunArgs(IMAGE, verifyOptions(), { name, interactive: true });
+  const engine = spawn("docker", args, { env: engineEnvironment(), stdio: ["pipe", "pipe", "pipe"] });
+  return { sandbox: new Conversation(engine), name };
+}
+
+describe("a fresh call means what a script means, in the image under gVisor", () => {
+  const sandboxes = Array.from({ length: SANDBOXES }, start);
+  afterAll(async () => {
+    for (const { sandbox } of sandboxes) await sandbox[Symbol.asyncDispose]();
+    for (const { name } of sandboxes) await docker(["rm", "--force", name]);
+  });
+
+  test("all scripts", { timeout: 400_000 }, async () => {
+    const waiting = [...scriptNames];
+    const differences: { name: string; script: object; call: object }[] = [];
+    await Promise.all(
+      sandboxes.map(async ({ sandbox }) => {
+        for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+          const { script, call } = await runTwice(sandbox, name);
+          if (JSON.stringify(script) !== JSON.stringify(call)) differences.push({ name, script, call });
+        }
+      }),
+    );
+    expect(differences).toEqual([]);
+  });
+});
