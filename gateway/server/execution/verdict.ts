@@ -92,12 +92,14 @@ export function sandboxNotes(finished: Finished, stateful: boolean): readonly st
   return notes;
 }
 
-/** Standard error with the service's lines, in the reference's form. */
-export function stderrWithNotes(finished: Finished, stateful: boolean): string {
+/** Standard error with the service's lines, in the reference's form. `remarks` come before those about the end. */
+export function stderrWithNotes(
+  finished: Finished,
+  stateful: boolean,
+  remarks: readonly string[] = [],
+): string {
   return (
     finished.stderr +
-    sandboxNotes(finished, stateful)
-      .map((note) => `\n[sandbox] ${note}\n`)
-      .join("")
+    [...remarks, ...sandboxNotes(finished, stateful)].map((note) => `\n[sandbox] ${note}\n`).join("")
   );
 }

@@ -24,6 +24,7 @@ describe("a reference", () => {
       id: id("f"),
       storageSessionId: id("s"),
       name: "skills/x.py",
+      generation: 2,
       claim: { kind: "skill", id: "skill-1", version: 7 },
       identity: { kind: "skill", resource_id: "skill-1", version: 7 },
     });
@@ -31,6 +32,7 @@ describe("a reference", () => {
       id: id("f"),
       storageSessionId: id("s"),
       name: "in.txt",
+      generation: 1,
       claim: { kind: "user", id: null, version: null },
       identity: {},
     });
@@ -53,12 +55,12 @@ describe("destinations", () => {
   const ref = (letter: string, name: string) => FileRef.parse({ id: id(letter), session_id: id("s"), name });
   const plan = (...refs: FileRef[]) => planInputs(refs);
 
-  it("are the normalised names, and of two with one name the last wins", () => {
+  it("are the normalised names, each with all references that want it", () => {
     expect(plan(ref("a", "x.txt"), ref("b", "e\u0301"), ref("c", "x.txt"), ref("d", "\u00e9"))).toEqual({
       ok: true,
       inputs: [
-        { ref: ref("c", "x.txt"), path: "x.txt" },
-        { ref: ref("d", "\u00e9"), path: "\u00e9" },
+        { path: "x.txt", refs: [ref("a", "x.txt"), ref("c", "x.txt")] },
+        { path: "\u00e9", refs: [ref("b", "e\u0301"), ref("d", "\u00e9")] },
       ],
     });
   });
@@ -118,6 +120,23 @@ describe("the reply", () => {
       { ...origin("a"), name: "in.txt", inherited: true, ...agent },
       { ...origin("b"), name: "old.txt", inherited: true },
     ]);
+  });
+
+  it("gives clients of the first generation no unchanged inputs back: they would attach them again", () => {
+    const old = (letter: string, name: string) => ({
+      ref: FileRef.parse({ id: id(letter), session_id: id("s"), name }),
+      path: name,
+      readOnly: false,
+    });
+    const inputs = [old("a", "same.txt"), old("b", "changed.txt"), old("c", "gone.txt")];
+    const fates = { unchanged: ["same.txt"], modified: ["changed.txt"], deleted: ["gone.txt"] };
+    const outputs = [output("d", "changed.txt"), output("e", "new.png")];
+    expect(trace({ inputs, fates, outputs })).toEqual({
+      files: [{ ...made("d", "changed.txt"), modified_from: origin("b") }, made("e", "new.png")],
+      deleted_files: ["gone.txt"],
+    });
+    // One reference of the second generation is enough to know the client.
+    expect(trace({ inputs: [...inputs, input("f", "new.txt")], fates, outputs }).files).toHaveLength(4);
   });
 
   it("gives changed inputs new ids and their origin in both spellings, generated files first", () => {

@@ -14,14 +14,7 @@ import {
 } from "../../files/ownership.ts";
 import { type FileRecord, type FileStore, FileStoreError, type StagedFile } from "../../files/store.ts";
 import type { InputFile, OutputFile, OutputSink } from "../../kernel/run.ts";
-import {
-  type FileRef,
-  type InputFates,
-  type PlannedInput,
-  planInputs,
-  type ReplyFiles,
-  traceLineage,
-} from "./lineage.ts";
+import { type FileRef, type InputFates, planInputs, type ReplyFiles, traceLineage } from "./lineage.ts";
 
 /** What one execution may leave. */
 export type OutputLimits = Pick<Settings, "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes">;
@@ -39,21 +32,49 @@ export type PreparedFiles =
   /** 400: the references contradict themselves. 403: one is unknown, expired or someone else's, and which stays unsaid. */
   | { readonly ok: false; readonly status: 400 | 403; readonly error: string };
 
-/** Resolves and authorises every reference before anything runs. */
+/** Files of one name that a note names one by one. */
+const MAX_NAMED = 3;
+
+const REFUSED: PreparedFiles = { ok: false, status: 403, error: "Unauthorized file reference" };
+
+/** Finds and authorises every reference before anything runs. Of several with one name the newest stored file wins. */
 export async function prepareExecFiles(store: FileStore, request: ExecFilesRequest): Promise<PreparedFiles> {
   const plan = planInputs(request.refs);
   if (!plan.ok) return { ok: false, status: 400, error: plan.error };
   const caller = fileCaller(request.principal);
   const inputs: ResolvedInput[] = [];
-  for (const planned of plan.inputs) {
-    const { ref } = planned;
-    const found = await store.find(ref.storageSessionId, ref.id);
-    if (!found || !mayUseFound(caller, ref.claim, found)) {
-      return { ok: false, status: 403, error: "Unauthorized file reference" };
+  const notes: string[] = [];
+  for (const { path, refs } of plan.inputs) {
+    const rivals: ResolvedInput[] = [];
+    for (const ref of refs) {
+      const found = await store.find(ref.storageSessionId, ref.id);
+      if (!found || !mayUseFound(caller, ref.claim, found)) return REFUSED;
+      rivals.push({ path, ref, record: found.record });
     }
-    inputs.push({ ...planned, record: found.record });
+    const [newest, ...older] = rivals.sort(newestFirst);
+    if (newest === undefined) continue;
+    inputs.push(newest);
+    const note = leftOut(newest, older);
+    if (note !== null) notes.push(note);
   }
-  return { ok: true, files: new ExecFiles(store, caller, request, inputs) };
+  return { ok: true, files: new ExecFiles(store, caller, request, inputs, notes) };
+}
+
+/** LibreChat sends references of one name in any order: only the store knows which came last. */
+function newestFirst({ record: a }: ResolvedInput, { record: b }: ResolvedInput): number {
+  return Date.parse(b.modifiedAt) - Date.parse(a.modifiedAt) || (a.id < b.id ? -1 : 1);
+}
+
+/** One line about the files that a newer one of their name keeps out. */
+function leftOut({ path, record }: ResolvedInput, older: readonly ResolvedInput[]): string | null {
+  const losers = new Map(older.map((input) => [input.record.id, input.record]));
+  losers.delete(record.id);
+  if (losers.size === 0) return null;
+  const named = [...losers.values()]
+    .slice(0, MAX_NAMED)
+    .map(({ id, modifiedAt }) => `${id} of ${modifiedAt}`);
+  const more = losers.size > named.length ? ` and ${losers.size - named.length} more` : "";
+  return `${path} was sent ${losers.size + 1} times: the newest (${record.id} of ${record.modifiedAt}) is used, not ${named.join(", ")}${more}.`;
 }
 
 /** Links, pipes and the like are no files that anybody waits for; `.` is a remark about the whole directory. */
@@ -61,7 +82,9 @@ function isLoss(skipped: { readonly path: string; readonly reason: string }): bo
   return skipped.path !== "." && !skipped.reason.includes("only regular files");
 }
 
-interface ResolvedInput extends PlannedInput {
+interface ResolvedInput {
+  readonly ref: FileRef;
+  readonly path: string;
   readonly record: FileRecord;
 }
 
@@ -73,6 +96,8 @@ interface StagedOutput {
 
 /** Whoever prepared it calls `settle` or `discard` in the end. */
 export class ExecFiles {
+  /** What the caller should know of the inputs; one line each. */
+  readonly notes: readonly string[];
   readonly inputs: readonly InputFile[];
   readonly outputs: OutputSink;
   readonly #store: FileStore;
@@ -88,7 +113,9 @@ export class ExecFiles {
     caller: FileCaller,
     request: ExecFilesRequest,
     resolved: readonly ResolvedInput[],
+    notes: readonly string[],
   ) {
+    this.notes = notes;
     this.#store = store;
     this.#caller = caller;
     this.#request = request;

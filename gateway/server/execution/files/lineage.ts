@@ -51,6 +51,8 @@ export const FileRef = z
     return {
       id: ref.id,
       storageSessionId,
+      /** Clients that know `storage_session_id` know `inherited` too; the others do not. */
+      generation: ref.storage_session_id === undefined ? 1 : 2,
       /** As the client spelt it. */
       name: ref.name,
       claim: claimed.claim,
@@ -68,23 +70,25 @@ export type FileRef = z.output<typeof FileRef>;
 /** Most references in one request. */
 export const MAX_FILE_REFS = 2000;
 
-/** A reference and where it goes in the data directory. */
+/** A place in the data directory, and every reference that wants it, in the order of the request. */
 export interface PlannedInput {
-  readonly ref: FileRef;
   readonly path: string;
+  readonly refs: readonly FileRef[];
 }
 
 export type InputPlan =
   | { readonly ok: true; readonly inputs: readonly PlannedInput[] }
   | { readonly ok: false; readonly error: string };
 
-/** Destinations: of two references with one name the last wins; a name that is also a directory is refused. */
+/** Destinations. Which of several references gets one, what is stored decides; a name that is also a directory is refused. */
 export function planInputs(refs: readonly FileRef[]): InputPlan {
-  const byPath = new Map<string, PlannedInput>();
+  const byPath = new Map<string, FileRef[]>();
   for (const [index, ref] of refs.entries()) {
     const name = normaliseName(ref.name);
     if (!name.ok) return { ok: false, error: `files[${index}].name is invalid: ${name.reason}` };
-    byPath.set(name.name, { ref, path: name.name });
+    const rivals = byPath.get(name.name);
+    if (rivals === undefined) byPath.set(name.name, [ref]);
+    else rivals.push(ref);
   }
   for (const path of byPath.keys()) {
     for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
@@ -97,7 +101,7 @@ export function planInputs(refs: readonly FileRef[]): InputPlan {
       }
     }
   }
-  return { ok: true, inputs: [...byPath.values()] };
+  return { ok: true, inputs: [...byPath].map(([path, wanted]) => ({ path, refs: wanted })) };
 }
 
 /** What became of the inputs, by path; see `execute_reply`. */
@@ -176,11 +180,13 @@ export function traceLineage(facts: LineageFacts): ReplyFiles {
     else inherited.push({ ...origin, name: ref.name, inherited: true, ...ref.identity });
   }
   for (const output of outputs.values()) generated.push(produced(facts.sessionId, output));
+  // Clients of the first generation attach whatever is listed to the message once more.
+  const echo = facts.inputs.some(({ ref }) => ref.generation === 2);
 
   const delivered = generated.length;
   return {
     // Generated files first: older clients look at the first ones only.
-    files: [...generated, ...inherited],
+    files: echo ? [...generated, ...inherited] : generated,
     ...(deletedFiles.length > 0 ? { deleted_files: deletedFiles } : {}),
     ...(facts.undelivered > 0
       ? {

@@ -1,6 +1,7 @@
 /** `POST /exec`: LibreChat's call. */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
+import type { Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
@@ -42,7 +43,8 @@ export const ExecRequest = z
       .nullish()
       .openapi({ description: "Appended as argv: each up to 128 KiB, together up to 2 MiB." }),
     files: z.array(FileRef).max(MAX_FILE_REFS).nullish().openapi({
-      description: "Put at `/mnt/data/<name>`; of two with one name the last wins.",
+      description:
+        "Put at `/mnt/data/<name>`; of several with one name the newest stored one, and standard error names the others.",
     }),
     user_id: z.unknown().optional(),
     session_id: z.unknown().optional(),
@@ -76,6 +78,14 @@ export const ExecResponse = z
     runtime_status: z.enum(["new", "reused"]).optional(),
   })
   .openapi("ExecResponse");
+
+/**
+ * LibreChat's own reads and writes of files are bash without a user, and take any standard error for a failure when
+ * nothing was printed: an empty file could not be read.
+ */
+function mayRemark({ lang, user_id }: z.infer<typeof ExecRequest>, { stdout }: Finished): boolean {
+  return stdout !== "" || user_id !== undefined || languageId(lang) !== "bash";
+}
 
 export function execRoute(deps: AppDeps): Route {
   return {
@@ -156,7 +166,7 @@ export function execRoute(deps: AppDeps): Route {
         return c.json({
           session_id: sessionId,
           stdout: outcome.stdout,
-          stderr: stderrWithNotes(outcome, hint !== null),
+          stderr: stderrWithNotes(outcome, hint !== null, mayRemark(body, outcome) ? files.notes : []),
           ...lineage,
           ...verdict(outcome),
           wall_time: Math.round(outcome.wallTimeMs),
