@@ -14,7 +14,7 @@ export function finished(more: Partial<Finished> = {}): Finished {
     wallTimeMs: 1,
     kernel: { status: "new", after: "gone", lostBefore: null },
     inputs: null,
-    skipped: [],
+    leftBehind: { paths: [], counts: {}, directory: null },
     undelivered: [],
     ...more,
   };

@@ -1,5 +1,5 @@
 /** One call, from what the route asked for to what came of it. The route knows nothing of kernels, the kernel nothing of HTTP. */
-import type { EndReason } from "../../common/protocol/messages.ts";
+import type { EndReason, Loss } from "../../common/protocol/messages.ts";
 import type { RunRequest } from "../kernel/run.ts";
 import type { Binding, KernelAfter, KernelStatus } from "../sessions/lease.ts";
 
@@ -23,6 +23,16 @@ export interface InputReport {
   readonly deleted: readonly string[];
 }
 
+/** What the sandbox did not collect. Paths and reasons are unverified text from there. */
+export interface LeftBehind {
+  /** The first of those that somebody may wait for. */
+  readonly paths: readonly string[];
+  /** All of them, by reason. */
+  readonly counts: Readonly<Partial<Record<Loss, number>>>;
+  /** Why the data directory as a whole was not looked through; null: it was. */
+  readonly directory: string | null;
+}
+
 /** The code ran, however it ended. */
 export interface Finished {
   readonly kind: "finished";
@@ -39,8 +49,8 @@ export interface Finished {
   readonly kernel: KernelReport;
   /** `null` when nothing was collected, or the sandbox ended before it could say. */
   readonly inputs: InputReport | null;
-  /** Files that were there and not collected, with the sandbox's reason. */
-  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  /** Files that were there and not collected. */
+  readonly leftBehind: LeftBehind;
   /** Files that the sink refused or that broke off. */
   readonly undelivered: readonly { readonly path: string; readonly message: string }[];
 }

@@ -1,7 +1,7 @@
 /** What came of a run, told truthfully: by the kernel's reply, or by how its sandbox ended without one. */
-import type { RunResult } from "../kernel/run.ts";
+import type { ExecuteReply, RunResult } from "../kernel/run.ts";
 import type { Fate, Lease } from "../sessions/lease.ts";
-import type { CallOutcome, CallRequest, Finished } from "./call.ts";
+import type { CallOutcome, CallRequest, Finished, LeftBehind } from "./call.ts";
 
 type Lost = Extract<RunResult, { kind: "lost" }>;
 type Replied = Extract<RunResult, { kind: "replied" }>;
@@ -35,8 +35,18 @@ function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
     wallTimeMs: reply.wall_time_ms,
     kernel: { status: lease.status, after: reply.kernel, lostBefore: lostBefore(call, lease) },
     inputs: reply.inputs ?? null,
-    skipped: reply.skipped ?? [],
+    leftBehind: leftBehind(reply),
     undelivered: result.undelivered,
+  };
+}
+
+const NOTHING_LEFT: LeftBehind = { paths: [], counts: {}, directory: null };
+
+function leftBehind({ skipped = [], lost = {} }: ExecuteReply): LeftBehind {
+  return {
+    paths: skipped.filter(({ loss }) => loss != null).map(({ path }) => path),
+    counts: lost,
+    directory: skipped.find(({ path, loss }) => path === "." && loss == null)?.reason ?? null,
   };
 }
 
@@ -73,7 +83,7 @@ function gone(
     wallTimeMs: result.elapsedMs,
     kernel: { status: lease.status, after: "gone", lostBefore: lostBefore(call, lease) },
     inputs: null,
-    skipped: [],
+    leftBehind: NOTHING_LEFT,
     undelivered: result.undelivered,
   };
 }

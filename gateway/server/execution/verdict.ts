@@ -85,6 +85,8 @@ export function sandboxNotes(finished: Finished, stateful: boolean): readonly st
   if (lostBefore !== null) {
     notes.push(`The session was restarted because ${lostBefore}: variables are lost, files are kept.`);
   }
+  const { directory } = finished.leftBehind;
+  if (directory !== null) notes.push(`Files may be missing from this reply: ${directory}.`);
   const { message } = verdict(finished);
   if (message !== null) notes.push(message);
   // A new kernel in the same sandbox is told by the supervisor itself.

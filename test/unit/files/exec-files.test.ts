@@ -27,7 +27,12 @@ const leave = (files: ExecFiles, path: string, content: string, change: "created
     Readable.from([Buffer.from(content)], { objectMode: false }),
   );
 
-const NOTHING = { inputs: { unchanged: [], modified: [], deleted: [] }, undelivered: [], skipped: [] };
+const NOTHING_LEFT = { paths: [], counts: {} };
+const NOTHING = {
+  inputs: { unchanged: [], modified: [], deleted: [] },
+  undelivered: [],
+  leftBehind: NOTHING_LEFT,
+};
 
 describe("references", () => {
   it("become inputs with their content", async () => {
@@ -164,10 +169,7 @@ describe("after the run", () => {
     const reply = await files.settle({
       inputs: { unchanged: [], modified: ["changed.txt", "touched.txt", "skill.py"], deleted: [] },
       undelivered: [],
-      skipped: [
-        { path: "link", reason: "symbolic link: only regular files are collected" },
-        { path: ".", reason: "there are too many files" },
-      ],
+      leftBehind: NOTHING_LEFT,
     });
     expect(reply.artifact_delivery).toBeUndefined();
 
@@ -217,9 +219,10 @@ describe("after the run", () => {
     const reply = await files.settle({
       ...NOTHING,
       undelivered: ["a", "b", "c", "../up"].map((path) => ({ path })),
-      skipped: [{ path: "f", reason: "2000 bytes: larger than 1000" }],
+      leftBehind: { paths: ["f"], counts: { size: 1 } },
     });
     expect(reply.artifact_delivery).toMatchObject({ status: "partial", attempted: 8, delivered: 3 });
+    expect(reply.artifact_truncation).toMatchObject({ reasons: { size: 1 }, skipped: ["f"] });
     expect(await contentFiles(directory)).toHaveLength(3);
   });
 

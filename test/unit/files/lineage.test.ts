@@ -95,6 +95,7 @@ describe("the reply", () => {
       fates: { unchanged: [], modified: [], deleted: [] },
       outputs: [],
       undelivered: 0,
+      leftBehind: { paths: [], counts: {} },
       ...facts,
     });
   const origin = (letter: string) => ({
@@ -190,6 +191,41 @@ describe("the reply", () => {
       code: "artifact_delivery_failed",
       ...delivery,
     });
+  });
+
+  it("tells of files left behind by reason, and to older clients as files that were not delivered", () => {
+    const paths = Array.from({ length: 300 }, (_, i) => `f${i}.csv`);
+    const reply = trace({
+      outputs: [output("x", "kept.csv")],
+      undelivered: 1,
+      leftBehind: { paths, counts: { max_files: 400, size: 2, depth: 0 } },
+    });
+    expect(reply.artifact_truncation).toEqual({
+      code: "artifact_truncated",
+      reasons: { max_files: 400, size: 2 },
+      skipped: paths.slice(0, 20),
+      skipped_count: 402,
+    });
+    expect(reply.artifact_delivery).toMatchObject({ attempted: 404, delivered: 1, failed: 403 });
+  });
+
+  it.each([
+    ["more names than it counts", { paths: ["a", "b"], counts: { path: 1 } }, { skipped: ["a"] }],
+    [
+      "a name that breaks lines",
+      { paths: ["a\nb\u001b[31m"], counts: { path: 1 } },
+      { skipped: ["a_b_[31m"] },
+    ],
+    ["a name that is no path", { paths: ["../\n"], counts: { path: 1 } }, { skipped: ['"../\\n"'] }],
+    ["a long name", { paths: ["x".repeat(4096)], counts: { path: 1 } }, { skipped: [`"${"x".repeat(255)}`] }],
+  ])("a sandbox that sends %s is not repeated", (_, leftBehind, told) => {
+    expect(trace({ leftBehind }).artifact_truncation).toMatchObject({ ...told, skipped_count: 1 });
+  });
+
+  it("says nothing where the counts say nothing or cannot be added up", () => {
+    for (const counts of [{ size: 0 }, { size: Number.MAX_SAFE_INTEGER, path: 1 }]) {
+      expect(trace({ leftBehind: { paths: ["x"], counts } })).toEqual({ files: [] });
+    }
   });
 
   it("keeps the input when its changed copy was lost", () => {

@@ -14,7 +14,14 @@ import {
 } from "../../files/ownership.ts";
 import { type FileRecord, type FileStore, FileStoreError, type StagedFile } from "../../files/store.ts";
 import type { InputFile, OutputFile, OutputSink } from "../../kernel/run.ts";
-import { type FileRef, type InputFates, planInputs, type ReplyFiles, traceLineage } from "./lineage.ts";
+import {
+  type FileRef,
+  type InputFates,
+  type LineageFacts,
+  planInputs,
+  type ReplyFiles,
+  traceLineage,
+} from "./lineage.ts";
 
 /** What one execution may leave. */
 export type OutputLimits = Pick<Settings, "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes">;
@@ -77,11 +84,6 @@ function leftOut({ path, record }: ResolvedInput, older: readonly ResolvedInput[
   return `${path} was sent ${losers.size + 1} times: the newest (${record.id} of ${record.modifiedAt}) is used, not ${named.join(", ")}${more}.`;
 }
 
-/** Links, pipes and the like are no files that anybody waits for; `.` is a remark about the whole directory. */
-function isLoss(skipped: { readonly path: string; readonly reason: string }): boolean {
-  return skipped.path !== "." && !skipped.reason.includes("only regular files");
-}
-
 interface ResolvedInput {
   readonly ref: FileRef;
   readonly path: string;
@@ -134,7 +136,7 @@ export class ExecFiles {
   async settle(end: {
     readonly inputs: InputFates | null;
     readonly undelivered: readonly { readonly path: string }[];
-    readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+    readonly leftBehind: LineageFacts["leftBehind"];
   }): Promise<ReplyFiles> {
     const staged = this.#staged.splice(0);
     const kept = await this.#commit(staged);
@@ -143,7 +145,8 @@ export class ExecFiles {
       inputs: this.#resolved.map(({ ref, path, record }) => ({ ref, path, readOnly: record.readOnly })),
       fates: end.inputs,
       outputs: kept.map(({ path, name, staged: { id } }) => ({ id, path, name })),
-      undelivered: end.undelivered.length + end.skipped.filter(isLoss).length + staged.length - kept.length,
+      undelivered: end.undelivered.length + staged.length - kept.length,
+      leftBehind: end.leftBehind,
     });
     await this.#link(new Set([...kept.map(({ path }) => path), ...(end.inputs?.deleted ?? [])]));
     return lineage;

@@ -4,8 +4,10 @@
  */
 import { z } from "@hono/zod-openapi";
 import { Id } from "../../../common/ids.ts";
+import { LOSSES } from "../../../common/protocol/messages.ts";
 import { normaliseName } from "../../files/names.ts";
 import { readClaim } from "../../files/ownership.ts";
+import type { LeftBehind } from "../call.ts";
 
 /** Absent, null and empty mean the same to older clients. */
 const optionalText = (max: number) =>
@@ -145,12 +147,29 @@ export const ArtifactDelivery = z
   .openapi("ArtifactDelivery");
 export type ArtifactDelivery = z.infer<typeof ArtifactDelivery>;
 
+/** Most names in `artifact_truncation`, and characters of each: the client drops it when there are more. */
+const MAX_TRUNCATED_NAMES = 20;
+const LONGEST_TRUNCATED_NAME = 256;
+
+/** Files that limits or the file system kept back. Clients drop it unless the reasons add up to `skipped_count`. */
+export const ArtifactTruncation = z
+  .object({
+    code: z.literal("artifact_truncated"),
+    reasons: z.partialRecord(z.enum(LOSSES), z.number().int()),
+    skipped: z.array(z.string()).max(MAX_TRUNCATED_NAMES),
+    skipped_count: z.number().int(),
+  })
+  .openapi("ArtifactTruncation");
+export type ArtifactTruncation = z.infer<typeof ArtifactTruncation>;
+
 /** The part of a reply that speaks of files; optional keys are absent when they would say nothing. */
-export interface ReplyFiles {
-  readonly files: ReplyFile[];
-  readonly deleted_files?: string[];
-  readonly artifact_delivery?: ArtifactDelivery;
-}
+export const ReplyFiles = z.object({
+  files: z.array(ReplyFile),
+  deleted_files: z.array(z.string()).optional(),
+  artifact_delivery: ArtifactDelivery.optional(),
+  artifact_truncation: ArtifactTruncation.optional(),
+});
+export type ReplyFiles = z.infer<typeof ReplyFiles>;
 
 export interface LineageFacts {
   /** The execution's own session: where its outputs are. */
@@ -159,8 +178,27 @@ export interface LineageFacts {
   /** Null: nobody knows, the sandbox ended before it could say. Inputs are then as they were. */
   readonly fates: InputFates | null;
   readonly outputs: readonly StoredOutput[];
-  /** Files that the code left and that could not be kept. */
+  /** Files that the code left and that could not be kept, beside those left behind. */
   readonly undelivered: number;
+  readonly leftBehind: Pick<LeftBehind, "paths" | "counts">;
+}
+
+function truncation({ paths, counts }: LineageFacts["leftBehind"]): ArtifactTruncation | null {
+  const reasons = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+  const skippedCount = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+  if (skippedCount === 0 || !Number.isSafeInteger(skippedCount)) return null;
+  return {
+    code: "artifact_truncated",
+    reasons,
+    skipped: paths.slice(0, Math.min(MAX_TRUNCATED_NAMES, skippedCount)).map(shownName),
+    skipped_count: skippedCount,
+  };
+}
+
+/** A sandbox's word for a file, for a person. */
+function shownName(path: string): string {
+  const name = normaliseName(path);
+  return (name.ok ? name.name : JSON.stringify(path)).slice(0, LONGEST_TRUNCATED_NAME);
 }
 
 export function traceLineage(facts: LineageFacts): ReplyFiles {
@@ -183,22 +221,26 @@ export function traceLineage(facts: LineageFacts): ReplyFiles {
   // Clients of the first generation attach whatever is listed to the message once more.
   const echo = facts.inputs.some(({ ref }) => ref.generation === 2);
 
+  const truncated = truncation(facts.leftBehind);
   const delivered = generated.length;
+  // Clients that do not know of truncation hear of all files that are missing.
+  const failed = facts.undelivered + (truncated?.skipped_count ?? 0);
   return {
     // Generated files first: older clients look at the first ones only.
     files: echo ? [...generated, ...inherited] : generated,
     ...(deletedFiles.length > 0 ? { deleted_files: deletedFiles } : {}),
-    ...(facts.undelivered > 0
+    ...(failed > 0
       ? {
           artifact_delivery: {
             code: "artifact_delivery_failed",
             status: delivered > 0 ? "partial" : "failed",
-            attempted: delivered + facts.undelivered,
+            attempted: delivered + failed,
             delivered,
-            failed: facts.undelivered,
+            failed,
           },
         }
       : {}),
+    ...(truncated === null ? {} : { artifact_truncation: truncated }),
   };
 }
 

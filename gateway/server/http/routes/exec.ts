@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
 import type { Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
-import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
+import { FileRef, MAX_FILE_REFS, ReplyFiles } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
@@ -59,25 +59,20 @@ export const ExecRequest = z
   })
   .openapi("ExecRequest");
 
-export const ExecResponse = z
-  .object({
-    session_id: z
-      .string()
-      .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
-    stdout: z.string(),
-    stderr: z.string(),
-    files: z.array(ReplyFile),
-    code: z.number().int().nullable(),
-    signal: z.string().nullable(),
-    message: z.string().nullable(),
-    status: z.enum(["TO", "OL", "SG"]).nullable(),
-    wall_time: z.number().openapi({ description: "Milliseconds." }),
-    deleted_files: z.array(z.string()).optional(),
-    artifact_delivery: ArtifactDelivery.optional(),
-    runtime_session_id: z.string().optional(),
-    runtime_status: z.enum(["new", "reused"]).optional(),
-  })
-  .openapi("ExecResponse");
+export const ExecResponse = ReplyFiles.extend({
+  session_id: z
+    .string()
+    .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
+  stdout: z.string(),
+  stderr: z.string(),
+  code: z.number().int().nullable(),
+  signal: z.string().nullable(),
+  message: z.string().nullable(),
+  status: z.enum(["TO", "OL", "SG"]).nullable(),
+  wall_time: z.number().openapi({ description: "Milliseconds." }),
+  runtime_session_id: z.string().optional(),
+  runtime_status: z.enum(["new", "reused"]).optional(),
+}).openapi("ExecResponse");
 
 /**
  * LibreChat's own reads and writes of files are bash without a user, and take any standard error for a failure when
