@@ -211,7 +211,8 @@ class Service:
         elif kind == "file_write_request":
             self._files.begin(header)
         elif kind == "interrupt_request":
-            self._calls.interrupt(text(header, "parent_id"))
+            content: Any = header.get("content") or {}
+            self._calls.interrupt(text(header, "parent_id"), wanted=bool(content.get("wanted")))
             self._channel.send({"msg_type": "interrupt_reply", "parent_id": text(header, "msg_id")})
         elif kind == "shutdown_request":
             self._calls.restart_kernel()

@@ -66,12 +66,13 @@ export interface ExecuteRequest {
   };
 }
 
-/** Jupyter's `interrupt_request`: nobody waits for the call any more. The ladder starts at once instead of at the
- * time-out, and what the call made is for the next one to report. */
+/** Jupyter's `interrupt_request`: the ladder starts at once instead of at the time-out. */
 export interface InterruptRequest {
   readonly msg_type: "interrupt_request";
   readonly msg_id: string;
   readonly parent_id: string;
+  /** Not wanted: nobody waits for the call any more, and what it made is for the next one to report. */
+  readonly content: { readonly wanted: boolean };
 }
 
 /** Jupyter's `shutdown_request` with `restart: true`: a new kernel by fork, files kept. */

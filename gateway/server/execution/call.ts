@@ -12,6 +12,10 @@ export interface CallRequest extends RunRequest {
 export interface KernelReport {
   readonly status: KernelStatus;
   readonly after: KernelAfter;
+  /** Time that other calls of the session took first. */
+  readonly waitedMs: number;
+  /** It was interrupted because another call of its session waited. */
+  readonly gaveWay: boolean;
   /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
   readonly lostBefore: string | null;
 }
@@ -46,6 +50,8 @@ export interface Finished {
   /** `sandbox_ended`: the code ended its own supervisor, or it had to be removed. */
   readonly reason: EndReason | "sandbox_ended" | null;
   readonly wallTimeMs: number;
+  /** The call's time limit. */
+  readonly timeoutMs: number;
   readonly kernel: KernelReport;
   /** `null` when nothing was collected, or the sandbox ended before it could say. */
   readonly inputs: InputReport | null;
@@ -57,7 +63,7 @@ export interface Finished {
 
 /** The service could not run the code. */
 export type NotRun =
-  | { readonly kind: "busy" }
+  | { readonly kind: "busy"; readonly message: string }
   | { readonly kind: "host_full"; readonly retryAfterSeconds: number }
   | {
       readonly kind: "unavailable";

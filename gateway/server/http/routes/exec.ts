@@ -4,7 +4,7 @@ import { newId } from "../../../common/ids.ts";
 import type { Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { FileRef, MAX_FILE_REFS, ReplyFiles } from "../../execution/files/lineage.ts";
-import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
+import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
@@ -74,11 +74,16 @@ export const ExecResponse = ReplyFiles.extend({
   runtime_status: z.enum(["new", "reused"]).optional(),
 }).openapi("ExecResponse");
 
+type Body = z.infer<typeof ExecRequest>;
+
+/** LibreChat starts a session before its first call by a command that does nothing. */
+const isPrewarm = ({ lang, code }: Body) => languageId(lang) === "bash" && code.trim() === "true";
+
 /**
  * LibreChat's own reads and writes of files are bash without a user, and take any standard error for a failure when
  * nothing was printed: an empty file could not be read.
  */
-function mayRemark({ lang, user_id }: z.infer<typeof ExecRequest>, { stdout }: Finished): boolean {
+function mayRemark({ lang, user_id }: Body, { stdout }: Finished): boolean {
   return stdout !== "" || user_id !== undefined || languageId(lang) !== "bash";
 }
 
@@ -122,7 +127,7 @@ export function execRoute(deps: AppDeps): Route {
           throw badField("runtime_session_hint", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
         }
         const key = runtimeSessionKey(principal, hint);
-        binding = { kind: "session", key };
+        binding = { kind: "session", key, patient: isPrewarm(body) };
         runtimeSessionId = key.digest;
         facts.runtime_session = key.digest;
       }
@@ -161,7 +166,11 @@ export function execRoute(deps: AppDeps): Route {
         return c.json({
           session_id: sessionId,
           stdout: outcome.stdout,
-          stderr: stderrWithNotes(outcome, hint !== null, mayRemark(body, outcome) ? files.notes : []),
+          stderr: stderrWithNotes(
+            outcome,
+            hint !== null,
+            mayRemark(body, outcome) ? [...files.notes, ...waitRemark(outcome)] : [],
+          ),
           ...lineage,
           ...verdict(outcome),
           wall_time: Math.round(outcome.wallTimeMs),
