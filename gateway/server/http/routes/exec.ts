@@ -10,7 +10,7 @@ import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { badField, parseBody } from "../errors.ts";
-import { languageId } from "../languages.ts";
+import { languageId, missingLanguage } from "../languages.ts";
 import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
 import { refusalError } from "../refusals.ts";
@@ -75,6 +75,14 @@ export const ExecResponse = ReplyFiles.extend({
 }).openapi("ExecResponse");
 
 type Body = z.infer<typeof ExecRequest>;
+type ExecReply = z.infer<typeof ExecResponse>;
+
+/** Its "run code" button offers every language, and shows a person nothing but standard output and error. */
+const isLibreChat = (c: AppContext) => c.req.header("user-agent")?.startsWith("LibreChat/") === true;
+
+/** As a shell answers for a command that it has not. */
+const NO_SUCH_COMMAND = { stdout: "", code: 127, signal: null, message: null, status: null, wall_time: 0 };
+const UNTOUCHED = { inputs: null, undelivered: [], leftBehind: { paths: [], counts: {} } };
 
 /** LibreChat starts a session before its first call by a command that does nothing. */
 const isPrewarm = ({ lang, code }: Body) => languageId(lang) === "bash" && code.trim() === "true";
@@ -93,7 +101,8 @@ export function execRoute(deps: AppDeps): Route {
       method: "post",
       path: "/exec",
       summary: "Execute code for LibreChat",
-      description: "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own.",
+      description:
+        "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own. LibreChat itself (`User-Agent`) gets a result for a language that the image lacks, as from a shell: `code` 127 and a sentence in `stderr`.",
       security: SECURITY,
       request: { body: { required: true, content: { "application/json": { schema: ExecRequest } } } },
       responses: {
@@ -152,13 +161,17 @@ export function execRoute(deps: AppDeps): Route {
           signal: c.req.raw.signal,
         });
         facts.outcome = outcome.kind;
-        if (outcome.kind !== "finished") {
-          throw notRunError(
-            outcome.kind === "unsupported_language"
-              ? { ...outcome, language: body.lang.slice(0, 32) }
-              : outcome,
-          );
+        if (outcome.kind === "unsupported_language") {
+          const sentence = isLibreChat(c) ? missingLanguage(language, outcome.supported) : null;
+          if (sentence === null) throw notRunError({ ...outcome, language: body.lang.slice(0, 32) });
+          return c.json({
+            session_id: sessionId,
+            ...(await files.settle(UNTOUCHED)),
+            ...NO_SUCH_COMMAND,
+            stderr: `${sentence}\n`,
+          } satisfies ExecReply);
         }
+        if (outcome.kind !== "finished") throw notRunError(outcome);
         facts.reason = outcome.reason;
         facts.kernel = outcome.kernel.status;
         const lineage = await files.settle(outcome);
@@ -177,7 +190,7 @@ export function execRoute(deps: AppDeps): Route {
           ...(runtimeSessionId === null
             ? {}
             : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
-        } satisfies z.infer<typeof ExecResponse>);
+        } satisfies ExecReply);
       } finally {
         // Whatever the call did not come to keep; nothing after `settle`.
         await files.discard();
