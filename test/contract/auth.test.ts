@@ -71,6 +71,30 @@ describe("a-11 tokens and keys together", () => {
   });
 });
 
+describe("a-11 a token that is refused", () => {
+  it("says in the log why: no credentials, another key's name, a clock that is off", async () => {
+    const running = await startService();
+    service = running;
+    const now = Math.floor(Date.now() / 1000);
+    const ahead = { iat: now + 600, nbf: now + 600, exp: now + 900 };
+    const behind = { iat: now - 700, nbf: now - 700, exp: now - 400 };
+    const cases: readonly [Record<string, string>, RegExp][] = [
+      [{}, /no credentials/],
+      [running.authorization(ALICE, { header: { kid: "last-year" } }), /unknown kid ."last-year/],
+      [running.authorization(ALICE, { header: { kid: undefined } }), /no kid/],
+      [running.authorization(ALICE, { claims: ahead }), /off by about (599|600) s/],
+      [running.authorization(ALICE, { claims: behind }), /expired 40\d s ago.*off by about 67\d s/],
+    ];
+    for (const [headers, why] of cases) {
+      const logged = running.stack.gateway.line((line) => (line.includes('"status":401') ? line : null));
+      expect((await exec(running, headers)).status).toBe(401);
+      expect(await logged).toMatch(why);
+    }
+    // The same pair, by its name and in time.
+    expect((await exec(running, running.authorization())).status).toBe(200);
+  });
+});
+
 describe("c-13 a private network", () => {
   it("works without any header, as newer LibreChat sends none; ids are the capability", async () => {
     service = await startService({ KERNELYARD_AUTH: "none" });

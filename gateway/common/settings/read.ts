@@ -105,6 +105,10 @@ function contradictions(settings: Settings): string[] {
     "KERNELYARD_JWT_PUBLIC_KEY and KERNELYARD_JWT_JWKS_URL: only one can verify tokens. Remove one of them.",
   );
   check(
+    settings.jwtKid !== null && settings.jwtJwksUrl !== null,
+    "KERNELYARD_JWT_KID: without effect while KERNELYARD_JWT_JWKS_URL is set, whose keys carry their own names. Remove it.",
+  );
+  check(
     Buffer.byteLength(settings.launcherSocket) > 107,
     `KERNELYARD_LAUNCHER_SOCKET: ${settings.launcherSocket} is longer than the 107 bytes that a unix socket's path may have. Set a shorter path.`,
   );

@@ -163,6 +163,11 @@ export const SETTINGS = {
     z.string().min(1),
     "Public key (PEM, or base64 of it) that verifies LibreChat's tokens. Default: a pair is generated into the data directory.",
   ),
+  KERNELYARD_JWT_KID: optional(
+    "jwtKid",
+    z.string().min(1).max(256),
+    "Name of the public key: tokens that name another one (`kid`, LibreChat's `CODEAPI_JWT_KID`) are refused. Default: `kernelyard-` and a digest of the key, as it is printed.",
+  ),
   KERNELYARD_JWT_JWKS_URL: optional(
     "jwtJwksUrl",
     z.url(),

@@ -178,3 +178,25 @@ describe("GET /health", () => {
     });
   });
 });
+
+describe("a caller who is refused", () => {
+  it("hears that alone; the log says why, and never the credential", async () => {
+    const wrong = "a-key-that-nobody-knows";
+    for (const headers of [{ "x-api-key": wrong }, { "x-api-key": "", authorization: `Bearer ${wrong}` }]) {
+      const response = await exec({}, headers);
+      expect(response.status).toBe(401);
+      expect(await response.json()).toEqual({
+        error: "Invalid API key",
+        message: "Invalid API key",
+        code: "unauthorized",
+      });
+    }
+    const reasons = gateway.logLines
+      .map((line) => JSON.parse(line))
+      .filter(({ status }) => status === 401)
+      .map(({ why }) => why);
+    expect(reasons).toHaveLength(2);
+    for (const why of reasons) expect(why).toContain("no key of KERNELYARD_API_KEYS");
+    expect(gateway.logLines.join("")).not.toContain(wrong);
+  });
+});
