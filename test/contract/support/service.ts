@@ -1,7 +1,7 @@
 /** The running service, as LibreChat would be pointed at it: an address, a key, and a pair to sign tokens with. */
 import { join } from "node:path";
 import { newJwtPair } from "../../../gateway/common/keys/jwt-pair.ts";
-import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
+import { librechatEnvironment } from "../../../gateway/common/librechat/environment.ts";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import {
   type LibrechatUser,
@@ -42,8 +42,15 @@ export async function startService(
   });
   const launcher = new LauncherClient(join(stack.dataDir, "run/launcher.sock"));
   const baseUrl = `${stack.baseUrl}/v1`;
-  const jwt = { privateKeyPem, kid, path: "", created: true };
-  const environment = parseEnvironment(librechatEnvironment({ baseUrl, apiKey: stack.apiKey, jwt }));
+  const shown = { path: "", created: true };
+  const environment = parseEnvironment(
+    librechatEnvironment({
+      baseUrl,
+      auth: ["api-key", "jwt"],
+      apiKey: { key: stack.apiKey, ...shown },
+      jwt: { privateKeyPem, kid, ...shown },
+    }),
+  );
   const signer = TokenSigner.fromEnvironment(environment);
   return {
     stack,
