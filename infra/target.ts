@@ -1,6 +1,7 @@
 /** What every target is given, and what it hands over to its operators. */
 import * as pulumi from "@pulumi/pulumi";
-import { librechatEnvironment } from "../gateway/common/keys/librechat-environment.ts";
+import { librechatConfiguration } from "../gateway/common/librechat/configuration.ts";
+import { librechatEnvironment } from "../gateway/common/librechat/environment.ts";
 import type { CommonConfig } from "./config/parse.ts";
 import type { Keys } from "./parts/secrets.ts";
 import { usesOwnPair } from "./services/environment.ts";
@@ -21,6 +22,8 @@ export interface StackOutputs {
   readonly endpoints: pulumi.Input<pulumi.Input<string>[]>;
   /** Secret: `pulumi stack output --show-secrets librechatEnvironment`. */
   readonly librechatEnvironment: pulumi.Output<string>;
+  /** For LibreChat's `librechat.yaml`, where agents are to keep their sessions' state. */
+  readonly librechatConfiguration: pulumi.Output<string>;
   readonly registry: pulumi.Input<string>;
   readonly sandboxImage: pulumi.Input<string>;
   readonly gatewayImage: pulumi.Input<string>;
@@ -30,8 +33,23 @@ export interface StackOutputs {
   readonly loadBalancerName?: pulumi.Input<string>;
 }
 
+/** Outputs can be read again at any time. */
+const SHOWN = { path: "", created: true };
+
+/** What LibreChat's operator is given. */
+export function librechatOutputs(
+  config: CommonConfig,
+  keys: Keys,
+  endpoint: pulumi.Input<string>,
+): Pick<StackOutputs, "librechatEnvironment" | "librechatConfiguration"> {
+  return {
+    librechatEnvironment: environmentFor(config, keys, endpoint),
+    librechatConfiguration: pulumi.output(endpoint).apply((base) => librechatConfiguration(`${base}/v1`)),
+  };
+}
+
 /** Ready to paste into LibreChat's `.env`. */
-export function environmentFor(
+function environmentFor(
   config: CommonConfig,
   keys: Keys,
   endpoint: pulumi.Input<string>,
@@ -42,8 +60,9 @@ export function environmentFor(
       .apply(([base, apiKey, privateKeyPem, kid]) =>
         librechatEnvironment({
           baseUrl: `${base}/v1`,
-          apiKey: config.auth.includes("api-key") ? apiKey : null,
-          jwt: usesOwnPair(config) ? { privateKeyPem, kid, path: "", created: true } : null,
+          auth: config.auth,
+          apiKey: config.auth.includes("api-key") ? { key: apiKey, ...SHOWN } : null,
+          jwt: usesOwnPair(config) ? { privateKeyPem, kid, ...SHOWN } : null,
           issuer: config.settings.KERNELYARD_JWT_ISSUER,
           audience: config.settings.KERNELYARD_JWT_AUDIENCE,
         }),

@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
-import { readSettings, SettingsError } from "../common/settings/read.ts";
+import { longestAnswerMs, readSettings, SettingsError } from "../common/settings/read.ts";
 import { assemble } from "./assemble.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
@@ -13,9 +13,9 @@ const DRAIN_BEYOND_CALL_MS = 10_000;
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
 const REQUEST_TIMEOUT_MS = 600_000;
 const HEADERS_TIMEOUT_MS = 60_000;
-/** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest call: it must never
+/** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest answer: it must never
  * send into a closing connection. */
-const KEEP_ALIVE_BEYOND_CALL_MS = 120_000;
+const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
 
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
@@ -34,7 +34,7 @@ async function start(): Promise<void> {
     serverOptions: {
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
-      keepAliveTimeout: settings.timeoutMaxMs + KEEP_ALIVE_BEYOND_CALL_MS,
+      keepAliveTimeout: longestAnswerMs(settings) + KEEP_ALIVE_BEYOND_ANSWER_MS,
       noDelay: true,
     },
   });

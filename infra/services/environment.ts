@@ -81,6 +81,14 @@ export function longestCallMs(config: CommonConfig): number {
   return spec.schema.parse(config.settings.KERNELYARD_TIMEOUT_MAX_MS ?? spec.fallback);
 }
 
+/** The longest that a connection stays silent: a call waits for its session, then runs. In milliseconds. */
+export function longestAnswerMs(config: CommonConfig): number {
+  const { settings } = config;
+  const wait = settings.KERNELYARD_BUSY_WAIT_MS ?? settings.KERNELYARD_TIMEOUT_MS;
+  const spec = SETTINGS.KERNELYARD_TIMEOUT_MS;
+  return longestCallMs(config) + Number(wait ?? spec.fallback);
+}
+
 /** As Docker and systemd take it. */
 export const assignments = (environment: Environment): string[] =>
   Object.entries(environment)

@@ -7,7 +7,7 @@ import { localMachine } from "../parts/machine.ts";
 import { Registry } from "../parts/registry.ts";
 import { Keys } from "../parts/secrets.ts";
 import { serve } from "../services/serve.ts";
-import { environmentFor, type StackOutputs, type TargetArgs } from "../target.ts";
+import { librechatOutputs, type StackOutputs, type TargetArgs } from "../target.ts";
 
 export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   const { config, projectRoot } = args;
@@ -57,7 +57,7 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   return {
     endpoint,
     endpoints: [endpoint],
-    librechatEnvironment: environmentFor(common, keys, endpoint),
+    ...librechatOutputs(common, keys, endpoint),
     registry: address,
     sandboxImage: images.sandbox,
     gatewayImage: images.gateway,

@@ -96,11 +96,12 @@ class Calls:
         if self._call is not None and self._call.tools is not None:
             self._call.tools.reply(parent_id, results_bytes, body)
 
-    def interrupt(self, parent_id: str) -> None:
+    def interrupt(self, parent_id: str, *, wanted: bool) -> None:
+        """`wanted`: somebody still waits for what the call did."""
         call = self._call
         if call is None or call.id != parent_id:
             return
-        call.abandoned = True
+        call.abandoned = call.abandoned or not wanted
         if call.phase in ("receiving", "waiting"):
             call.reason = "interrupted"
             self._finish_unrun(call, "Interrupted before it ran.")

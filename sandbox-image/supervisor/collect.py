@@ -7,6 +7,7 @@ import re
 import time
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +17,11 @@ from supervisor.channel import Channel
 from supervisor.files import FileWriter, Known
 from supervisor.frames import Header
 from supervisor.messages import integer, texts
-from supervisor.walk import MAX_SKIPPED, Found, printable, walk
+from supervisor.walk import MAX_ENTRIES, MAX_SKIPPED, Found, Loss, printable, walk
 
 _CHUNK_BYTES = 1024 * 1024
 #: Frames are written out when this much is queued, so that many small files cost few system calls.
 _FLUSH_ABOVE = 256 * 1024
-_MAX_TOLD = 10_000
 _CLOCK_GRAIN_NS = 50_000_000
 #: Where the kernel puts a program that looks for its own file; see `kernel/script.py`.
 _PROGRAM_NAME = re.compile(r"main(_\d+)?\.py")
@@ -57,16 +57,27 @@ class Output:
     change: str
 
 
+@dataclass(frozen=True)
+class Skipped:
+    path: str
+    reason: str
+    loss: Loss | None
+
+
 @dataclass
 class Report:
     unchanged: list[str] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    #: The first of them by name; all that somebody may wait for are counted in `lost`.
+    skipped: list[Skipped] = field(default_factory=list)
+    lost: Counter[Loss] = field(default_factory=Counter)
 
-    def skip(self, path: str, reason: str) -> None:
+    def skip(self, path: str, reason: str, loss: Loss | None) -> None:
+        if loss is not None:
+            self.lost[loss] += 1
         if len(self.skipped) < MAX_SKIPPED:
-            self.skipped.append((printable(path), reason[:200]))
+            self.skipped.append(Skipped(printable(path), reason[:200], loss))
 
 
 class Collector:
@@ -76,7 +87,8 @@ class Collector:
         self._data = data
         self._channel = channel
         self._files = files
-        self._told: set[str] = set()
+        #: Hashes of names that were told: a directory of the largest size that is looked through fits.
+        self._told: set[int] = set()
         #: What was known of the files that the last call reported.
         self._before: dict[str, Known | None] = {}
         self._empty_key: tree.Key | None = None
@@ -90,11 +102,10 @@ class Collector:
         self._before = {}
         inputs = set(rules.inputs)
         try:
-            found = self._walk(rules)
+            found = self._walk(rules, report)
         except OSError as error:
             found = Found()
-            found.skip(".", f"the data directory cannot be read: {error.strerror}")
-        self._tell_skipped(found, report)
+            report.skip(".", f"the data directory cannot be read: {error.strerror}", None)
 
         outputs: list[tuple[int, Output]] = []
         present: set[str] = set()
@@ -102,7 +113,7 @@ class Collector:
             path = unicodedata.normalize("NFC", disk)
             if path in present:
                 if self._is_news(disk):
-                    report.skip(disk, "another file has the same name in Unicode's NFC form")
+                    report.skip(disk, "another file has the same name in Unicode's NFC form", "path")
                 continue
             present.add(path)
             known = self._files.known.get(disk)
@@ -140,30 +151,33 @@ class Collector:
         with open(fd, "rb") as file:
             return file.read(len(program) + 1) == program
 
-    def _walk(self, rules: Rules) -> Found:
+    def _walk(self, rules: Rules, report: Report) -> Found:
         """The usual case is nothing there before and nothing there now: one look at the directory tells."""
         status = os.stat(self._data)
         tree.mend_root(self._data, status)
         key = tree.key_of(status)
         if key == self._empty_key:
             return Found()
-        found = walk(self._data, rules.inputs, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
+
+        def skip(path: str, reason: str, loss: Loss | None) -> None:
+            # What a session had before this process, within other bounds, is nobody's output.
+            old = loss in ("depth", "path") and path in self._files.known
+            if self._is_news(path) and not old:
+                report.skip(path, reason, loss)
+
+        found = walk(self._data, rules.inputs, skip, max_depth=rules.max_depth, max_path_bytes=rules.max_path_bytes)
         # Times have the grain of the clock's tick: a directory changed just now may change again unnoticed.
         settled = time.time_ns() - max(key[2], key[3]) > _CLOCK_GRAIN_NS
         self._empty_key = key if settled and found.entries == 0 else None
         return found
 
-    def _tell_skipped(self, found: Found, report: Report) -> None:
-        for path, reason in found.skipped:
-            if self._is_news(path):
-                report.skip(path, reason)
-
     def _is_news(self, path: str) -> bool:
         """Once per name: a link that stays in a session is not worth a word at every call."""
-        if path in self._told:
+        name = hash(path)
+        if name in self._told:
             return False
-        if path != "." and len(self._told) < _MAX_TOLD:
-            self._told.add(path)
+        if path != "." and len(self._told) < MAX_ENTRIES:
+            self._told.add(name)
         return True
 
     def _same_content(self, disk: str, known: Known, status: os.stat_result) -> bool:
@@ -194,18 +208,18 @@ class Collector:
         total = 0
         for output in outputs:
             status = found.files[output.disk]
-            reason = None
+            left: tuple[str, Loss] | None = None
             if status.st_size > rules.max_file_bytes:
-                reason = f"{status.st_size} bytes: larger than {rules.max_file_bytes}"
+                left = f"{status.st_size} bytes: larger than {rules.max_file_bytes}", "size"
             elif len(taken) >= rules.max_files:
-                reason = f"more than {rules.max_files} new or changed files"
+                left = f"more than {rules.max_files} new or changed files", "max_files"
             elif total + status.st_size > rules.max_total_bytes:
-                reason = f"together more than {rules.max_total_bytes} bytes"
-            if reason is None:
+                left = f"together more than {rules.max_total_bytes} bytes", "size"
+            if left is None:
                 taken.append(output)
                 total += status.st_size
             else:
-                report.skip(output.path, reason)
+                report.skip(output.path, *left)
                 self._remember(output.disk, status)
         return taken
 
@@ -294,13 +308,14 @@ class _Sender:
             try:
                 fd = tree.open_file(self._collector._data, output.disk.split("/"))
             except (OSError, tree.BadPath) as error:
-                self._report.skip(output.path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+                reason = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+                self._report.skip(output.path, reason, "unreadable")
                 continue
             status = os.fstat(fd)
             grown = status.st_size > self._rules.max_file_bytes or status.st_size > self._room
             if grown or not tree.is_regular(status):
                 os.close(fd)
-                self._report.skip(output.path, "changed while the files were collected")
+                self._report.skip(output.path, "changed while the files were collected", "unreadable")
                 continue
             self._room -= status.st_size
             self._number += 1

@@ -59,7 +59,7 @@ class FileWriter:
     def remember_present(self) -> None:
         """A session's directory may hold files from before this process: they are nobody's output."""
         try:
-            found = walk(self._data, [], max_depth=64, max_path_bytes=4096)
+            found = walk(self._data, [], lambda _path, _reason, _loss: None, max_depth=64, max_path_bytes=4096)
         except OSError:
             return
         for path, status in found.files.items():

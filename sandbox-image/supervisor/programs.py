@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,14 +22,22 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def _as_written_here(language: Language, code: bytes) -> bytes:
     """A shell takes a byte order mark and the line ends of another system for part of its words.
 
-    A text that has both kinds of line ends means what it says.
+    A text that has both kinds of line ends means what it says. Zero bytes are no text for Bash: it leaves them out.
     """
     if language.id != "bash":
         return code
-    code = code.removeprefix(_BYTE_ORDER_MARK)
+    code = code.removeprefix(_BYTE_ORDER_MARK).replace(b"\0", b"")
     if code.count(b"\r\n") == code.count(b"\n"):
         return code.replace(b"\r\n", b"\n")
     return code
+
+
+def _command_line(language: Language, script: Path, args: list[str]) -> list[str]:
+    """Bash names the file that it reads in its messages and as `$0`: it is to say `bash`, as at a prompt."""
+    if language.id != "bash":
+        return [*language.command, str(script), *args]
+    read = f'IFS= read -rd "" REPLY < {shlex.quote(str(script))}; eval "$REPLY"'
+    return [*language.command, "-c", read, "bash", *args]
 
 
 class Program:
@@ -55,7 +64,7 @@ class Program:
             self.stdout, out_write = os.pipe()
             self.stderr, err_write = os.pipe()
             self._process = subprocess.Popen(
-                [*language.command, str(script), *args],
+                _command_line(language, script, args),
                 stdin=subprocess.DEVNULL,
                 stdout=out_write,
                 stderr=err_write,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from supervisor.call import Call
@@ -74,7 +75,8 @@ class Replies:
                 "modified": report.modified,
                 "deleted": report.deleted,
             }
-            content["skipped"] = [{"path": path, "reason": reason} for path, reason in report.skipped]
+            content["lost"] = report.lost
+            content["skipped"] = [asdict(skipped) for skipped in report.skipped]
             # The inputs fitted into the request's header; what was skipped gets the room that is left.
             while content["skipped"] and json_bytes(content) > _MAX_REPLY_LISTS:
                 content["skipped"] = content["skipped"][: len(content["skipped"]) // 2]

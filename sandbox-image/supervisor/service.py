@@ -38,12 +38,15 @@ _OPEN_FILES = 4096
 _PROCESSES = 320
 #: Sparse files may be large; what they really hold is limited by the disk.
 _FILE_BYTES = 1 << 40
+_MOUNTS = "/mnt"
+_DATA_NAMES = {"data", "session_data"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """`data`: the working directory of user code. `directory`: where `languages.json` and `preload.txt` are."""
+    """`directory`: where `languages.json` and `preload.txt` are."""
 
+    #: The working directory of user code, by default ours.
     data: str
     directory: Path
     #: Bytes that the whole sandbox may use; 0 when nobody said.
@@ -52,7 +55,7 @@ class Options:
 
 def read_options(arguments: list[str]) -> Options:
     here = Path(__file__).resolve().parent.parent
-    values = {"--data": "/mnt/data", "--directory": str(here)}
+    values = {"--data": os.getcwd(), "--directory": str(here)}
     for name, value in zip(arguments[::2], arguments[1::2], strict=False):
         if name not in values:
             raise SystemExit(f"supervisor: unknown option {name}; known: {', '.join(values)}")
@@ -61,6 +64,21 @@ def read_options(arguments: list[str]) -> Options:
     if not memory.isdigit():
         raise SystemExit(f"supervisor: KERNELYARD_SANDBOX_MEMORY={memory!r} is not a number of bytes")
     return Options(values["--data"], Path(values["--directory"]), int(memory))
+
+
+def _offer_other_name(data: str) -> None:
+    """The launcher mounts the data directory by the name that calls start in; code may know it by the other one."""
+    parent, name = os.path.split(data)
+    if parent != _MOUNTS or name not in _DATA_NAMES:
+        return
+    for other in _DATA_NAMES - {name}:
+        try:
+            os.symlink(name, os.path.join(parent, other))
+            # Nothing else is to be put there.
+            os.chmod(parent, 0o555)
+        except OSError as error:
+            if not isinstance(error, FileExistsError):
+                print(f"supervisor: {other} is not there beside {data}: {error.strerror}", file=sys.stderr)
 
 
 def _protect_self() -> None:
@@ -211,7 +229,8 @@ class Service:
         elif kind == "file_write_request":
             self._files.begin(header)
         elif kind == "interrupt_request":
-            self._calls.interrupt(text(header, "parent_id"))
+            content: Any = header.get("content") or {}
+            self._calls.interrupt(text(header, "parent_id"), wanted=bool(content.get("wanted")))
             self._channel.send({"msg_type": "interrupt_reply", "parent_id": text(header, "msg_id")})
         elif kind == "shutdown_request":
             self._calls.restart_kernel()
@@ -278,6 +297,7 @@ class Service:
 def main() -> int:
     """Exit codes: 0 the channel was closed, 2 the peer or the image is broken."""
     options = read_options(sys.argv[1:])
+    _offer_other_name(options.data)
     _protect_self()
     _limit_resources()
     service = None

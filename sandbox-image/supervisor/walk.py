@@ -6,14 +6,17 @@ import os
 import stat
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from supervisor import tree
 
 MAX_ENTRIES = 50_000
 MAX_SECONDS = 2.0
 MAX_SKIPPED = 256
+#: Below the deepest level that is collected files are counted, down to here: one descriptor is open per level.
+_MAX_LEVELS = 256
 _IGNORED_DIRECTORIES = frozenset({"__pycache__", "lost+found"})
 _KINDS = (
     (stat.S_ISLNK, "symbolic link"),
@@ -23,20 +26,20 @@ _KINDS = (
     (stat.S_ISCHR, "device"),
 )
 
+#: Why a file that somebody may wait for is left behind. Links, pipes and the like have no reason: nobody does.
+Loss = Literal["max_files", "depth", "size", "path", "unreadable"]
+#: Hears of everything that is left out: path, reason for a person, loss.
+Skip = Callable[[str, str, Loss | None], None]
+
 
 @dataclass
 class Found:
-    """Regular files by their name on disk, and what was left out and why."""
+    """Regular files by their name on disk."""
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
     #: Whether the bounds of the walk were wide enough.
     complete: bool = True
     entries: int = 0
-
-    def skip(self, path: str, reason: str) -> None:
-        if len(self.skipped) < MAX_SKIPPED:
-            self.skipped.append((printable(path), reason))
 
 
 def printable(path: str) -> str:
@@ -52,14 +55,14 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def walk(data: str, inputs: Sequence[str], *, max_depth: int, max_path_bytes: int) -> Found:
+def walk(data: str, inputs: Sequence[str], skip: Skip, *, max_depth: int, max_path_bytes: int) -> Found:
     """Hidden names are left out unless they are, or hold, one of `inputs`. Raises `OSError` for the root only."""
     wanted: set[str] = set()
     for path in inputs:
         segments = path.split("/")
         wanted.update("/".join(segments[:depth]) for depth in range(1, len(segments) + 1))
     found = Found()
-    state = _Walk(found, wanted, max_depth, max_path_bytes, time.monotonic() + MAX_SECONDS)
+    state = _Walk(found, wanted, skip, max_depth, max_path_bytes, time.monotonic() + MAX_SECONDS)
     root = tree.open_root(data)
     try:
         state.directory(root, "", 1)
@@ -69,16 +72,19 @@ def walk(data: str, inputs: Sequence[str], *, max_depth: int, max_path_bytes: in
 
 
 class _Walk:
-    def __init__(self, found: Found, wanted: set[str], max_depth: int, max_path_bytes: int, deadline: float) -> None:
+    def __init__(
+        self, found: Found, wanted: set[str], skip: Skip, max_depth: int, max_path_bytes: int, deadline: float
+    ) -> None:
         self._found = found
         self._wanted = wanted
+        self._skip = skip
         self._max_depth = max_depth
         self._max_path_bytes = max_path_bytes
         self._deadline = deadline
         self._entries = 0
 
     def directory(self, fd: int, prefix: str, depth: int) -> None:
-        """Recursion is bounded by `max_depth`; one descriptor is open per level."""
+        """Recursion is bounded by `_MAX_LEVELS`; one descriptor is open per level."""
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -86,7 +92,7 @@ class _Walk:
                         return
                     self._entry(fd, entry, prefix, depth)
         except OSError as error:
-            self._found.skip(prefix or ".", f"cannot be listed: {error.strerror}")
+            self._skip(prefix or ".", f"cannot be listed: {error.strerror}", "unreadable")
 
     def _within_bounds(self) -> bool:
         self._entries += 1
@@ -95,7 +101,7 @@ class _Walk:
             return True
         if self._found.complete:
             self._found.complete = False
-            self._found.skip(".", f"there are too many files: only the first {self._entries - 1} were looked at")
+            self._skip(".", f"there are too many files: only the first {self._entries - 1} were looked at", None)
         return False
 
     def _entry(self, fd: int, entry: os.DirEntry[str], prefix: str, depth: int) -> None:
@@ -112,19 +118,21 @@ class _Walk:
         if stat.S_ISDIR(status.st_mode):
             if name in _IGNORED_DIRECTORIES:
                 return
-            if depth >= self._max_depth:
-                self._found.skip(path, f"deeper than {self._max_depth} levels")
-                return
-            self._enter(fd, name, path, depth)
+            if depth < _MAX_LEVELS:
+                self._enter(fd, name, path, depth)
+            else:
+                self._skip(path, f"deeper than {_MAX_LEVELS} levels", "depth")
             return
         for test, kind in _KINDS:
             if test(status.st_mode):
-                self._found.skip(path, f"{kind}: only regular files are collected")
+                self._skip(path, f"{kind}: only regular files are collected", None)
                 return
-        if not is_utf8(path):
-            self._found.skip(path, "the name is not UTF-8")
+        if depth > self._max_depth:
+            self._skip(path, f"deeper than {self._max_depth} levels", "depth")
+        elif not is_utf8(path):
+            self._skip(path, "the name is not UTF-8", "path")
         elif len(path.encode()) > self._max_path_bytes:
-            self._found.skip(path, f"the path is longer than {self._max_path_bytes} bytes")
+            self._skip(path, f"the path is longer than {self._max_path_bytes} bytes", "path")
         else:
             self._found.files[path] = status
 
@@ -132,7 +140,7 @@ class _Walk:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         except OSError as error:
-            self._found.skip(path, f"cannot be opened: {error.strerror}")
+            self._skip(path, f"cannot be opened: {error.strerror}", "unreadable")
             return
         try:
             self.directory(fd, path + "/", depth + 1)

@@ -45,7 +45,7 @@ export class RawKernel {
         Runtime: "runsc",
         NetworkMode: "none",
         ReadonlyRootfs: true,
-        Tmpfs: { "/tmp": "size=64m", "/mnt/session_data": "size=64m,uid=10001,gid=10001" },
+        Tmpfs: { "/tmp": "size=64m", "/mnt/data": "size=64m,uid=10001,gid=10001" },
         Memory: 512 * MIB,
         MemorySwap: 512 * MIB,
         NanoCpus: 500_000_000,

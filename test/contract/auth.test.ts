@@ -1,6 +1,7 @@
 /** Who gets in, over HTTP, in every mode; and how often. */
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { WINDOWS } from "../../gateway/server/auth/rate-limits.ts";
 import { callTool, loadAgents } from "../support/librechat/clients.ts";
 import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
@@ -70,6 +71,30 @@ describe("a-11 tokens and keys together", () => {
   });
 });
 
+describe("a-11 a token that is refused", () => {
+  it("says in the log why: no credentials, another key's name, a clock that is off", async () => {
+    const running = await startService();
+    service = running;
+    const now = Math.floor(Date.now() / 1000);
+    const ahead = { iat: now + 600, nbf: now + 600, exp: now + 900 };
+    const behind = { iat: now - 700, nbf: now - 700, exp: now - 400 };
+    const cases: readonly [Record<string, string>, RegExp][] = [
+      [{}, /no credentials/],
+      [running.authorization(ALICE, { header: { kid: "last-year" } }), /unknown kid ."last-year/],
+      [running.authorization(ALICE, { header: { kid: undefined } }), /no kid/],
+      [running.authorization(ALICE, { claims: ahead }), /off by about (599|600) s/],
+      [running.authorization(ALICE, { claims: behind }), /expired 40\d s ago.*off by about 67\d s/],
+    ];
+    for (const [headers, why] of cases) {
+      const logged = running.stack.gateway.line((line) => (line.includes('"status":401') ? line : null));
+      expect((await exec(running, headers)).status).toBe(401);
+      expect(await logged).toMatch(why);
+    }
+    // The same pair, by its name and in time.
+    expect((await exec(running, running.authorization())).status).toBe(200);
+  });
+});
+
 describe("c-13 a private network", () => {
   it("works without any header, as newer LibreChat sends none; ids are the capability", async () => {
     service = await startService({ KERNELYARD_AUTH: "none" });
@@ -91,16 +116,17 @@ describe("c-13 a private network", () => {
 });
 
 describe("a-13 rate limits", () => {
-  it("refuse the 21st execution of one user in the words the client reads, and nobody else", async () => {
+  it("refuse one execution too many of one user in the words the client reads, and nobody else", async () => {
     service = await startService({ KERNELYARD_RATE_LIMITS: "on" });
     // Refused before anything runs, and counted all the same.
     const empty = (of: Service, user = ALICE) =>
       ask(of, "POST", "/exec", of.authorization(user), { lang: "bash" });
-    for (let i = 1; i <= 20; i++) {
+    const { points } = WINDOWS.exec;
+    for (let i = 1; i <= points; i++) {
       const response = await empty(service);
       expect(response.status).toBe(400);
-      expect(response.headers.get("RateLimit-Limit")).toBe("20");
-      expect(response.headers.get("RateLimit-Remaining")).toBe(String(20 - i));
+      expect(response.headers.get("RateLimit-Limit")).toBe(String(points));
+      expect(response.headers.get("RateLimit-Remaining")).toBe(String(points - i));
     }
     const refused = await empty(service);
     expect(refused.status).toBe(429);
@@ -120,7 +146,7 @@ describe("a-13 rate limits", () => {
       message: expect.stringMatching(/retry after \d+ second/i),
     });
 
-    for (let i = 0; i < 60; i++) {
+    for (let i = 0; i < WINDOWS.download.points; i++) {
       expect((await ask(service, "GET", `/download/${ID}/${ID}`, service.authorization())).status).toBe(404);
     }
     const download = await ask(service, "GET", `/download/${ID}/${ID}`, service.authorization());

@@ -90,11 +90,20 @@ describe("execute_code of agents 3.9.2", () => {
     expect(content).toContain("Generated files:");
   });
 
-  it("c-1 a language that the image has not: refused at once, not retried", async () => {
-    await expect(code("rs", "fn main() {}")).rejects.toMatchObject({ retryable: false });
-    const response = await post("/v1/exec", { lang: "rs", code: "fn main() {}" });
-    expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({ error: "Unsupported language: rs" });
+  it('c-1 a language that the image has not: the person who pressed "run code" is told, others get 400', async () => {
+    const { content } = await code("rs", "fn main() {}");
+    expect(content).toContain("stderr:\nRust is not in this sandbox's image, which has Python, Bash.");
+    expect(content).toContain("profile `polyglot` has it");
+    const body = { lang: "rs", code: "fn main() {}", user_id: ALICE.id };
+    const shown = await post("/v1/exec", body, { "User-Agent": "LibreChat/1.0" });
+    expect([shown.status, await shown.json()]).toMatchObject([200, { code: 127, status: null, stdout: "" }]);
+    const refused = await post("/v1/exec", { ...body, lang: "cobol" }, { "User-Agent": "LibreChat/1.0" });
+    expect([refused.status, await refused.json()]).toMatchObject([
+      400,
+      { error: "Unsupported language: cobol" },
+    ]);
+    const script = await post("/v1/exec", { lang: "rs", code: "fn main() {}" });
+    expect([script.status, await script.json()]).toMatchObject([400, { error: "Unsupported language: rs" }]);
   });
 
   it("c-1 names that people use are understood in any case", async () => {

@@ -297,13 +297,10 @@ describe("generation 2", () => {
     expect((await download(gen2(), file, QUERY)).bytes.toString()).toBe(content);
   });
 
-  it("c-11 an unknown reference refuses the whole call; c-12 of one name the last wins, a name and its folder are 400", async () => {
+  it("c-11 an unknown reference refuses the whole call; c-12 a name and its folder are 400", async () => {
     const unknown = { id: "x".repeat(21), storage_session_id: "y".repeat(21), name: "a.txt" };
     expect(await exec(gen2(), { lang: "py", code: "1", files: [unknown] })).toBe(403);
     const one = await upload(gen2(), USER, { name: "a.txt", content: "one" });
-    const two = await upload(gen2(), USER, { name: "a.txt", content: "two" });
-    const { stdout } = await run(gen2(), { lang: "bash", code: "cat a.txt", files: [ref(one), ref(two)] });
-    expect(stdout).toBe("two");
     const inside = await upload(gen2(), USER, { name: "a.txt/b.txt", content: "b" });
     expect(await exec(gen2(), { lang: "py", code: "1", files: [ref(one), ref(inside)] })).toBe(400);
   });
@@ -357,7 +354,7 @@ describe("generation 1", () => {
     name,
   });
 
-  it("a-4 upload with and without entity_id, then use, echo and download without any query", async () => {
+  it("a-4 upload with and without entity_id, then use and download without any query", async () => {
     for (const entityId of [null, "agent_1"]) {
       const file = await upload(gen1(), { entityId }, { name: "in.txt", content: "gen1" });
       const { content, artifact } = await callTool(old([oldRef(file)]), "execute_code", {
@@ -365,11 +362,6 @@ describe("generation 1", () => {
         code: "print(open('in.txt').read()); open('out.txt','w').write('o')",
       });
       expect(content).toContain("stdout:\ngen1\n");
-      expect(named(artifact.files, "in.txt")).toMatchObject({
-        id: file.id,
-        session_id: file.storage_session_id,
-        inherited: true,
-      });
       const out = named(artifact.files, "out.txt");
       const stored = { id: out.id, name: "out.txt", storage_session_id: artifact.session_id ?? "" };
       expect((await download(gen1(), stored)).bytes.toString()).toBe("o");

@@ -86,6 +86,22 @@ describe("how a call ends", () => {
     expect([...(await run("os.remove('new.bin'); os.remove('old.bin')")).files]).toEqual([]);
   });
 
+  test("what a call made that is only stopped is its own to report", async () => {
+    const id = sandbox.begin("open('own.txt', 'w').write('x')\nprint('made')\nimport time; time.sleep(60)");
+    while ((await sandbox.next()).message.msg_type !== "stream");
+    sandbox.send({
+      msg_type: "interrupt_request",
+      msg_id: "hurry",
+      parent_id: id,
+      content: { wanted: true },
+    });
+    expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");
+    const { reply, files } = await sandbox.finish(id);
+    expect(reply).toMatchObject({ reason: "interrupted", kernel: "kept" });
+    expect([...files.keys()]).toEqual(["own.txt"]);
+    expect([...(await run("import os; os.remove('own.txt')")).files]).toEqual([]);
+  });
+
   test("interrupts before, after and of another call do no harm", async () => {
     sandbox.send({ msg_type: "interrupt_request", msg_id: "idle", parent_id: "nobody" });
     expect((await sandbox.next()).message.msg_type).toBe("interrupt_reply");

@@ -182,7 +182,7 @@ describe("files into and out of the data directory", () => {
       "os.mkfifo('fifo'); os.symlink('/etc/passwd', 'passwd'); os.symlink('.', 'loop')",
       "s = socket.socket(socket.AF_UNIX); s.bind('socket'); s.close()",
       "open(b'not-utf8-\\xff', 'w').close()",
-      "os.makedirs('d/' * 12); open('d/' * 12 + 'deep', 'w').close()",
+      "os.makedirs('d/' * 12); open('d/' * 12 + 'deep', 'w').close(); os.makedirs('e/' * 300)",
       "open('big', 'wb').truncate(3_000_000)",
       "open('n' * 100, 'w').close()",
       "open('e\\u0301', 'w').write('nfd'); open('\\u00e9', 'w').write('nfc')",
@@ -193,11 +193,15 @@ describe("files into and out of the data directory", () => {
     expect(reasons.get("passwd")).toContain("symbolic link");
     expect(reasons.get("socket")).toContain("socket");
     expect(reasons.get("not-utf8-\\xff")).toContain("not UTF-8");
-    expect(reasons.get(`d${"/d".repeat(9)}`)).toContain("deeper than 10");
+    expect(reasons.get(`${"d/".repeat(12)}deep`)).toContain("deeper than 10");
     expect(reasons.get("big")).toContain("larger than 1000000");
     expect(reasons.get("n".repeat(100))).toContain("longer than 90 bytes");
     expect([...files.keys()]).toEqual(["\u00e9"]);
-    expect((await run("pass")).reply.skipped).toEqual([]);
+    // Links, pipes and sockets are files that nobody waits for; of a tree without files only its bottomless part is.
+    expect(reply.lost).toEqual({ size: 1, depth: 2, path: 3 });
+    const again = await run("pass");
+    expect(again.reply.skipped).toEqual([]);
+    expect(again.reply.lost).toEqual({});
   });
 
   test("more files than allowed: the first made, and the rest is named", async () => {
@@ -205,11 +209,17 @@ describe("files into and out of the data directory", () => {
     const { files, reply } = await run(code, { collect: { max_files: 5, max_total_bytes: 35 } });
     expect(files.size).toBe(3);
     expect(reply.skipped?.length).toBe(5);
+    expect(reply.lost).toEqual({ size: 5 });
     const crowd = await run(
       "import os\nos.mkdir('crowd')\nfor i in range(3000): open(f'crowd/{i}', 'w').close()",
     );
     expect(crowd.files.size).toBe(50);
     expect(crowd.reply.skipped?.length).toBe(256);
+    expect(crowd.reply.lost).toEqual({ max_files: 2950 });
+    const long = "for i in range(12000): open(f'crowd/{i:0100}', 'w').close()";
+    const names = await run(long, { collect: { max_path_bytes: 90 } });
+    expect(names.reply.lost).toEqual({ path: 12_000 });
+    expect((await run("import shutil; shutil.rmtree('crowd')")).reply.lost).toEqual({});
   });
 
   test("large files keep their bytes both ways, with the reader slower than the sandbox", async () => {

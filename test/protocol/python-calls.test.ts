@@ -232,6 +232,7 @@ describe("the meaning of a Python call", () => {
     expect(reply.skipped).toContainEqual({
       path: "outside",
       reason: "symbolic link: only regular files are collected",
+      loss: null,
     });
   });
 });

@@ -12,9 +12,10 @@ export function finished(more: Partial<Finished> = {}): Finished {
     signal: null,
     reason: null,
     wallTimeMs: 1,
-    kernel: { status: "new", after: "gone", lostBefore: null },
+    timeoutMs: 300_000,
+    kernel: { status: "new", after: "gone", waitedMs: 0, gaveWay: false, lostBefore: null },
     inputs: null,
-    skipped: [],
+    leftBehind: { paths: [], counts: {}, directory: null },
     undelivered: [],
     ...more,
   };

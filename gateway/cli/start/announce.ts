@@ -1,19 +1,34 @@
 /** What `npm start` prints when everything runs. Pure text. */
 
 import type { StoredKey } from "../../common/keys/api-key.ts";
+import type { JwtKeys } from "../../common/keys/jwt-pair.ts";
+import { librechatConfiguration } from "../../common/librechat/configuration.ts";
+import { hasStatefulSessions, librechatEnvironment } from "../../common/librechat/environment.ts";
 import type { LauncherHealth } from "../../common/protocol/launcher-api.ts";
+import type { Settings } from "../../common/settings/read.ts";
 
 export interface Announcement {
-  readonly baseUrl: string;
+  /** What the gateway listens on. */
+  readonly host: string;
+  readonly port: number;
+  /** Address of the engine's own bridge: containers reach it, other machines do not. Null: there is none here. */
+  readonly bridge: string | null;
   readonly health: LauncherHealth;
+  /** Null: not made here. */
   readonly apiKey: StoredKey | null;
+  readonly jwt: JwtKeys | null;
+  /** See `LibrechatEnvironment`. */
+  readonly ownKid: string | null;
   readonly dataDirectory: string;
-  readonly auth: readonly string[];
-  /** The lines for LibreChat's environment. */
-  readonly librechat: string;
+  readonly auth: Settings["auth"];
+  readonly issuer: string;
+  readonly audience: string;
+  readonly maxLifetimeSeconds: number;
 }
 
 const MIB = 1024 * 1024;
+/** The host as containers see it, where their compose file says so. */
+const HOST_OF_CONTAINERS = "host.docker.internal";
 
 function isolationLine(health: LauncherHealth): string {
   if (health.isolation === "runsc") {
@@ -22,13 +37,44 @@ function isolationLine(health: LauncherHealth): string {
   return "NONE WORTH THE NAME: plain runc (KERNELYARD_ISOLATION=runc-unsafe). The code shares this host's kernel.";
 }
 
+const everywhere = (host: string) => host === "0.0.0.0" || host === "::";
+const here = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
+const inUrl = (host: string) => (host.includes(":") ? `[${host}]` : host);
+
+/** The way in from this machine. */
+export function ownUrl(host: string, port: number): string {
+  return `http://${everywhere(host) ? "127.0.0.1" : inUrl(host)}:${port}`;
+}
+
+/** What it takes for a LibreChat in a container on this machine. */
+function containerLines({ host, port, bridge }: Announcement): string[] {
+  const url = `http://${HOST_OF_CONTAINERS}:${port}/v1`;
+  const compose = `extra_hosts: ["${HOST_OF_CONTAINERS}:host-gateway"]`;
+  if (everywhere(host)) {
+    return [
+      `LibreChat in a container on this machine: write ${url} instead, with ${compose} in its compose file.`,
+    ];
+  }
+  if (host === bridge) {
+    return [`${url} is the same from a container with ${compose} in its compose file.`];
+  }
+  if (!here(host)) return [];
+  return [
+    "LibreChat in a container on this machine does not reach this address:",
+    `stop this, start it with KERNELYARD_HOST=${bridge ?? "ADDRESS-OF-THE-BRIDGE"} npm start, and paste what that prints.`,
+  ];
+}
+
+const indented = (text: string) => text.trimEnd().replaceAll(/^(?=.)/gm, "  ");
+
 export function announcement(a: Announcement): string {
+  const url = ownUrl(a.host, a.port);
   const image = a.health.profiles[0];
   const lines = [
     "",
     "Kernelyard is ready: it has just executed code in a sandbox.",
     "",
-    `  endpoint    ${a.baseUrl}   (LibreChat: ${a.baseUrl}/v1)`,
+    `  endpoint    ${url}   (LibreChat: ${url}/v1)`,
     `  isolation   ${isolationLine(a.health)}`,
     `  sandbox     ${Math.round(a.health.sandbox_memory_bytes / MIB)} MiB each with gVisor's share, room for ${a.health.capacity}`,
     ...(image === undefined ? [] : [`  image       ${image.image} ${image.digest}`]),
@@ -45,7 +91,15 @@ export function announcement(a: Announcement): string {
         : `  API key     in ${a.apiKey.path}`,
     );
   }
-  lines.push("", "Paste into LibreChat's .env:", "", a.librechat.trimEnd().replaceAll(/^/gm, "  "), "");
+  const environment = librechatEnvironment({ ...a, baseUrl: `${url}/v1` });
+  lines.push("", "Paste into LibreChat's .env:", "", indented(environment), "");
+  if (hasStatefulSessions(a.auth)) {
+    const configuration = librechatConfiguration(`${url}/v1`);
+    lines.push("Add to its librechat.yaml, for agents whose sessions keep their state:", "");
+    lines.push(indented(configuration), "");
+  }
+  const container = containerLines(a);
+  if (container.length > 0) lines.push(...container, "");
   lines.push("Ctrl-C stops it; session volumes and files stay.");
   return lines.join("\n");
 }

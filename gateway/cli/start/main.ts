@@ -4,14 +4,15 @@
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
-import { librechatEnvironment } from "../../common/keys/librechat-environment.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
+import { verificationKey } from "../../server/auth/jwt.ts";
 import { announcement } from "./announce.ts";
 import { LogFile } from "./log-file.ts";
 import { ServiceProcess } from "./service-process.ts";
@@ -110,6 +111,11 @@ function serviceEnvironment(settings: Settings, keys: Keys): NodeJS.ProcessEnv {
   };
 }
 
+/** Of the network that Docker makes unless it is told otherwise. */
+function bridgeAddress(): string | null {
+  return networkInterfaces().docker0?.find(({ family }) => family === "IPv4")?.address ?? null;
+}
+
 async function main(): Promise<void> {
   const settings = readSettings(process.env);
   becomeRoot();
@@ -180,22 +186,20 @@ async function main(): Promise<void> {
       startFailed.promise,
     ]);
     ready = true;
-    const baseUrl = `http://${settings.host}:${settings.port}`;
     say(
       announcement({
-        baseUrl,
+        host: settings.host,
+        port: settings.port,
+        bridge: bridgeAddress(),
         health,
         apiKey: keys.apiKey,
+        jwt: keys.jwt,
+        ownKid: settings.jwtPublicKey === null ? null : verificationKey(settings).kid,
         dataDirectory: directory.root,
         auth: settings.auth,
-        librechat: librechatEnvironment({
-          baseUrl: `${baseUrl}/v1`,
-          apiKey: keys.apiKey?.created === true ? keys.apiKey.key : null,
-          jwt: keys.jwt,
-          issuer: settings.jwtIssuer,
-          audience: settings.jwtAudience,
-          maxLifetimeSeconds: settings.jwtMaxLifetimeS,
-        }),
+        issuer: settings.jwtIssuer,
+        audience: settings.jwtAudience,
+        maxLifetimeSeconds: settings.jwtMaxLifetimeS,
       }),
     );
   } catch (error) {

@@ -29,7 +29,8 @@ export const PRIVATE_KEY_FILE = "librechat-jwt.pem";
 
 const pem = (key: KeyObject, type: "pkcs8" | "spki") => key.export({ type, format: "pem" }).toString();
 
-function keyId(publicKey: KeyObject): string {
+/** What LibreChat has to call the pair (`CODEAPI_JWT_KID`), unless the operator has a name of their own. */
+export function keyId(publicKey: KeyObject): string {
   const digest = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" }));
   return `kernelyard-${digest.digest("hex").slice(0, 16)}`;
 }

@@ -66,12 +66,13 @@ export interface ExecuteRequest {
   };
 }
 
-/** Jupyter's `interrupt_request`: nobody waits for the call any more. The ladder starts at once instead of at the
- * time-out, and what the call made is for the next one to report. */
+/** Jupyter's `interrupt_request`: the ladder starts at once instead of at the time-out. */
 export interface InterruptRequest {
   readonly msg_type: "interrupt_request";
   readonly msg_id: string;
   readonly parent_id: string;
+  /** Not wanted: nobody waits for the call any more, and what it made is for the next one to report. */
+  readonly content: { readonly wanted: boolean };
 }
 
 /** Jupyter's `shutdown_request` with `restart: true`: a new kernel by fork, files kept. */
@@ -146,6 +147,10 @@ const Stream = z.object({
 export const EndReason = z.enum(["timeout", "stdout_limit", "out_of_memory", "interrupted", "kernel_died"]);
 export type EndReason = z.infer<typeof EndReason>;
 
+/** Why a file that somebody may wait for was left behind; the reference's words. */
+export const LOSSES = ["max_files", "depth", "size", "path", "unreadable"] as const;
+export type Loss = (typeof LOSSES)[number];
+
 /** Jupyter's `execute_reply`. It is the last message of a call. */
 const ExecuteReply = z.object({
   msg_type: z.literal("execute_reply"),
@@ -176,10 +181,19 @@ const ExecuteReply = z.object({
         deleted: z.array(RelativePath).max(2048),
       })
       .optional(),
+    /** The first of them by name. Without a loss: a link or the like, or a remark about the whole directory (`.`). */
     skipped: z
-      .array(z.object({ path: RelativePath, reason: z.string().max(200) }))
+      .array(
+        z.object({
+          path: RelativePath,
+          reason: z.string().max(200),
+          loss: z.enum(LOSSES).nullish(),
+        }),
+      )
       .max(256)
       .optional(),
+    /** How many files were left behind for each reason, all of them. */
+    lost: z.partialRecord(z.enum(LOSSES), Count).optional(),
   }),
 });
 

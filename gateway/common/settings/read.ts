@@ -70,9 +70,12 @@ function problemWith(name: string, spec: SettingSpec, text: string, error: z.Zod
   return `${shown}: ${what}. Correct it, or ${remedy}.`;
 }
 
-function defaultOf({ schema, fallback }: SettingSpec, dataDir: string): unknown {
+type Values = Record<string, unknown>;
+
+function defaultOf({ schema, fallback }: SettingSpec, dataDir: string, earlier: Values): unknown {
   if (fallback === null) return null;
-  return typeof fallback === "string" ? schema.parse(fallback) : join(dataDir, fallback.below);
+  if (typeof fallback === "string") return schema.parse(fallback);
+  return "below" in fallback ? join(dataDir, fallback.below) : earlier[fallback.sameAs];
 }
 
 /** Rules between settings. */
@@ -86,6 +89,10 @@ function contradictions(settings: Settings): string[] {
     `KERNELYARD_TIMEOUT_MS=${settings.timeoutMs}: is longer than KERNELYARD_TIMEOUT_MAX_MS=${settings.timeoutMaxMs}. Lower the one or raise the other.`,
   );
   check(
+    settings.busyWaitMs < settings.timeoutMs,
+    `KERNELYARD_BUSY_WAIT_MS=${settings.busyWaitMs}: is shorter than KERNELYARD_TIMEOUT_MS=${settings.timeoutMs}, so that a session's next message would be refused while a stopped one still runs. Raise the one or lower the other.`,
+  );
+  check(
     settings.freshDiskBytes >= settings.memoryBytes,
     `KERNELYARD_FRESH_DISK: ${settings.freshDiskBytes} bytes count against KERNELYARD_MEMORY (${settings.memoryBytes} bytes) and leave nothing. Lower the one or raise the other.`,
   );
@@ -96,6 +103,10 @@ function contradictions(settings: Settings): string[] {
   check(
     settings.jwtPublicKey !== null && settings.jwtJwksUrl !== null,
     "KERNELYARD_JWT_PUBLIC_KEY and KERNELYARD_JWT_JWKS_URL: only one can verify tokens. Remove one of them.",
+  );
+  check(
+    settings.jwtKid !== null && settings.jwtJwksUrl !== null,
+    "KERNELYARD_JWT_KID: without effect while KERNELYARD_JWT_JWKS_URL is set, whose keys carry their own names. Remove it.",
   );
   check(
     Buffer.byteLength(settings.launcherSocket) > 107,
@@ -125,22 +136,29 @@ function contradictions(settings: Settings): string[] {
   return problems;
 }
 
+/** The longest that a connection stays silent: a call waits for its session, then runs. */
+export const longestAnswerMs = ({
+  busyWaitMs,
+  timeoutMaxMs,
+}: Pick<Settings, "busyWaitMs" | "timeoutMaxMs">) => busyWaitMs + timeoutMaxMs;
+
 /** Throws `SettingsError` with every problem at once. */
 export function readSettings(env: Environment): Settings {
   const problems = Object.keys(env)
     .filter((name) => (name.startsWith(PREFIX) && !Object.hasOwn(SETTINGS, name)) || BLURRED_NAME.test(name))
     .map(unknownName);
   const dataDir = given(env, "KERNELYARD_DATA_DIR") ?? SETTINGS.KERNELYARD_DATA_DIR.fallback;
-  const values: Record<string, unknown> = {};
+  const values: Values = {};
+  const byName: Values = {};
   for (const [name, spec] of Object.entries<SettingSpec>(SETTINGS)) {
     const text = given(env, name);
-    if (text === null) {
-      values[spec.field] = defaultOf(spec, dataDir);
+    const parsed = text === null ? null : spec.schema.safeParse(text);
+    if (text !== null && parsed?.success === false) {
+      problems.push(problemWith(name, spec, text, parsed.error));
       continue;
     }
-    const parsed = spec.schema.safeParse(text);
-    if (parsed.success) values[spec.field] = parsed.data;
-    else problems.push(problemWith(name, spec, text, parsed.error));
+    const value = parsed === null ? defaultOf(spec, dataDir, byName) : parsed.data;
+    values[spec.field] = byName[name] = value;
   }
   if (problems.length > 0) throw new SettingsError(problems);
 

@@ -40,11 +40,18 @@ export interface BelowDataDir {
   readonly below: string;
 }
 
+/** The value of an earlier entry, unless it is set. */
+export interface SameAs {
+  readonly sameAs: string;
+}
+
+type AnyFallback = string | BelowDataDir | SameAs | null;
+
 /** One setting: its name in `Settings`, how it is read, its default, and one line for the table. */
 export interface SettingSpec<
   Field extends string = string,
   Schema extends z.ZodType = z.ZodType,
-  Fallback extends string | BelowDataDir | null = string | BelowDataDir | null,
+  Fallback extends AnyFallback = AnyFallback,
 > {
   /** Units are in the name: bytes, milliseconds (`Ms`), seconds (`S`). */
   readonly field: Field;
@@ -86,6 +93,20 @@ const below = <const Field extends string>(
   field,
   schema: path,
   fallback: { below: fallback },
+  about,
+  secret: false,
+});
+
+/** `other` stands before it in the table. */
+const sameAs = <const Field extends string, Schema extends z.ZodType>(
+  field: Field,
+  schema: Schema,
+  other: string,
+  about: string,
+): SettingSpec<Field, Schema, SameAs> => ({
+  field,
+  schema,
+  fallback: { sameAs: other },
   about,
   secret: false,
 });
@@ -142,6 +163,11 @@ export const SETTINGS = {
     z.string().min(1),
     "Public key (PEM, or base64 of it) that verifies LibreChat's tokens. Default: a pair is generated into the data directory.",
   ),
+  KERNELYARD_JWT_KID: optional(
+    "jwtKid",
+    z.string().min(1).max(256),
+    "Name of the public key: tokens that name another one (`kid`, LibreChat's `CODEAPI_JWT_KID`) are refused. Default: `kernelyard-` and a digest of the key, as it is printed.",
+  ),
   KERNELYARD_JWT_JWKS_URL: optional(
     "jwtJwksUrl",
     z.url(),
@@ -160,7 +186,7 @@ export const SETTINGS = {
     "rateLimits",
     z.enum(["on", "off"]),
     "on",
-    "Requests per caller: a user's token has 20 executions in 30 s, 30 uploads in 5 min, 60 downloads and 120 listings a minute; an API key ten times as many. `POST /run` is not counted.",
+    "Requests per caller: a user's token has 300 executions in 30 s, 300 uploads in 5 min, 600 downloads and 1200 listings a minute, which is more than LibreChat asks for one user at once; an API key ten times as many. `POST /run` is not counted.",
   ),
 
   KERNELYARD_ISOLATION: setting(
@@ -220,8 +246,8 @@ export const SETTINGS = {
   KERNELYARD_TIMEOUT_MS: setting(
     "timeoutMs",
     integer(100, 3_600_000),
-    "30000",
-    "Wall clock of one call unless the call says less or more.",
+    "300000",
+    "Wall clock of a call that does not say how long it may take; LibreChat's tools do not.",
   ),
   KERNELYARD_TIMEOUT_MAX_MS: setting(
     "timeoutMaxMs",
@@ -241,11 +267,16 @@ export const SETTINGS = {
     "65536",
     "Standard error of one call, in UTF-16 units; of more its beginning and its end are kept.",
   ),
-  KERNELYARD_BUSY_WAIT_MS: setting(
+  KERNELYARD_BUSY_WAIT_MS: sameAs(
     "busyWaitMs",
-    integer(0, 600_000),
-    "15000",
-    "How long a call waits for its session before `runtime_session_busy`.",
+    integer(100, 3_600_000),
+    "KERNELYARD_TIMEOUT_MS",
+    "How long a call waits for its session before `runtime_session_busy`; never less than `KERNELYARD_TIMEOUT_MS`: LibreChat's Stop does not hang up, and the next message must outlast what was stopped.",
+  ),
+  KERNELYARD_BUSY_INTERRUPT_MS: optional(
+    "busyInterruptMs",
+    integer(0, 3_600_000),
+    "A call that has run this long is interrupted as soon as another call of its session waits; the session keeps its variables. Default: never, the other call waits.",
   ),
   KERNELYARD_QUEUE_LENGTH: setting(
     "queueLength",

@@ -5,9 +5,10 @@ const cell = (text: string) => text.replaceAll("|", "\\|");
 
 function shown(fallback: SettingSpec["fallback"]): string {
   if (fallback === null) return "";
-  return typeof fallback === "string"
-    ? `\`${cell(fallback)}\``
-    : `\`${cell(fallback.below)}\` in the data directory`;
+  if (typeof fallback === "string") return `\`${cell(fallback)}\``;
+  return "below" in fallback
+    ? `\`${cell(fallback.below)}\` in the data directory`
+    : `that of \`${cell(fallback.sameAs)}\``;
 }
 
 export function settingsDocument(): string {

@@ -8,8 +8,14 @@ const MIB = 1024 * 1024;
 
 /** The user inside every sandbox; the image and the session volumes are made for it. */
 export const SANDBOX_UID = 10001;
-export const DATA_MOUNT = "/mnt/session_data";
-const WORKING_DIRECTORY = "/mnt/data";
+/**
+ * The data directory has two names: the specification's sessions are mounted at theirs, LibreChat's at the one that it
+ * tells its models. The supervisor makes the other one a link, in a directory that has room for nothing else.
+ */
+const NAMED_SESSION_MOUNT = "/mnt/session_data";
+export const DATA_MOUNT = "/mnt/data";
+const MOUNTS_PARENT = "/mnt";
+const MOUNTS_PARENT_BYTES = 64 * 1024;
 const TMP_BYTES = 64 * MIB;
 const OPEN_FILES = 4096;
 /** Sandboxes are the host's first victims when its memory runs out, never its services. */
@@ -50,11 +56,13 @@ export interface SandboxSpecInput {
 /** Throws `SpecError` when the body would break a container rule. */
 export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
   const { ceilings, data } = input;
-  const tmpfs: Record<string, string> = { "/tmp": tmpfsOptions(TMP_BYTES, "1777") };
-  if (data.kind === "fresh") {
-    tmpfs[DATA_MOUNT] =
-      `${tmpfsOptions(ceilings.freshDiskBytes, "0770")},uid=${SANDBOX_UID},gid=${SANDBOX_UID}`;
-  }
+  const own = `uid=${SANDBOX_UID},gid=${SANDBOX_UID}`;
+  const mount = dataMount(data);
+  const tmpfs: Record<string, string> = {
+    "/tmp": tmpfsOptions(TMP_BYTES, "1777"),
+    [MOUNTS_PARENT]: `${tmpfsOptions(MOUNTS_PARENT_BYTES, "0755")},${own}`,
+  };
+  if (data.kind === "fresh") tmpfs[mount] = `${tmpfsOptions(ceilings.freshDiskBytes, "0770")},${own}`;
   const labels: Record<string, string> = {
     [LABEL.instance]: input.instance,
     [LABEL.kind]: data.kind,
@@ -67,7 +75,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
   const body: ContainerCreateOptions = {
     Image: input.imageId,
     User: `${SANDBOX_UID}:${SANDBOX_UID}`,
-    WorkingDir: WORKING_DIRECTORY,
+    WorkingDir: mount,
     Hostname: "sandbox",
     Env: [`KERNELYARD_SANDBOX_MEMORY=${ceilings.memoryBytes}`],
     Labels: labels,
@@ -109,7 +117,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
               {
                 Type: "volume",
                 Source: data.volume,
-                Target: DATA_MOUNT,
+                Target: mount,
                 // The driver's own options are the volume's, made before.
                 VolumeOptions: {
                   NoCopy: !data.copyOwner,
@@ -126,6 +134,10 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
     throw new SpecError(`sandbox breaks container rules: ${broken.map((r) => r.id).join(", ")}`);
   }
   return body;
+}
+
+function dataMount(data: SandboxData): string {
+  return data.kind === "session" && data.session.kind === "named" ? NAMED_SESSION_MOUNT : DATA_MOUNT;
 }
 
 export class SpecError extends Error {

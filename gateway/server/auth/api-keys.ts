@@ -13,6 +13,11 @@ import { SHARED_SUBJECT } from "./principal.ts";
 import { TOKEN_TENANT_PREFIX } from "./token-tenant.ts";
 
 const LONGEST_KEY = 512;
+const UNKNOWN = refused(
+  401,
+  "Invalid API key",
+  "the X-API-Key header holds no key of KERNELYARD_API_KEYS: compare LIBRECHAT_CODE_API_KEY",
+);
 
 function acceptedKey(entry: string): ApiKey | string {
   const key = readKeyEntry(entry);
@@ -49,14 +54,14 @@ export class ApiKeyAuthenticator implements Authenticator {
   authenticate(header: HeaderReader): AuthDecision {
     const key = header("x-api-key");
     if (key === undefined) return ABSENT;
-    if (key.length > LONGEST_KEY) return refused(401, "Invalid API key");
+    if (key.length > LONGEST_KEY) return UNKNOWN;
     const presented = keyDigest(key);
     let tenant: string | null = null;
     // All keys are compared, so that the time tells nothing about which one was near.
     for (const candidate of this.#keys) {
       if (timingSafeEqual(candidate.sha256, presented)) tenant = candidate.tenant;
     }
-    if (tenant === null) return refused(401, "Invalid API key");
+    if (tenant === null) return UNKNOWN;
     return { kind: "accepted", principal: { mode: "api-key", tenant, subject: SHARED_SUBJECT } };
   }
 }

@@ -25,6 +25,19 @@ function missing(modes: readonly AuthMode[]): string {
   return "Bearer token is required";
 }
 
+/** LibreChat sends one or the other by its own environment, and nothing without it. */
+function whyAbsent(modes: readonly AuthMode[], header: HeaderReader): string {
+  if (!modes.includes("api-key") && header("x-api-key") !== undefined) {
+    return "an API key came, and KERNELYARD_AUTH accepts tokens only: set CODEAPI_JWT_ENABLED=true in LibreChat";
+  }
+  if (!modes.includes("jwt") && header("authorization") !== undefined) {
+    return "a token came, and KERNELYARD_AUTH accepts API keys only";
+  }
+  return modes.includes("jwt")
+    ? "no credentials: LibreChat 0.8.6 and newer sends a token with CODEAPI_JWT_ENABLED=true, older ones LIBRECHAT_CODE_API_KEY"
+    : "no credentials: LibreChat 0.8.6 and newer never sends a key; KERNELYARD_AUTH=api-key,jwt accepts its tokens";
+}
+
 export class Authentication {
   readonly #modes: readonly AuthMode[];
   readonly #chain: readonly Authenticator[];
@@ -40,7 +53,12 @@ export class Authentication {
       const decision = answer instanceof Promise ? await answer : answer;
       if (decision.kind !== "absent") return decision;
     }
-    return { kind: "refused", refusal: { status: 401, message: missing(this.#modes) } };
+    const refusal = {
+      status: 401,
+      message: missing(this.#modes),
+      why: whyAbsent(this.#modes, header),
+    } as const;
+    return { kind: "refused", refusal };
   }
 }
 

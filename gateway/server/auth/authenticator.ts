@@ -8,6 +8,8 @@ export interface AuthRefusal {
   /** 503: what verifies credentials is away. */
   readonly status: 400 | 401 | 403 | 503;
   readonly message: string;
+  /** For the operator's log alone: what was wrong, and what to look at. Never a credential. */
+  readonly why?: string | undefined;
 }
 
 export type AuthDecision =
@@ -22,6 +24,6 @@ export interface Authenticator {
 
 export const ABSENT: AuthDecision = { kind: "absent" };
 
-export function refused(status: AuthRefusal["status"], message: string): AuthDecision {
-  return { kind: "refused", refusal: { status, message } };
+export function refused(status: AuthRefusal["status"], message: string, why?: string): AuthDecision {
+  return { kind: "refused", refusal: { status, message, ...(why === undefined ? {} : { why }) } };
 }

@@ -4,7 +4,8 @@
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { z } from "@hono/zod-openapi";
-import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
+import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
+import { keyId } from "../../common/keys/jwt-pair.ts";
 import { type Settings, SettingsError } from "../../common/settings/read.ts";
 import {
   ABSENT,
@@ -14,6 +15,7 @@ import {
   refused,
 } from "./authenticator.ts";
 import type { Principal } from "./principal.ts";
+import { unknownKid, whyRefused } from "./token-refusal.ts";
 import { tokenTenant } from "./token-tenant.ts";
 
 /** Clocks of two machines differ by seconds. */
@@ -55,9 +57,11 @@ export interface TokenRules {
 export interface VerificationKey {
   readonly key: KeyObject | JWTVerifyGetKey;
   readonly algorithms: readonly string[];
+  /** The only name that tokens may give the key; null: the key set decides. */
+  readonly kid: string | null;
 }
 
-/** Reads a public key: PEM, PEM with `\n` written out, or base64 of a PEM. Throws `SettingsError`. */
+/** Reads a public key, named as `npm start` and stacks name it: PEM, PEM with `\n` written out, or base64 of a PEM. Throws `SettingsError`. */
 export function parsePublicKey(setting: string): VerificationKey {
   const unescaped = setting.replaceAll("\\n", "\n").trim();
   const pem = unescaped.startsWith("-----BEGIN")
@@ -77,12 +81,13 @@ export function parsePublicKey(setting: string): VerificationKey {
       "is no public key in PEM form (nor base64 of one). Set the output of `openssl pkey -pubout`.",
     );
   }
-  if (key.asymmetricKeyType === "ed25519") return { key, algorithms: ["EdDSA", "Ed25519"] };
+  const kid = keyId(key);
+  if (key.asymmetricKeyType === "ed25519") return { key, algorithms: ["EdDSA", "Ed25519"], kid };
   if (key.asymmetricKeyType === "rsa") {
     if ((key.asymmetricKeyDetails?.modulusLength ?? 0) < SMALLEST_RSA_BITS) {
       throw problem(`an RSA key needs at least ${SMALLEST_RSA_BITS} bits. Make a longer one.`);
     }
-    return { key, algorithms: ["RS256"] };
+    return { key, algorithms: ["RS256"], kid };
   }
   throw problem(`keys of type ${key.asymmetricKeyType} are not accepted. Use Ed25519 or RSA.`);
 }
@@ -96,20 +101,38 @@ export function remoteKeySet(url: string): VerificationKey {
       cacheMaxAge: 600_000,
     }),
     algorithms: ["EdDSA", "Ed25519", "RS256"],
+    kid: null,
   };
 }
 
 /** What the settings say; throws `SettingsError` when they say nothing. */
 export function verificationKey(settings: Settings): VerificationKey {
-  if (settings.jwtPublicKey !== null) return parsePublicKey(settings.jwtPublicKey);
+  if (settings.jwtPublicKey !== null) {
+    const key = parsePublicKey(settings.jwtPublicKey);
+    return { ...key, kid: settings.jwtKid ?? key.kid };
+  }
   if (settings.jwtJwksUrl !== null) return remoteKeySet(settings.jwtJwksUrl);
   throw new SettingsError([
     "KERNELYARD_JWT_PUBLIC_KEY: KERNELYARD_AUTH asks for tokens and there is no key that verifies them. Set it or KERNELYARD_JWT_JWKS_URL, or start with `npm start`, which makes a pair.",
   ]);
 }
 
-const INVALID: AuthDecision = refused(401, "Invalid bearer token");
-const REQUIRED: AuthDecision = refused(401, "Bearer token is required");
+/** The caller hears no more than this; the log says why. */
+const invalid = (why: string): AuthDecision => refused(401, "Invalid bearer token", why);
+const REQUIRED: AuthDecision = refused(
+  401,
+  "Bearer token is required",
+  "the Authorization header holds no bearer token",
+);
+
+/** As the token says; undefined where it says nothing. */
+function kidOf(token: string): unknown {
+  try {
+    return decodeProtectedHeader(token).kid;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The key set could not be had: the fault is not the caller's. */
 function keySetIsAway(error: unknown): boolean {
@@ -142,7 +165,7 @@ export class JwtAuthenticator implements Authenticator {
     if (value === undefined) return ABSENT;
     const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(value)?.[1];
     if (token === undefined) return REQUIRED;
-    if (token.length > LONGEST_TOKEN) return INVALID;
+    if (token.length > LONGEST_TOKEN) return invalid(`it is longer than ${LONGEST_TOKEN} characters`);
     const remembered = this.#remembered.get(token);
     if (remembered !== undefined) {
       if (remembered.expiresAtMs > Date.now()) return remembered.decision;
@@ -152,7 +175,11 @@ export class JwtAuthenticator implements Authenticator {
   }
 
   async #verify(token: string): Promise<AuthDecision> {
-    const { key, algorithms } = this.#verification;
+    const kid = kidOf(token);
+    const { key, algorithms, kid: expected } = this.#verification;
+    if (typeof kid !== "string" || kid === "" || (expected !== null && kid !== expected)) {
+      return invalid(unknownKid(kid, expected));
+    }
     const options = {
       algorithms: [...algorithms],
       issuer: this.#rules.issuer,
@@ -166,12 +193,17 @@ export class JwtAuthenticator implements Authenticator {
         typeof key === "function"
           ? await jwtVerify(token, key, options)
           : await jwtVerify(token, key, options);
-      const kid = verified.protectedHeader.kid;
-      if (typeof kid !== "string" || kid === "") return INVALID;
       const claims = Claims.safeParse(verified.payload);
-      if (!claims.success) return INVALID;
+      if (!claims.success) {
+        return invalid(`the claim "${claims.error.issues[0]?.path.join(".")}" is not as LibreChat writes it`);
+      }
       const { sub, exp, iat, tenant_id = DEFAULT_TOKEN_TENANT } = claims.data;
-      if (exp <= iat || exp - iat > this.#rules.maxLifetimeS) return INVALID;
+      const { maxLifetimeS } = this.#rules;
+      if (exp <= iat || exp - iat > maxLifetimeS) {
+        return invalid(
+          `it is good for ${exp - iat} s; at most ${maxLifetimeS} s are accepted: compare CODEAPI_JWT_TTL_SECONDS and KERNELYARD_JWT_MAX_LIFETIME_S`,
+        );
+      }
       const principal: Principal = {
         mode: "jwt",
         tenant: tokenTenant(tenant_id),
@@ -181,7 +213,9 @@ export class JwtAuthenticator implements Authenticator {
       return this.#remember(token, { kind: "accepted", principal }, exp);
     } catch (error) {
       if (keySetIsAway(error)) return refused(503, "The key set that verifies tokens cannot be reached");
-      if (error instanceof errors.JOSEError || error instanceof TypeError) return INVALID;
+      if (error instanceof errors.JOSEError || error instanceof TypeError) {
+        return invalid(whyRefused(error, kid, Math.floor(Date.now() / 1000), this.#rules));
+      }
       throw error;
     }
   }

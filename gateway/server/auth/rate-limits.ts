@@ -1,6 +1,7 @@
 /**
- * How often one caller may ask: the reference's windows, whose numbers LibreChat's retries are made for. A token speaks
- * for one user. A key or a private network speaks for a whole LibreChat, so these have ten times as much.
+ * How often one caller may ask. A token speaks for one user, and has more than LibreChat asks for one at once: a
+ * refusal there is a lost figure, a skill without its files, an image that cannot be read. A key or a private network
+ * speaks for a whole LibreChat, so these have ten times as much.
  *
  * `POST /run` has no window: its sessions' queues and the host's admission bound it.
  */
@@ -14,11 +15,33 @@ export interface Window {
   readonly seconds: number;
 }
 
+/** What LibreChat does for one user at once, by its own defaults and limits. */
+export const LIBRECHAT = {
+  /** `CONCURRENT_MESSAGE_MAX`. */
+  messages: 2,
+  /** Tool calls of one step of an agent run side by side. */
+  toolCalls: 4,
+  /** `read_file` of an image: at most 1 MiB in windows of 32 KiB, an execution each, without a retry after 429. */
+  imageWindows: 32,
+  /** The reference's own window of executions, in 30 s. */
+  executions: 20,
+  /** Skills of one message; each is one batch. */
+  skills: 30,
+  /** Files of one conversation: each is asked for before a run, and uploaded anew after a day. */
+  files: 100,
+  /** Files that one execution leaves: LibreChat downloads each of them. */
+  outputs: 50,
+} as const;
+
 export const WINDOWS: Readonly<Record<LimitedAction, Window>> = {
-  exec: { points: 20, seconds: 30 },
-  upload: { points: 30, seconds: 300 },
-  download: { points: 60, seconds: 60 },
-  files: { points: 120, seconds: 60 },
+  // Two messages, each with four images beside the user's own calls.
+  exec: { points: 300, seconds: 30 },
+  // Two messages, each with all its skills and a whole conversation's files.
+  upload: { points: 300, seconds: 300 },
+  // Two messages, each with six full executions a minute.
+  download: { points: 600, seconds: 60 },
+  // Two messages at once, six times a minute.
+  files: { points: 1200, seconds: 60 },
 };
 export const SHARED_CALLER_FACTOR = 10;
 

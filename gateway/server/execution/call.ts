@@ -1,5 +1,5 @@
 /** One call, from what the route asked for to what came of it. The route knows nothing of kernels, the kernel nothing of HTTP. */
-import type { EndReason } from "../../common/protocol/messages.ts";
+import type { EndReason, Loss } from "../../common/protocol/messages.ts";
 import type { RunRequest } from "../kernel/run.ts";
 import type { Binding, KernelAfter, KernelStatus } from "../sessions/lease.ts";
 
@@ -12,6 +12,10 @@ export interface CallRequest extends RunRequest {
 export interface KernelReport {
   readonly status: KernelStatus;
   readonly after: KernelAfter;
+  /** Time that other calls of the session took first. */
+  readonly waitedMs: number;
+  /** It was interrupted because another call of its session waited. */
+  readonly gaveWay: boolean;
   /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
   readonly lostBefore: string | null;
 }
@@ -21,6 +25,16 @@ export interface InputReport {
   readonly unchanged: readonly string[];
   readonly modified: readonly string[];
   readonly deleted: readonly string[];
+}
+
+/** What the sandbox did not collect. Paths and reasons are unverified text from there. */
+export interface LeftBehind {
+  /** The first of those that somebody may wait for. */
+  readonly paths: readonly string[];
+  /** All of them, by reason. */
+  readonly counts: Readonly<Partial<Record<Loss, number>>>;
+  /** Why the data directory as a whole was not looked through; null: it was. */
+  readonly directory: string | null;
 }
 
 /** The code ran, however it ended. */
@@ -36,18 +50,20 @@ export interface Finished {
   /** `sandbox_ended`: the code ended its own supervisor, or it had to be removed. */
   readonly reason: EndReason | "sandbox_ended" | null;
   readonly wallTimeMs: number;
+  /** The call's time limit. */
+  readonly timeoutMs: number;
   readonly kernel: KernelReport;
   /** `null` when nothing was collected, or the sandbox ended before it could say. */
   readonly inputs: InputReport | null;
-  /** Files that were there and not collected, with the sandbox's reason. */
-  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  /** Files that were there and not collected. */
+  readonly leftBehind: LeftBehind;
   /** Files that the sink refused or that broke off. */
   readonly undelivered: readonly { readonly path: string; readonly message: string }[];
 }
 
 /** The service could not run the code. */
 export type NotRun =
-  | { readonly kind: "busy" }
+  | { readonly kind: "busy"; readonly message: string }
   | { readonly kind: "host_full"; readonly retryAfterSeconds: number }
   | {
       readonly kind: "unavailable";

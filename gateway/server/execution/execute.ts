@@ -6,7 +6,7 @@ import type { KernelConnection } from "../kernel/connection.ts";
 import type { RunLimits } from "../kernel/run.ts";
 import { HostFull } from "../sessions/admission.ts";
 import type { Kernels } from "../sessions/kernels.ts";
-import { type KernelAfter, SessionBusy } from "../sessions/lease.ts";
+import { type KernelAfter, SessionBusy, SessionClosed } from "../sessions/lease.ts";
 import { SandboxBroken } from "../sessions/sandboxes.ts";
 import type { CallOutcome, CallRequest, Executor, NotRun } from "./call.ts";
 import { outcomeOf } from "./outcome.ts";
@@ -18,6 +18,12 @@ export interface ExecutionOptions {
   >;
   readonly kernels: Pick<Kernels, "lease" | "retryAfterSeconds">;
 }
+
+const SHUTTING_DOWN: NotRun = {
+  kind: "unavailable",
+  error: "shutting_down",
+  message: "The service is shutting down",
+};
 
 export class Execution implements Executor {
   readonly #kernels: ExecutionOptions["kernels"];
@@ -52,9 +58,7 @@ export class Execution implements Executor {
   }
 
   async execute(call: CallRequest): Promise<CallOutcome> {
-    if (this.#stopping) {
-      return { kind: "unavailable", error: "shutting_down", message: "The service is shutting down" };
-    }
+    if (this.#stopping) return SHUTTING_DOWN;
     const unknown = this.#unsupported(call.language);
     if (unknown !== null) return unknown;
     this.#running += 1;
@@ -105,7 +109,8 @@ export class Execution implements Executor {
 
   #notRun(error: unknown, signal: AbortSignal): NotRun {
     if (signal.aborted) return { kind: "cancelled" };
-    if (error instanceof SessionBusy) return { kind: "busy" };
+    if (error instanceof SessionBusy) return { kind: "busy", message: error.message };
+    if (error instanceof SessionClosed) return SHUTTING_DOWN;
     if (error instanceof HostFull) {
       return { kind: "host_full", retryAfterSeconds: this.#kernels.retryAfterSeconds };
     }

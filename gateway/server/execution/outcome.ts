@@ -1,7 +1,7 @@
 /** What came of a run, told truthfully: by the kernel's reply, or by how its sandbox ended without one. */
-import type { RunResult } from "../kernel/run.ts";
+import type { ExecuteReply, RunResult } from "../kernel/run.ts";
 import type { Fate, Lease } from "../sessions/lease.ts";
-import type { CallOutcome, CallRequest, Finished } from "./call.ts";
+import type { CallOutcome, CallRequest, Finished, KernelReport, LeftBehind } from "./call.ts";
 
 type Lost = Extract<RunResult, { kind: "lost" }>;
 type Replied = Extract<RunResult, { kind: "replied" }>;
@@ -18,8 +18,16 @@ export async function outcomeOf(call: CallRequest, lease: Lease, result: RunResu
   }
 }
 
-/** Only Python has variables to miss; helpers in other languages must find their standard error clean. */
-const lostBefore = (call: CallRequest, lease: Lease) => (call.language === "py" ? lease.lostBefore() : null);
+function kernelReport(call: CallRequest, lease: Lease, after: KernelReport["after"]): KernelReport {
+  return {
+    status: lease.status,
+    after,
+    waitedMs: lease.waitedMs,
+    gaveWay: lease.gaveWay(),
+    // Only Python has variables to miss; helpers in other languages must find their standard error clean.
+    lostBefore: call.language === "py" ? lease.lostBefore() : null,
+  };
+}
 
 function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
   const { reply } = result;
@@ -33,10 +41,21 @@ function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
     signal: reply.signal,
     reason: reply.reason,
     wallTimeMs: reply.wall_time_ms,
-    kernel: { status: lease.status, after: reply.kernel, lostBefore: lostBefore(call, lease) },
+    timeoutMs: call.timeoutMs,
+    kernel: kernelReport(call, lease, reply.kernel),
     inputs: reply.inputs ?? null,
-    skipped: reply.skipped ?? [],
+    leftBehind: leftBehind(reply),
     undelivered: result.undelivered,
+  };
+}
+
+const NOTHING_LEFT: LeftBehind = { paths: [], counts: {}, directory: null };
+
+function leftBehind({ skipped = [], lost = {} }: ExecuteReply): LeftBehind {
+  return {
+    paths: skipped.filter(({ loss }) => loss != null).map(({ path }) => path),
+    counts: lost,
+    directory: skipped.find(({ path, loss }) => path === "." && loss == null)?.reason ?? null,
   };
 }
 
@@ -44,7 +63,7 @@ async function lost(call: CallRequest, lease: Lease, result: Lost): Promise<Call
   switch (result.why) {
     // The ladder's last step: the sandbox goes.
     case "deadline":
-      return gone(call, lease, result, "timeout", null);
+      return gone(call, lease, result, lease.gaveWay() ? "interrupted" : "timeout", null);
     case "violation":
       return gone(call, lease, result, "sandbox_ended", null);
     case "released":
@@ -71,9 +90,10 @@ function gone(
     signal: exitCode === null ? "SIGKILL" : null,
     reason,
     wallTimeMs: result.elapsedMs,
-    kernel: { status: lease.status, after: "gone", lostBefore: lostBefore(call, lease) },
+    timeoutMs: call.timeoutMs,
+    kernel: kernelReport(call, lease, "gone"),
     inputs: null,
-    skipped: [],
+    leftBehind: NOTHING_LEFT,
     undelivered: result.undelivered,
   };
 }

@@ -33,6 +33,8 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGSYS: 31,
 };
 
+/** Shorter waits are what parallel calls of one message are used to. */
+const LONG_WAIT_MS = 5000;
 const TIMED_OUT = 124;
 const KILLED = 128 + 9;
 
@@ -78,6 +80,15 @@ export function exitCode(finished: Finished): number {
   return finished.signal === null ? 1 : signalCode(finished.signal);
 }
 
+const seconds = (ms: number) => `${Math.round(ms / 100) / 10} s`;
+
+/** What a call that waited long for its session is told. */
+export function waitRemark({ kernel: { waitedMs } }: Finished): readonly string[] {
+  return waitedMs < LONG_WAIT_MS
+    ? []
+    : [`This call waited ${seconds(waitedMs)} for an earlier call of its session.`];
+}
+
 /** Lines of the service about this call; they belong on standard error, never on standard output. */
 export function sandboxNotes(finished: Finished, stateful: boolean): readonly string[] {
   const notes: string[] = [];
@@ -85,19 +96,28 @@ export function sandboxNotes(finished: Finished, stateful: boolean): readonly st
   if (lostBefore !== null) {
     notes.push(`The session was restarted because ${lostBefore}: variables are lost, files are kept.`);
   }
+  const { directory } = finished.leftBehind;
+  if (directory !== null) notes.push(`Files may be missing from this reply: ${directory}.`);
   const { message } = verdict(finished);
   if (message !== null) notes.push(message);
+  if (finished.reason === "timeout")
+    notes.push(`The time limit of this call was ${seconds(finished.timeoutMs)}.`);
+  if (finished.reason === "interrupted" && finished.kernel.gaveWay) {
+    notes.push("Another call of this session waited, and this one had run long enough.");
+  }
   // A new kernel in the same sandbox is told by the supervisor itself.
   if (stateful && after === "gone") notes.push("The sandbox is gone: variables are lost, files are kept.");
   return notes;
 }
 
-/** Standard error with the service's lines, in the reference's form. */
-export function stderrWithNotes(finished: Finished, stateful: boolean): string {
+/** Standard error with the service's lines, in the reference's form. `remarks` come before those about the end. */
+export function stderrWithNotes(
+  finished: Finished,
+  stateful: boolean,
+  remarks: readonly string[] = [],
+): string {
   return (
     finished.stderr +
-    sandboxNotes(finished, stateful)
-      .map((note) => `\n[sandbox] ${note}\n`)
-      .join("")
+    [...remarks, ...sandboxNotes(finished, stateful)].map((note) => `\n[sandbox] ${note}\n`).join("")
   );
 }

@@ -41,10 +41,13 @@ function refusal({ status, message }: AuthRefusal): ServiceError {
 function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
   return async (c: AppContext, next: Next) => {
     const decision = await deps.authentication.decide((name) => c.req.header(name));
-    if (decision.kind === "refused") throw refusal(decision.refusal);
+    const facts = c.get("facts");
+    if (decision.kind === "refused") {
+      if (decision.refusal.why !== undefined) facts.why = decision.refusal.why;
+      throw refusal(decision.refusal);
+    }
     const { principal } = decision;
     c.set("principal", principal);
-    const facts = c.get("facts");
     facts.tenant = principal.tenant;
     facts.auth = principal.mode;
     if (counted) await countRequest(c, deps, bucket);

@@ -5,10 +5,7 @@ import { ServiceError } from "./errors.ts";
 export function notRunError(outcome: NotRun): ServiceError {
   switch (outcome.kind) {
     case "busy":
-      return new ServiceError(
-        "runtime_session_busy",
-        "The session runs another call; try again when it is done",
-      );
+      return new ServiceError("runtime_session_busy", `${outcome.message}; try again when it is done`);
     case "host_full":
       return new ServiceError(
         "rate_limited",

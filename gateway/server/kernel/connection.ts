@@ -51,7 +51,10 @@ interface ActiveCall {
   readonly tools: ToolExchange | null;
   readonly done: PromiseWithResolvers<RunResult>;
   phase: "inputs" | "running" | "collecting";
+  /** Nobody waits for it any more. */
   interrupted: boolean;
+  /** It is to end, and its result is waited for. */
+  stopped: boolean;
 }
 
 type State = "hello" | "draining" | "idle" | "running" | "ended";
@@ -135,6 +138,20 @@ export class KernelConnection {
     return call.done.promise.finally(() => request.signal.removeEventListener("abort", abort));
   }
 
+  /**
+   * Asks the running call to end; its variables stay, and what it did so far is its result. One that has not begun
+   * ends at once when it begins. False: there is none, or it is over already.
+   */
+  interrupt(): boolean {
+    const call = this.#call;
+    if (call === null || call.phase === "collecting") return false;
+    if (!call.stopped) {
+      call.stopped = true;
+      if (call.phase === "running") this.#stop(call);
+    }
+    return true;
+  }
+
   // ------------------------------------------------------------------ greeting
 
   async #greet(head: Buffer): Promise<void> {
@@ -154,7 +171,7 @@ export class KernelConnection {
       this.#hello = hello;
       if (this.#orphan !== null) {
         // The call outlived the gateway that asked for it.
-        this.#interrupt(this.#orphan.id);
+        this.#interrupt(this.#orphan.id, { wanted: false });
         await this.#orphan.done.promise;
       }
     } finally {
@@ -203,6 +220,7 @@ export class KernelConnection {
       done: Promise.withResolvers<RunResult>(),
       phase: "inputs",
       interrupted: false,
+      stopped: false,
     };
     return call;
   }
@@ -238,12 +256,24 @@ export class KernelConnection {
     call.deadline.set(call.request.timeoutMs + RUN_GRACE_MS);
     this.#writer.sendFrame(frame);
     if (body.length > MAX_BODY_BYTES) void this.#writer.sendRest(call.id, body);
+    if (call.stopped) this.#stop(call);
   }
 
-  #interrupt(callId: string): void {
+  #stop(call: ActiveCall): void {
+    this.#hurry(call);
+    this.#interrupt(call.id, { wanted: true });
+  }
+
+  #hurry(call: ActiveCall): void {
+    call.tools?.abandon();
+    call.deadline.set(INTERRUPT_GRACE_MS);
+  }
+
+  /** `wanted`: the caller still waits for the result. */
+  #interrupt(callId: string, { wanted }: { readonly wanted: boolean }): void {
     const id = this.#writer.newId();
     this.#interrupts.add(id);
-    this.#writer.send({ msg_type: "interrupt_request", msg_id: id, parent_id: callId });
+    this.#writer.send({ msg_type: "interrupt_request", msg_id: id, parent_id: callId, content: { wanted } });
   }
 
   #onDeadline(call: ActiveCall): void {
@@ -260,12 +290,9 @@ export class KernelConnection {
       call.inputs?.abort();
       return;
     }
-    if (call.phase === "running") {
-      call.tools?.abandon();
-      call.deadline.set(INTERRUPT_GRACE_MS);
-    }
+    if (call.phase === "running" && !call.stopped) this.#hurry(call);
     // While collecting, the rest is drained unwanted, which is quick.
-    this.#interrupt(call.id);
+    this.#interrupt(call.id, { wanted: false });
   }
 
   // ------------------------------------------------------------------ hearing

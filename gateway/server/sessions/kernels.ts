@@ -12,9 +12,11 @@ import { Sandboxes } from "./sandboxes.ts";
 /** What a caller is told to wait when the host is full of sessions, in seconds. */
 const LONGEST_RETRY_AFTER_S = 60;
 const RETRY_AFTER_A_CALL_S = 2;
+/** How long a call waits for room on a full host; clients know how to come back. */
+const WAIT_FOR_ROOM_MS = 15_000;
 
 export interface KernelsOptions {
-  readonly settings: Pick<Settings, "poolSize" | "idleMs" | "queueLength" | "busyWaitMs">;
+  readonly settings: Pick<Settings, "poolSize" | "idleMs" | "queueLength" | "busyWaitMs" | "busyInterruptMs">;
   readonly launcher: LauncherClient;
   /** Sandboxes that are made at the same time. */
   readonly concurrency: number;
@@ -27,17 +29,18 @@ export class Kernels {
   readonly #recovery: Recovery;
 
   constructor({ settings, launcher, concurrency, log }: KernelsOptions) {
-    const { busyWaitMs, idleMs, queueLength, poolSize } = settings;
-    const admission = new Admission({ launcher, concurrency, waitMs: busyWaitMs });
+    const admission = new Admission({ launcher, concurrency, waitMs: WAIT_FOR_ROOM_MS });
     const sandboxes = new Sandboxes(launcher, admission, log);
-    this.pool = new Pool(sandboxes, poolSize, log);
-    this.registry = new Registry({ sandboxes, idleMs, queueLength, busyWaitMs, log });
+    this.pool = new Pool(sandboxes, settings.poolSize, log);
+    this.registry = new Registry({ ...settings, sandboxes, log });
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 
-  /** Rejects with `SessionBusy`, `HostFull`, `SandboxBroken`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
+  /** Rejects with `SessionBusy`, `SessionClosed`, `HostFull`, `SandboxBroken`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
   lease(binding: Binding, signal: AbortSignal): Promise<Lease> {
-    return binding.kind === "fresh" ? this.pool.lease(signal) : this.registry.lease(binding.key, signal);
+    return binding.kind === "fresh"
+      ? this.pool.lease(signal)
+      : this.registry.lease(binding.key, signal, binding.patient ?? false);
   }
 
   /** When a full host may have room again. */
@@ -52,9 +55,10 @@ export class Kernels {
     return this.#recovery.start();
   }
 
-  /** Takes over nothing more: from now on sandboxes that nobody here holds are the next gateway's. */
+  /** Takes over nothing more, and lets nobody wait: from now on sandboxes that nobody here holds are the next gateway's. */
   retire(): void {
     this.#recovery.stop();
+    this.registry.retire();
   }
 
   /** Lets go of every stream; the sandboxes stay for the next gateway. */

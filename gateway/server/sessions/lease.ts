@@ -3,7 +3,14 @@ import type { SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.
 import type { KernelConnection } from "../kernel/connection.ts";
 
 /** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
-export type Binding = { readonly kind: "fresh" } | { readonly kind: "session"; readonly key: SessionKey };
+export type Binding =
+  | { readonly kind: "fresh" }
+  | {
+      readonly kind: "session";
+      readonly key: SessionKey;
+      /** Never a reason to interrupt who runs: whoever asks only wants the session to be there. */
+      readonly patient?: boolean;
+    };
 
 /** `reused`: this session's kernel was there already. `new`: this call started it. Fresh sandboxes are always `new`. */
 export type KernelStatus = "new" | "reused";
@@ -21,6 +28,10 @@ export type Fate =
 export interface Lease {
   readonly kernel: KernelConnection;
   readonly status: KernelStatus;
+  /** Time that other calls of the session took first. */
+  readonly waitedMs: number;
+  /** The call was interrupted because another call of its session waits. */
+  gaveWay(): boolean;
   /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
   lostBefore(): string | null;
   /** Why the kernel's stream ended by itself. Rejects with `LauncherUnavailable` when nobody can say. */
@@ -30,6 +41,11 @@ export interface Lease {
    * A sandbox that is to go is removed from here on; its session's next call waits for that, the reply does not.
    */
   done(after: KernelAfter | null): void;
+}
+
+/** The service stops: nobody who waits for a session gets a turn. */
+export class SessionClosed extends Error {
+  override readonly name = "SessionClosed";
 }
 
 /** The session runs other calls, and its queue is full or the time for waiting is over. */

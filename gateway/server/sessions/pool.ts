@@ -66,6 +66,8 @@ export class Pool {
     return {
       kernel,
       status: "new",
+      waitedMs: 0,
+      gaveWay: () => false,
       lostBefore: () => null,
       fate: () => this.#sandboxes.fate(place.sandboxId),
       done: () => {

@@ -1,6 +1,6 @@
 /** One call at a time, first come first served, bounded in length and in waiting time. */
 
-export type Turn = "granted" | "busy" | "cancelled";
+export type Turn = "granted" | "busy" | "cancelled" | "closed";
 
 interface Waiter {
   readonly grant: (turn: Turn) => void;
@@ -10,6 +10,7 @@ export class Queue {
   readonly #maxWaiting: number;
   readonly #waiting = new Set<Waiter>();
   #taken = false;
+  #closed = false;
 
   constructor(maxWaiting: number) {
     this.#maxWaiting = maxWaiting;
@@ -25,10 +26,11 @@ export class Queue {
 
   /**
    * `granted`: the caller has the turn and must `release` it. `busy`: the queue is full, or `waitMs` went by.
-   * `cancelled`: the signal was aborted.
+   * `cancelled`: the signal was aborted. `closed`: nobody gets a turn any more.
    */
   async acquire(waitMs: number, signal: AbortSignal): Promise<Turn> {
     if (signal.aborted) return "cancelled";
+    if (this.#closed) return "closed";
     if (!this.#taken) {
       this.#taken = true;
       return "granted";
@@ -54,6 +56,12 @@ export class Queue {
     if (this.#taken) return false;
     this.#taken = true;
     return true;
+  }
+
+  /** Whoever waits, or comes, gets no turn; who has it keeps it. */
+  close(): void {
+    this.#closed = true;
+    for (const waiter of [...this.#waiting]) waiter.grant("closed");
   }
 
   /** Passes the turn to who waits longest. */

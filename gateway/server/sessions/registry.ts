@@ -16,6 +16,7 @@ export interface RegistryOptions {
   readonly idleMs: number;
   readonly queueLength: number;
   readonly busyWaitMs: number;
+  readonly busyInterruptMs: number | null;
   readonly log: Logger;
 }
 
@@ -23,6 +24,7 @@ export class Registry {
   readonly #options: RegistryOptions;
   readonly #sessions = new Map<string, Session>();
   #timer: NodeJS.Timeout | null = null;
+  #retired = false;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -32,6 +34,13 @@ export class Registry {
   get live(): number {
     let count = 0;
     for (const session of this.#sessions.values()) if (session.sandboxId !== null) count += 1;
+    return count;
+  }
+
+  /** Calls that wait for their session. */
+  get waiting(): number {
+    let count = 0;
+    for (const session of this.#sessions.values()) count += session.waiting;
     return count;
   }
 
@@ -52,6 +61,7 @@ export class Registry {
     const known = this.#sessions.get(text);
     if (known !== undefined) return known;
     const session = new Session(key, this.#options);
+    if (this.#retired) session.retire();
     this.#sessions.set(text, session);
     this.#forgetOldest();
     return session;
@@ -63,8 +73,14 @@ export class Registry {
   }
 
   /** The session's kernel, when its turn has come; see `Session.lease`. */
-  lease(key: SessionKey, signal: AbortSignal): Promise<Lease> {
-    return this.session(key).lease(signal);
+  lease(key: SessionKey, signal: AbortSignal, patient: boolean): Promise<Lease> {
+    return this.session(key).lease(signal, patient);
+  }
+
+  /** Calls that run go on; those that wait for a session are refused from now on. */
+  retire(): void {
+    this.#retired = true;
+    for (const session of this.#sessions.values()) session.retire();
   }
 
   /** Attaches to a session's sandbox from before a restart. */

@@ -2,7 +2,8 @@
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 import type { Place } from "./admission.ts";
-import { type KernelAfter, type Lease, SessionBusy } from "./lease.ts";
+import { GiveWay } from "./give-way.ts";
+import { type KernelAfter, type Lease, SessionBusy, SessionClosed } from "./lease.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 
@@ -14,12 +15,15 @@ export interface SessionOptions {
   readonly queueLength: number;
   /** How long a call waits for its turn. */
   readonly busyWaitMs: number;
+  /** How long a call runs undisturbed while others wait; null: as long as it takes. */
+  readonly busyInterruptMs: number | null;
 }
 
 export class Session {
   readonly key: SessionKey;
   readonly #options: SessionOptions;
   readonly #queue: Queue;
+  readonly #giveWay: GiveWay;
   #kernel: KernelConnection | null = null;
   /** Set while this session is known to have a sandbox, attached or not. */
   #place: Place | null = null;
@@ -34,6 +38,7 @@ export class Session {
     this.key = key;
     this.#options = options;
     this.#queue = new Queue(options.queueLength);
+    this.#giveWay = new GiveWay(options.busyInterruptMs, () => this.#kernel?.interrupt() ?? false);
   }
 
   get sandboxId(): string | null {
@@ -49,22 +54,27 @@ export class Session {
     return this.#queue.idle;
   }
 
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** `performance.now()` of the last call's end, or of the adoption. */
   get lastUsedAt(): number {
     return this.#lastUsedAt;
   }
 
-  /** Waits for its turn. Rejects with `SessionBusy`, the signal's reason, or as `Sandboxes.openSession` does. */
-  async lease(signal: AbortSignal): Promise<Lease> {
-    const turn = await this.#queue.acquire(this.#options.busyWaitMs, signal);
-    if (turn === "busy") throw new SessionBusy("The session runs other calls");
-    if (turn === "cancelled") throw signal.reason;
+  /** Waits for its turn. Rejects with `SessionBusy`, `SessionClosed`, the signal's reason, or as `Sandboxes.openSession` does. */
+  async lease(signal: AbortSignal, patient: boolean): Promise<Lease> {
+    const waitedMs = await this.#turn(signal, patient);
     try {
       const { kernel, place, status } = await this.#open(signal);
       this.#leased = true;
+      this.#giveWay.begin();
       return {
         kernel,
         status,
+        waitedMs,
+        gaveWay: () => this.#giveWay.gaveWay,
         lostBefore: () => this.#tell(),
         fate: () => this.#options.sandboxes.fate(place.sandboxId),
         done: (after) => void this.#done(place, after),
@@ -72,6 +82,35 @@ export class Session {
     } catch (error) {
       this.#endTurn();
       throw error;
+    }
+  }
+
+  /** Nobody who waits gets a turn any more. */
+  retire(): void {
+    this.#queue.close();
+  }
+
+  /** The time that it took. */
+  async #turn(signal: AbortSignal, patient: boolean): Promise<number> {
+    const began = performance.now();
+    const { busyWaitMs, queueLength } = this.#options;
+    const waiting = patient ? null : this.#giveWay.wait();
+    const full = this.#queue.length >= queueLength;
+    const turn = await this.#queue.acquire(busyWaitMs, signal).finally(waiting);
+    const waitedMs = performance.now() - began;
+    switch (turn) {
+      case "granted":
+        return waitedMs;
+      case "cancelled":
+        throw signal.reason;
+      case "closed":
+        throw new SessionClosed("The service is shutting down");
+      case "busy":
+        throw new SessionBusy(
+          full
+            ? `${queueLength} calls wait for this session already`
+            : `The session still ran an earlier call after ${Math.round(waitedMs / 1000)} s of waiting`,
+        );
     }
   }
 
@@ -131,10 +170,14 @@ export class Session {
   }
 
   async #done(place: Place, after: KernelAfter | null): Promise<void> {
+    // Who was stopped may not read what became of it: the next call is told.
+    const why = this.#giveWay.gaveWay ? "the call before gave way and did not stop when interrupted" : null;
+    this.#giveWay.end();
     if (after === "gone") {
-      this.#lose(null);
+      this.#lose(why);
       await this.#options.sandboxes.end(place);
     } else if (after !== null) {
+      if (after === "restarted" && this.#hasState && why !== null) this.#lost = why;
       this.#hasState = after === "kept";
     }
     this.#leased = false;

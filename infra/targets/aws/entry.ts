@@ -1,9 +1,9 @@
-/** The internal load balancer: TLS, and an idle time longer than the longest call. About 20 USD a month. */
+/** The internal load balancer: TLS, and an idle time longer than the longest answer. About 20 USD a month. */
 import * as lb from "@pulumi/aws/lb/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/parse.ts";
-import { longestCallMs } from "../../services/environment.ts";
+import { longestAnswerMs, longestCallMs } from "../../services/environment.ts";
 import type { Network } from "./network.ts";
 
 export interface EntryArgs {
@@ -43,7 +43,7 @@ export class Entry extends pulumi.ComponentResource {
         loadBalancerType: "application",
         subnets: args.network.subnetIds,
         securityGroups: [args.network.entryGroup.id],
-        idleTimeout: idleSeconds(longestCallMs(args.config.common)),
+        idleTimeout: idleSeconds(longestAnswerMs(args.config.common)),
         dropInvalidHeaderFields: true,
         enableDeletionProtection: false,
         accessLogs: { bucket: args.accessBucket, enabled: true },

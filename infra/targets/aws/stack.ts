@@ -15,7 +15,7 @@ import {
   launcherSocket,
   longestCallMs,
 } from "../../services/environment.ts";
-import { environmentFor, type StackOutputs, type TargetArgs } from "../../target.ts";
+import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { Alarms } from "./alarms.ts";
 import { EncryptionKey } from "./encryption.ts";
 import { Entry } from "./entry.ts";
@@ -166,7 +166,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
   return {
     endpoint,
     endpoints: [endpoint],
-    librechatEnvironment: environmentFor(common, keys, endpoint),
+    ...librechatOutputs(common, keys, endpoint),
     registry: repositories.access.server,
     sandboxImage: images.sandbox,
     gatewayImage: images.gateway,

@@ -8,7 +8,7 @@ import { sshMachine } from "../../parts/machine.ts";
 import { Registry } from "../../parts/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
 import { serve } from "../../services/serve.ts";
-import { environmentFor, type StackOutputs, type TargetArgs } from "../../target.ts";
+import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { SshHost } from "./ssh-host.ts";
 
@@ -105,7 +105,7 @@ export function hostsStack(args: HostsArgs): StackOutputs {
   return {
     endpoint,
     endpoints,
-    librechatEnvironment: environmentFor(common, keys, endpoint),
+    ...librechatOutputs(common, keys, endpoint),
     registry: registryAddress,
     sandboxImage: images.sandbox,
     gatewayImage: images.gateway,

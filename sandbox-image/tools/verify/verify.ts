@@ -49,7 +49,7 @@ export const sandboxRunArgs = (
 ): readonly string[] => [
   ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
   ...[`--tmpfs=/tmp:${TMPFS},size=64m,mode=1777`],
-  ...[`--tmpfs=/mnt/session_data:${TMPFS},size=64m,uid=10001,gid=10001`],
+  ...[`--tmpfs=/mnt/data:${TMPFS},size=64m,uid=10001,gid=10001`],
   ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
   ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
   ...["--label=kernelyard.kind=verify", "--log-driver=none"],

@@ -68,7 +68,7 @@ describe("a session", () => {
     const died = await run(id, "import os, signal; os.kill(1, signal.SIGKILL)");
     expect(died.stderr).toContain("files are kept");
     expect((await run(id, "print(open('/mnt/data/a.txt').read(), __import__('os').getcwd())")).stdout).toBe(
-      "kept /mnt/data\n",
+      "kept /mnt/session_data\n",
     );
   });
 

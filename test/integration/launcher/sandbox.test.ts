@@ -103,7 +103,7 @@ describe("a session", () => {
     await stream.execute(
       [
         "import os",
-        "print(os.listdir('.'), os.getcwd() == '/mnt/data')",
+        "print(os.listdir('.'), os.getcwd() == '/mnt/session_data')",
         "open('kept.txt', 'w').write('kept')",
         "try:",
         "    open('big', 'wb').write(bytes(64 << 20))",

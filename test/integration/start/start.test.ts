@@ -1,41 +1,17 @@
 /** `npm start` as its user meets it: the printed key works, Ctrl-C leaves no container, the next start keeps the state. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { shellBlock } from "../../support/documents.ts";
-import { freePort } from "../../support/free-port.ts";
+import { docker, StartPlace } from "../../support/npm-start.ts";
 
-const ROOT = join(import.meta.dirname, "../../..");
-const READY = "Ctrl-C stops it";
-
-interface Started {
-  readonly child: ChildProcess;
-  readonly output: () => string;
-}
-
-let dataDir: string;
-let port: number;
-let running: Started[] = [];
-
+let place: StartPlace;
 beforeEach(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "ky-start-"));
-  chmodSync(dataDir, 0o755);
-  port = await freePort();
-  running = [];
+  place = await StartPlace.make();
 });
-
-afterEach(async () => {
-  for (const { child } of running) await interrupt(child);
-  const instance = instanceId();
-  if (instance !== null) {
-    const volumes = docker("volume", "ls", "-q", "--filter", `label=kernelyard.instance=${instance}`);
-    if (volumes !== "") docker("volume", "rm", ...volumes.split("\n"));
-  }
-  rmSync(dataDir, { recursive: true, force: true });
-});
+afterEach(() => place?.remove());
 
 /** Empty for a process that has ended meanwhile: others' services come and go. */
 function environmentOf(pid: string): string {
@@ -46,55 +22,8 @@ function environmentOf(pid: string): string {
   }
 }
 
-const docker = (...args: string[]) => execFileSync("docker", args, { encoding: "utf8" }).trim();
-
-function instanceId(): string | null {
-  try {
-    return readFileSync(join(dataDir, "instance"), "utf8").trim();
-  } catch {
-    return null;
-  }
-}
-
-function launch(env: NodeJS.ProcessEnv = {}): Started {
-  const child = spawn("npm", ["start"], {
-    cwd: ROOT,
-    env: { ...process.env, KERNELYARD_DATA_DIR: dataDir, KERNELYARD_PORT: String(port), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-    detached: true,
-  });
-  let text = "";
-  child.stdout?.on("data", (chunk: Buffer) => {
-    text += chunk.toString();
-  });
-  child.stderr?.on("data", (chunk: Buffer) => {
-    text += chunk.toString();
-  });
-  const started = { child, output: () => text };
-  running.push(started);
-  return started;
-}
-
-/** Ctrl-C: the terminal sends SIGINT to the whole foreground group. */
-async function interrupt(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
-  const gone = once(child, "exit");
-  process.kill(-child.pid, "SIGINT");
-  await gone;
-}
-
-async function ready(started: Started): Promise<string> {
-  const { child } = started;
-  while (!started.output().includes(READY)) {
-    if (child.exitCode !== null) throw new Error(`npm start ended:\n${started.output()}`);
-    if (child.stdout === null) throw new Error("no output");
-    await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
-  }
-  return started.output();
-}
-
 async function run(key: string, code: string): Promise<{ status: number; body: unknown }> {
-  const response = await fetch(`http://127.0.0.1:${port}/run`, {
+  const response = await fetch(`http://127.0.0.1:${place.port}/run`, {
     method: "POST",
     headers: { "content-type": "application/json", "x-api-key": key },
     body: JSON.stringify({ session_id: "start-test", code }),
@@ -104,14 +33,14 @@ async function run(key: string, code: string): Promise<{ status: number; body: u
 
 describe("npm start", () => {
   it("prints a working key once, and Ctrl-C keeps the files and leaves no container", async () => {
-    const first = launch();
-    const output = await ready(first);
-    expect(output).toContain(`http://127.0.0.1:${port}`);
+    const first = place.start();
+    const output = await first.ready();
+    expect(output).toContain(`http://127.0.0.1:${place.port}`);
     expect(output).toMatch(/isolation\s+gVisor/);
     expect(output).toContain("LIBRECHAT_CODE_BASEURL");
     const key = /API key\s+(\S+)/.exec(output)?.[1] ?? "";
     expect(key.length).toBeGreaterThan(32);
-    const keyFile = join(dataDir, "keys/api-key");
+    const keyFile = join(place.dataDir, "keys/api-key");
     expect(statSync(keyFile).mode & 0o777).toBe(0o600);
     expect(readFileSync(keyFile, "utf8").trim()).toBe(key);
 
@@ -123,21 +52,20 @@ describe("npm start", () => {
 
     // As the README has it, on this test's port, in a session that is nobody else's.
     const commands = shellBlock("README.md", "/run")
-      .replaceAll("127.0.0.1:3112", `127.0.0.1:${port}`)
-      .replaceAll('"demo"', `"demo-${port}"`);
+      .replaceAll("127.0.0.1:3112", `127.0.0.1:${place.port}`)
+      .replaceAll('"demo"', `"demo-${place.port}"`);
     const said = execFileSync("sh", ["-euc", commands], {
       encoding: "utf8",
       env: { ...process.env, KEY: key },
     });
     expect(said).toContain(/^# (\{.*\})$/m.exec(commands)?.[1] ?? "nothing");
 
-    const instance = instanceId();
+    const { instance } = place;
     expect(docker("ps", "-q", "--filter", `label=kernelyard.instance=${instance}`)).not.toBe("");
-    await interrupt(first.child);
+    await first.interrupt();
     expect(docker("ps", "-aq", "--filter", `label=kernelyard.instance=${instance}`)).toBe("");
 
-    const second = launch();
-    const again = await ready(second);
+    const again = await place.start().ready();
     expect(again).not.toContain(key);
     expect(again).toContain(keyFile);
     expect(await run(key, "print(open('kept.txt').read())")).toEqual({
@@ -147,8 +75,8 @@ describe("npm start", () => {
   });
 
   it("runs the gateway as a user that cannot open the Docker socket or the key", async () => {
-    await ready(launch());
-    const socket = spawnSync("ss", ["-Hltnp", `sport = :${port}`], { encoding: "utf8" }).stdout;
+    await place.start().ready();
+    const socket = spawnSync("ss", ["-Hltnp", `sport = :${place.port}`], { encoding: "utf8" }).stdout;
     const pid = /pid=(\d+)/.exec(socket)?.[1] ?? "";
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     const uid = /^Uid:\s+(\d+)\s+(\d+)\s+(\d+)/m.exec(status)?.slice(1) ?? [];
@@ -168,21 +96,20 @@ describe("npm start", () => {
         file,
       ]).status;
     expect(asGateway("/var/run/docker.sock")).toBe(1);
-    expect(asGateway(join(dataDir, "keys/api-key"))).toBe(1);
+    expect(asGateway(join(place.dataDir, "keys/api-key"))).toBe(1);
     // The same check as root, to see that it can succeed.
     expect(spawnSync("test", ["-r", "/var/run/docker.sock"]).status).toBe(0);
   });
 
   it("starts a killed gateway and a killed launcher again", async () => {
-    const started = launch();
-    const key = /API key\s+(\S+)/.exec(await ready(started))?.[1] ?? "";
+    const key = /API key\s+(\S+)/.exec(await place.start().ready())?.[1] ?? "";
     await run(key, "x = 1");
     for (const [name, program] of [
       ["gateway", "gateway/server/main.ts"],
       ["launcher", "gateway/launcher/main.ts"],
     ] as const) {
       const group = execFileSync("pgrep", ["-f", program], { encoding: "utf8" }).trim().split("\n");
-      const ours = group.filter((pid) => environmentOf(pid).includes(dataDir));
+      const ours = group.filter((pid) => environmentOf(pid).includes(place.dataDir));
       expect(ours.length, `processes of the ${name}`).toBeGreaterThan(0);
       for (const pid of ours) process.kill(Number(pid), "SIGKILL");
       await expect
@@ -199,21 +126,21 @@ describe("npm start", () => {
   });
 
   it("stops with a message when the gateway's user cannot enter the data directory", async () => {
-    chmodSync(dataDir, 0o700);
-    const started = launch();
+    chmodSync(place.dataDir, 0o700);
+    const started = place.start();
     const [code] = await once(started.child, "exit");
     expect(code).not.toBe(0);
-    expect(started.output()).toMatch(/user kernelyard cannot enter .*KERNELYARD_DATA_DIR.*chmod/);
+    expect(started.output).toMatch(/user kernelyard cannot enter .*KERNELYARD_DATA_DIR.*chmod/);
   });
 
   it.each([
     [{ KERNELYARD_PROT: "1" }, "KERNELYARD_PROT"],
     [{ KERNELYARD_MEMORY: "lots" }, "KERNELYARD_MEMORY"],
   ])("stops with a message that names the setting: %o", async (env, named) => {
-    const started = launch(env);
+    const started = place.start(env);
     const [code] = await once(started.child, "exit");
     expect(code).not.toBe(0);
-    expect(started.output()).toContain(named);
-    expect(started.output()).not.toContain("    at ");
+    expect(started.output).toContain(named);
+    expect(started.output).not.toContain("    at ");
   });
 });

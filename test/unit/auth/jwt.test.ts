@@ -1,6 +1,7 @@
 import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { createServer } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
+import { keyId } from "../../../gateway/common/keys/jwt-pair.ts";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { createAuthentication } from "../../../gateway/server/auth/authenticate.ts";
 import type { AuthDecision } from "../../../gateway/server/auth/authenticator.ts";
@@ -11,13 +12,19 @@ const pem = (key: KeyObject, type: "pkcs8" | "spki") => key.export({ type, forma
 const pair = generateKeyPairSync("ed25519");
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const stranger = generateKeyPairSync("ed25519");
-const signer = new TokenSigner(pem(pair.privateKey, "pkcs8"), "k1");
+/** As `npm start` and stacks name the pair in LibreChat's environment. */
+const KID = keyId(pair.publicKey);
+const signer = new TokenSigner(pem(pair.privateKey, "pkcs8"), KID);
 const alice = { id: "64f000000000000000000001" };
 
 const rules = { issuer: "librechat", audience: "codeapi", maxLifetimeS: 300 };
 const authenticator = () => new JwtAuthenticator(parsePublicKey(pem(pair.publicKey, "spki")), rules);
 const ask = async (token: string, by = authenticator()): Promise<AuthDecision> =>
   by.authenticate((name) => (name === "authorization" ? `Bearer ${token}` : undefined));
+
+/** A text as it is; a pattern as a pattern. */
+const literally = (why: string | RegExp): RegExp =>
+  typeof why === "string" ? new RegExp(why.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")) : why;
 
 const KEY = "a-key-that-is-long-enough";
 const authentication = (auth: string) =>
@@ -42,7 +49,7 @@ describe("tokens as LibreChat signs them", () => {
       principal: { mode: "jwt", tenant: "jwt-legacy", subject: alice.id, claims: { role: "USER" } },
     });
     const byRsa = new JwtAuthenticator(parsePublicKey(pem(rsa.publicKey, "spki")), rules);
-    const token = new TokenSigner(pem(rsa.privateKey, "pkcs8"), "k1").sign(alice);
+    const token = new TokenSigner(pem(rsa.privateKey, "pkcs8"), keyId(rsa.publicKey)).sign(alice);
     expect(await ask(token, byRsa)).toMatchObject({ kind: "accepted" });
   });
 
@@ -64,38 +71,95 @@ describe("tokens as LibreChat signs them", () => {
 
   const now = Math.floor(Date.now() / 1000);
   it.each([
-    ["without kid", signer.sign(alice, { header: { kid: undefined } })],
-    ["with an empty kid", signer.sign(alice, { header: { kid: "" } })],
-    ["of another issuer", signer.sign(alice, { claims: { iss: "someone" } })],
-    ["for another audience", signer.sign(alice, { claims: { aud: "someone" } })],
-    ["that live too long", signer.sign(alice, { claims: { exp: now + 3600 } })],
-    ["that live backwards", signer.sign(alice, { claims: { exp: now - 1 } })],
-    ["that have expired", signer.sign(alice, { claims: { iat: now - 400, nbf: now - 400, exp: now - 100 } })],
-    ["from the future", signer.sign(alice, { claims: { iat: now + 100, nbf: now + 100, exp: now + 200 } })],
-    ["without sub", signer.sign(alice, { claims: { sub: undefined } })],
-    ["with an empty sub", signer.sign(alice, { claims: { sub: "" } })],
-    ["without jti", signer.sign(alice, { claims: { jti: undefined } })],
-    ["without iat", signer.sign(alice, { claims: { iat: undefined } })],
-    ["without nbf", signer.sign(alice, { claims: { nbf: undefined } })],
-    ["without exp", signer.sign(alice, { claims: { exp: undefined } })],
-    ["without principal_source", signer.sign(alice, { claims: { principal_source: undefined } })],
-    ["of an unknown principal_source", signer.sign(alice, { claims: { principal_source: "me" } })],
-    ["without auth_context_hash", signer.sign(alice, { claims: { auth_context_hash: undefined } })],
-    ["with a tenant that is no text", signer.sign(alice, { claims: { tenant_id: 7 } })],
-    ["by another key", new TokenSigner(pem(stranger.privateKey, "pkcs8"), "k1").sign(alice)],
-    ["by another kind of key", new TokenSigner(pem(rsa.privateKey, "pkcs8"), "k1").sign(alice)],
-    ["that are no tokens", "abc"],
-    ["that are far too long", "a".repeat(9000)],
-  ])("are refused %s", async (_, token) => {
+    ["without kid", signer.sign(alice, { header: { kid: undefined } }), `no kid: the key here is "${KID}"`],
+    ["with an empty kid", signer.sign(alice, { header: { kid: "" } }), "no kid"],
+    ["of an unknown kid", signer.sign(alice, { header: { kid: "k1" } }), 'unknown kid "k1": the key here is'],
+    [
+      "of another issuer",
+      signer.sign(alice, { claims: { iss: "someone" } }),
+      'issuer is "someone", not "librechat"',
+    ],
+    [
+      "for another audience",
+      signer.sign(alice, { claims: { aud: ["x"] } }),
+      'audience is ["x"], not "codeapi"',
+    ],
+    [
+      "that live too long",
+      signer.sign(alice, { claims: { exp: now + 3600 } }),
+      "good for 3600 s; at most 300 s",
+    ],
+    ["that live backwards", signer.sign(alice, { claims: { exp: now - 1 } }), "good for -1 s"],
+    [
+      "that have expired",
+      signer.sign(alice, { claims: { iat: now - 400, nbf: now - 400, exp: now - 100 } }),
+      /expired 10\d s ago, made 40\d s ago; .* off by about 37\d s/,
+    ],
+    [
+      "that are too old",
+      signer.sign(alice, { claims: { iat: now - 400, nbf: now - 400 } }),
+      /is too old, made 40\d s ago; .* off by about 37\d s/,
+    ],
+    [
+      "from the future",
+      signer.sign(alice, { claims: { iat: now + 100, nbf: now + 100, exp: now + 200 } }),
+      /made (9\d|100) s in the future: the clock here or LibreChat's is off by about (9\d|100) s/,
+    ],
+    ["without sub", signer.sign(alice, { claims: { sub: undefined } }), '"sub" is missing'],
+    ["with an empty sub", signer.sign(alice, { claims: { sub: "" } }), '"sub" is not as LibreChat'],
+    ["without jti", signer.sign(alice, { claims: { jti: undefined } }), '"jti" is missing'],
+    ["without iat", signer.sign(alice, { claims: { iat: undefined } }), '"iat" is missing'],
+    ["without nbf", signer.sign(alice, { claims: { nbf: undefined } }), '"nbf" is missing'],
+    ["without exp", signer.sign(alice, { claims: { exp: undefined } }), '"exp" is missing'],
+    [
+      "without principal_source",
+      signer.sign(alice, { claims: { principal_source: undefined } }),
+      '"principal_source" is missing',
+    ],
+    [
+      "of an unknown principal_source",
+      signer.sign(alice, { claims: { principal_source: "me" } }),
+      '"principal_source" is not as LibreChat',
+    ],
+    [
+      "without auth_context_hash",
+      signer.sign(alice, { claims: { auth_context_hash: undefined } }),
+      '"auth_context_hash" is missing',
+    ],
+    [
+      "with a tenant that is no text",
+      signer.sign(alice, { claims: { tenant_id: 7 } }),
+      '"tenant_id" is not as LibreChat',
+    ],
+    [
+      "by another key",
+      new TokenSigner(pem(stranger.privateKey, "pkcs8"), KID).sign(alice),
+      "another key signed it: CODEAPI_JWT_PRIVATE_KEY_BASE64",
+    ],
+    [
+      "by another kind of key",
+      new TokenSigner(pem(rsa.privateKey, "pkcs8"), KID).sign(alice),
+      "its algorithm is not that of the key",
+    ],
+    ["that are no tokens", "abc", "no kid"],
+    ["that are far too long", "a".repeat(9000), "longer than 8192 characters"],
+  ])("are refused %s: the caller hears that alone, the log why", async (_, token, why) => {
     expect(await ask(token)).toEqual({
       kind: "refused",
-      refusal: { status: 401, message: "Invalid bearer token" },
+      refusal: { status: 401, message: "Invalid bearer token", why: expect.stringMatching(literally(why)) },
     });
+  });
+
+  it("never put more of a stranger's words into the log than a few", async () => {
+    const decision = await ask(signer.sign(alice, { header: { kid: `\n${"x".repeat(5000)}` } }));
+    const why = decision.kind === "refused" ? decision.refusal.why : undefined;
+    expect(why?.length).toBeLessThan(250);
+    expect(why).not.toContain("\n");
   });
 
   it("are refused without a signature, and signed with the public key as a shared secret", async () => {
     const [, claims] = signer.sign(alice).split(".");
-    const head = (alg: string) => Buffer.from(JSON.stringify({ alg, kid: "k1" })).toString("base64url");
+    const head = (alg: string) => Buffer.from(JSON.stringify({ alg, kid: KID })).toString("base64url");
     const unsigned = `${head("none")}.${claims}.`;
     const input = `${head("HS256")}.${claims}`;
     const hmac = createHmac("sha256", pem(pair.publicKey, "spki")).update(input).digest("base64url");
@@ -109,6 +173,42 @@ describe("tokens as LibreChat signs them", () => {
     expect(await ask(signer.sign(alice, { claims: { iat: at, nbf: at, exp: at + 300 } }))).toMatchObject({
       kind: "accepted",
     });
+  });
+});
+
+describe("the key's name", () => {
+  it("is a digest of the key, as it is printed for LibreChat, or what the operator calls it", async () => {
+    const key = { KERNELYARD_AUTH: "jwt", KERNELYARD_JWT_PUBLIC_KEY: pem(pair.publicKey, "spki") };
+    const accepts = async (kid: string, env: Record<string, string>) => {
+      const bearer = `Bearer ${signer.sign(alice, { header: { kid } })}`;
+      const decision = await createAuthentication(readSettings(env)).decide((name) =>
+        name === "authorization" ? bearer : undefined,
+      );
+      return decision.kind;
+    };
+    expect(KID).toMatch(/^kernelyard-[0-9a-f]{16}$/);
+    expect(await accepts(KID, key)).toBe("accepted");
+    expect(await accepts("ours", key)).toBe("refused");
+    const named = { ...key, KERNELYARD_JWT_KID: "ours" };
+    expect(await accepts("ours", named)).toBe("accepted");
+    expect(await accepts(KID, named)).toBe("refused");
+  });
+});
+
+describe("what came without a credential that is accepted", () => {
+  it.each([
+    ["api-key,jwt", {}, "no credentials: LibreChat 0.8.6 and newer sends a token with CODEAPI_JWT_ENABLED"],
+    ["jwt", { "x-api-key": KEY }, "an API key came, and KERNELYARD_AUTH accepts tokens only"],
+    ["api-key", { authorization: "Bearer x" }, "a token came, and KERNELYARD_AUTH accepts API keys only"],
+    ["api-key", {}, "no credentials: LibreChat 0.8.6 and newer never sends a key"],
+    ["api-key", { "x-api-key": "x".repeat(600) }, "no key of KERNELYARD_API_KEYS"],
+    ["jwt", { authorization: "Basic eDp5" }, "the Authorization header holds no bearer token"],
+  ] as const)("%s, %o: %s", async (auth, headers, why) => {
+    const decision = await authentication(auth).decide(
+      (name) => (headers as Readonly<Record<string, string>>)[name],
+    );
+    expect(decision).toMatchObject({ kind: "refused", refusal: { why: expect.stringContaining(why) } });
+    expect(JSON.stringify(decision)).not.toContain(KEY);
   });
 });
 
@@ -154,13 +254,16 @@ describe("a key set by address", () => {
         resolve(`http://127.0.0.1:${address.port}/keys`);
       });
     });
-  const jwk = { ...pair.publicKey.export({ format: "jwk" }), kid: "k1", alg: "EdDSA" };
+  const jwk = { ...pair.publicKey.export({ format: "jwk" }), kid: KID, alg: "EdDSA" };
 
   it("is searched by kid", async () => {
     const by = new JwtAuthenticator(remoteKeySet(await serve(200, JSON.stringify({ keys: [jwk] }))), rules);
     expect(await ask(signer.sign(alice), by)).toMatchObject({ kind: "accepted" });
     expect(await ask(signer.sign(alice, { header: { kid: "k2" } }), by)).toMatchObject({
-      refusal: { status: 401 },
+      refusal: {
+        status: 401,
+        why: 'unknown kid "k2": the key set at KERNELYARD_JWT_JWKS_URL does not have it',
+      },
     });
   });
 

@@ -1,6 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
-import { createRateLimiter, type LimitedAction, WINDOWS } from "../../../gateway/server/auth/rate-limits.ts";
+import {
+  createRateLimiter,
+  LIBRECHAT,
+  type LimitedAction,
+  WINDOWS,
+} from "../../../gateway/server/auth/rate-limits.ts";
 
 function limiter() {
   const made = createRateLimiter("on");
@@ -18,14 +24,32 @@ afterEach(() => {
 });
 
 describe("rate limits", () => {
-  it("a-13 the 21st execution within 30 s is refused in the words the client reads", async () => {
+  it("are more than LibreChat asks for one user at once", () => {
+    const { messages, toolCalls, imageWindows, executions, skills, files, outputs } = LIBRECHAT;
+    expect(WINDOWS.exec.points).toBeGreaterThanOrEqual(messages * (toolCalls * imageWindows + executions));
+    expect(WINDOWS.upload.points).toBeGreaterThanOrEqual(messages * (skills + files));
+    expect(WINDOWS.download.points).toBeGreaterThanOrEqual(6 * messages * outputs);
+    expect(WINDOWS.files.points).toBeGreaterThanOrEqual(6 * messages * files);
+  });
+
+  it("are described in the settings", () => {
+    const { about } = SETTINGS.KERNELYARD_RATE_LIMITS;
+    const { exec, upload, download, files } = WINDOWS;
+    expect(about).toContain(`${exec.points} executions in ${exec.seconds} s`);
+    expect(about).toContain(`${upload.points} uploads in ${upload.seconds / 60} min`);
+    expect(about).toContain(`${download.points} downloads and ${files.points} listings a minute`);
+    expect([download.seconds, files.seconds]).toEqual([60, 60]);
+  });
+
+  it("a-13 one execution too many is refused in the words the client reads", async () => {
     const limits = limiter();
-    for (let i = 1; i <= 20; i++) {
+    const { points } = WINDOWS.exec;
+    for (let i = 1; i <= points; i++) {
       const decision = await limits.admit(user("u"), "exec");
       expect(decision.allowed).toBe(true);
       expect(decision.headers).toMatchObject({
-        "RateLimit-Limit": "20",
-        "RateLimit-Remaining": String(20 - i),
+        "RateLimit-Limit": String(points),
+        "RateLimit-Remaining": String(points - i),
       });
     }
     vi.advanceTimersByTime(22_500);
@@ -33,8 +57,8 @@ describe("rate limits", () => {
       allowed: false,
       retryAfterSeconds: 8,
       headers: {
-        "RateLimit-Policy": "20;w=30",
-        "RateLimit-Limit": "20",
+        "RateLimit-Policy": `${points};w=30`,
+        "RateLimit-Limit": String(points),
         "RateLimit-Remaining": "0",
         "RateLimit-Reset": "8",
       },
@@ -54,7 +78,7 @@ describe("rate limits", () => {
 
   it("counts users, tenants and actions apart", async () => {
     const limits = limiter();
-    for (let i = 0; i < 20; i++) await limits.admit(user("u"), "exec");
+    for (let i = 0; i < WINDOWS.exec.points; i++) await limits.admit(user("u"), "exec");
     const others: readonly [LimitedAction, Principal][] = [
       ["exec", user("v")],
       ["exec", user("u", "jwt-b")],
@@ -70,13 +94,15 @@ describe("rate limits", () => {
   it("a key, which speaks for many users, has ten times as much", async () => {
     const limits = limiter();
     const key: Principal = { mode: "api-key", tenant: "default", subject: "-" };
-    for (let i = 0; i < 200; i++) expect((await limits.admit(key, "exec")).allowed).toBe(true);
+    for (let i = 0; i < 10 * WINDOWS.exec.points; i++) {
+      expect((await limits.admit(key, "exec")).allowed).toBe(true);
+    }
     expect((await limits.admit(key, "exec")).allowed).toBe(false);
   });
 
   it("remembers a bounded number of callers and forgets the oldest window first", async () => {
     const limits = limiter();
-    for (let i = 0; i < 21; i++) await limits.admit(user("first"), "exec");
+    for (let i = 0; i <= WINDOWS.exec.points; i++) await limits.admit(user("first"), "exec");
     for (let i = 0; i < 9_999; i++) await limits.admit(user(`u${i}`), "exec");
     expect((await limits.admit(user("first"), "exec")).allowed).toBe(false);
     await limits.admit(user("one more"), "exec");

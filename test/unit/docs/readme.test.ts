@@ -3,7 +3,8 @@ import { generateKeyPairSync } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { librechatEnvironment } from "../../../gateway/common/keys/librechat-environment.ts";
+import { librechatConfiguration } from "../../../gateway/common/librechat/configuration.ts";
+import { librechatEnvironment } from "../../../gateway/common/librechat/environment.ts";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
 import { ROOT, readDocument, shellBlocks } from "../../support/documents.ts";
 
@@ -19,6 +20,7 @@ function withoutValues(environment: string): string {
 }
 
 const settings = { baseUrl: "http://127.0.0.1:3112/v1" };
+const apiKey = { key: "ky_x", path: "keys/api-key", created: true };
 const pair = generateKeyPairSync("ed25519", {
   privateKeyEncoding: { type: "pkcs8", format: "pem" },
   publicKeyEncoding: { type: "spki", format: "pem" },
@@ -35,10 +37,15 @@ describe("README", () => {
   it("shows LibreChat's settings as npm start prints them, for tokens, key and private network", () => {
     const blocks = [...readme.matchAll(/```ini\n([\s\S]*?)```/g)].map((match) => match[1]);
     expect(blocks).toEqual([
-      withoutValues(librechatEnvironment({ ...settings, apiKey: "ky_x", jwt })),
-      withoutValues(librechatEnvironment({ ...settings, apiKey: "ky_x", jwt: null })),
-      withoutValues(librechatEnvironment({ ...settings, apiKey: null, jwt: null })),
+      withoutValues(librechatEnvironment({ ...settings, auth: ["api-key", "jwt"], apiKey, jwt })),
+      withoutValues(librechatEnvironment({ ...settings, auth: ["api-key"], apiKey, jwt: null })),
+      withoutValues(librechatEnvironment({ ...settings, auth: ["none"], apiKey: null, jwt: null })),
     ]);
+  });
+
+  it("shows what LibreChat's own configuration needs as npm start prints it", () => {
+    const blocks = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1]);
+    expect(blocks).toEqual([librechatConfiguration(settings.baseUrl)]);
   });
 
   it("names only settings that exist", () => {

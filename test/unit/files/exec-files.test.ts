@@ -27,7 +27,12 @@ const leave = (files: ExecFiles, path: string, content: string, change: "created
     Readable.from([Buffer.from(content)], { objectMode: false }),
   );
 
-const NOTHING = { inputs: { unchanged: [], modified: [], deleted: [] }, undelivered: [], skipped: [] };
+const NOTHING_LEFT = { paths: [], counts: {} };
+const NOTHING = {
+  inputs: { unchanged: [], modified: [], deleted: [] },
+  undelivered: [],
+  leftBehind: NOTHING_LEFT,
+};
 
 describe("references", () => {
   it("become inputs with their content", async () => {
@@ -54,6 +59,66 @@ describe("references", () => {
     expect(await attempt(BOB, [ref(agents, { kind: "agent", resource_id: "a1" })])).toMatchObject({
       ok: true,
     });
+  });
+});
+
+describe("several references of one name", () => {
+  const mine = { owner: "acme:user:alice", name: "data.csv" };
+  /** A store whose clock the test turns: files of one millisecond have no order. */
+  const stored = async (...contents: readonly string[]) => {
+    let now = Date.parse("2026-11-25T10:00:00Z");
+    const store = await openStore({ now: () => now });
+    const records: FileRecord[] = [];
+    for (const content of contents) {
+      now += 1000;
+      records.push(await put(store, content, mine));
+    }
+    return { store, refs: records.map((record) => ref(record)) };
+  };
+  const content = async (files: ExecFiles) => text(files.inputs[0]?.open() ?? null);
+
+  it("mean the newest stored file, whatever their order, and one line names the others", async () => {
+    const { store, refs } = await stored("first", "second", "third");
+    const [first, second, third] = refs.map(({ id }) => id);
+    for (const order of [refs, refs.toReversed(), [...refs.slice(2), ...refs.slice(0, 2)]]) {
+      const { files } = await prepared(store, order);
+      expect(files.inputs).toHaveLength(1);
+      expect(await content(files)).toBe("third");
+      expect(files.notes).toEqual([
+        `data.csv was sent 3 times: the newest (${third} of 2026-11-25T10:00:03.000Z) is used, not ${second} of 2026-11-25T10:00:02.000Z, ${first} of 2026-11-25T10:00:01.000Z.`,
+      ]);
+    }
+  });
+
+  it("are no several when they are the same file", async () => {
+    const { store, refs } = await stored("only");
+    const { files } = await prepared(store, [...refs, ...refs]);
+    expect(files.notes).toEqual([]);
+    expect((await files.settle(NOTHING)).files).toHaveLength(1);
+  });
+
+  it("are counted where they are too many to name", async () => {
+    const { store, refs } = await stored("1", "2", "3", "4", "5", "6");
+    const { files } = await prepared(store, refs);
+    expect(files.notes).toEqual([expect.stringMatching(/^data\.csv was sent 6 times: .* and 2 more\.$/)]);
+  });
+
+  it("are refused with any that the caller may not use, also where it would not have won", async () => {
+    const { store, refs } = await stored("mine");
+    const foreign = await put(store, "theirs", { ...mine, owner: "acme:user:bob" });
+    for (const order of [
+      [...refs, ref(foreign)],
+      [ref(foreign), ...refs],
+    ]) {
+      await expect(prepared(store, order)).rejects.toThrow("Unauthorized file reference");
+    }
+  });
+
+  it("are echoed as the request named the one that won", async () => {
+    const { store, refs } = await stored("old", "new");
+    const { files } = await prepared(store, refs);
+    const [{ id } = { id: "" }] = refs.slice(-1);
+    expect((await files.settle(NOTHING)).files).toEqual([expect.objectContaining({ id, inherited: true })]);
   });
 });
 
@@ -84,15 +149,9 @@ describe("after the run", () => {
     await first.files.settle(NOTHING);
     const again = FileRef.parse({ id: agents.id, session_id: first.sessionId, name: "in.txt" });
     const second = await prepared(store, [again]);
-    expect((await second.files.settle(NOTHING)).files).toEqual([
-      {
-        id: agents.id,
-        name: "in.txt",
-        storage_session_id: first.sessionId,
-        session_id: first.sessionId,
-        inherited: true,
-      },
-    ]);
+    expect(second.files.inputs).toMatchObject([{ path: "in.txt", size: 1 }]);
+    expect((await second.files.settle(NOTHING)).files).toEqual([]);
+    expect((await store.list(second.sessionId)).map(({ name }) => name)).toEqual(["in.txt"]);
     await expect(prepared(store, [again], BOB)).rejects.toThrow("Unauthorized file reference");
   });
 
@@ -110,10 +169,7 @@ describe("after the run", () => {
     const reply = await files.settle({
       inputs: { unchanged: [], modified: ["changed.txt", "touched.txt", "skill.py"], deleted: [] },
       undelivered: [],
-      skipped: [
-        { path: "link", reason: "symbolic link: only regular files are collected" },
-        { path: ".", reason: "there are too many files" },
-      ],
+      leftBehind: NOTHING_LEFT,
     });
     expect(reply.artifact_delivery).toBeUndefined();
 
@@ -163,9 +219,10 @@ describe("after the run", () => {
     const reply = await files.settle({
       ...NOTHING,
       undelivered: ["a", "b", "c", "../up"].map((path) => ({ path })),
-      skipped: [{ path: "f", reason: "2000 bytes: larger than 1000" }],
+      leftBehind: { paths: ["f"], counts: { size: 1 } },
     });
     expect(reply.artifact_delivery).toMatchObject({ status: "partial", attempted: 8, delivered: 3 });
+    expect(reply.artifact_truncation).toMatchObject({ reasons: { size: 1 }, skipped: ["f"] });
     expect(await contentFiles(directory)).toHaveLength(3);
   });
 

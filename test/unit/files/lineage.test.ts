@@ -24,6 +24,7 @@ describe("a reference", () => {
       id: id("f"),
       storageSessionId: id("s"),
       name: "skills/x.py",
+      generation: 2,
       claim: { kind: "skill", id: "skill-1", version: 7 },
       identity: { kind: "skill", resource_id: "skill-1", version: 7 },
     });
@@ -31,6 +32,7 @@ describe("a reference", () => {
       id: id("f"),
       storageSessionId: id("s"),
       name: "in.txt",
+      generation: 1,
       claim: { kind: "user", id: null, version: null },
       identity: {},
     });
@@ -53,12 +55,12 @@ describe("destinations", () => {
   const ref = (letter: string, name: string) => FileRef.parse({ id: id(letter), session_id: id("s"), name });
   const plan = (...refs: FileRef[]) => planInputs(refs);
 
-  it("are the normalised names, and of two with one name the last wins", () => {
+  it("are the normalised names, each with all references that want it", () => {
     expect(plan(ref("a", "x.txt"), ref("b", "e\u0301"), ref("c", "x.txt"), ref("d", "\u00e9"))).toEqual({
       ok: true,
       inputs: [
-        { ref: ref("c", "x.txt"), path: "x.txt" },
-        { ref: ref("d", "\u00e9"), path: "\u00e9" },
+        { path: "x.txt", refs: [ref("a", "x.txt"), ref("c", "x.txt")] },
+        { path: "\u00e9", refs: [ref("b", "e\u0301"), ref("d", "\u00e9")] },
       ],
     });
   });
@@ -93,6 +95,7 @@ describe("the reply", () => {
       fates: { unchanged: [], modified: [], deleted: [] },
       outputs: [],
       undelivered: 0,
+      leftBehind: { paths: [], counts: {} },
       ...facts,
     });
   const origin = (letter: string) => ({
@@ -118,6 +121,23 @@ describe("the reply", () => {
       { ...origin("a"), name: "in.txt", inherited: true, ...agent },
       { ...origin("b"), name: "old.txt", inherited: true },
     ]);
+  });
+
+  it("gives clients of the first generation no unchanged inputs back: they would attach them again", () => {
+    const old = (letter: string, name: string) => ({
+      ref: FileRef.parse({ id: id(letter), session_id: id("s"), name }),
+      path: name,
+      readOnly: false,
+    });
+    const inputs = [old("a", "same.txt"), old("b", "changed.txt"), old("c", "gone.txt")];
+    const fates = { unchanged: ["same.txt"], modified: ["changed.txt"], deleted: ["gone.txt"] };
+    const outputs = [output("d", "changed.txt"), output("e", "new.png")];
+    expect(trace({ inputs, fates, outputs })).toEqual({
+      files: [{ ...made("d", "changed.txt"), modified_from: origin("b") }, made("e", "new.png")],
+      deleted_files: ["gone.txt"],
+    });
+    // One reference of the second generation is enough to know the client.
+    expect(trace({ inputs: [...inputs, input("f", "new.txt")], fates, outputs }).files).toHaveLength(4);
   });
 
   it("gives changed inputs new ids and their origin in both spellings, generated files first", () => {
@@ -171,6 +191,41 @@ describe("the reply", () => {
       code: "artifact_delivery_failed",
       ...delivery,
     });
+  });
+
+  it("tells of files left behind by reason, and to older clients as files that were not delivered", () => {
+    const paths = Array.from({ length: 300 }, (_, i) => `f${i}.csv`);
+    const reply = trace({
+      outputs: [output("x", "kept.csv")],
+      undelivered: 1,
+      leftBehind: { paths, counts: { max_files: 400, size: 2, depth: 0 } },
+    });
+    expect(reply.artifact_truncation).toEqual({
+      code: "artifact_truncated",
+      reasons: { max_files: 400, size: 2 },
+      skipped: paths.slice(0, 20),
+      skipped_count: 402,
+    });
+    expect(reply.artifact_delivery).toMatchObject({ attempted: 404, delivered: 1, failed: 403 });
+  });
+
+  it.each([
+    ["more names than it counts", { paths: ["a", "b"], counts: { path: 1 } }, { skipped: ["a"] }],
+    [
+      "a name that breaks lines",
+      { paths: ["a\nb\u001b[31m"], counts: { path: 1 } },
+      { skipped: ["a_b_[31m"] },
+    ],
+    ["a name that is no path", { paths: ["../\n"], counts: { path: 1 } }, { skipped: ['"../\\n"'] }],
+    ["a long name", { paths: ["x".repeat(4096)], counts: { path: 1 } }, { skipped: [`"${"x".repeat(255)}`] }],
+  ])("a sandbox that sends %s is not repeated", (_, leftBehind, told) => {
+    expect(trace({ leftBehind }).artifact_truncation).toMatchObject({ ...told, skipped_count: 1 });
+  });
+
+  it("says nothing where the counts say nothing or cannot be added up", () => {
+    for (const counts of [{ size: 0 }, { size: Number.MAX_SAFE_INTEGER, path: 1 }]) {
+      expect(trace({ leftBehind: { paths: ["x"], counts } })).toEqual({ files: [] });
+    }
   });
 
   it("keeps the input when its changed copy was lost", () => {

@@ -68,6 +68,28 @@ describe("POST /exec", () => {
     expect(await response.json()).toMatchObject({ error, code: "unsupported_language" });
   });
 
+  it("answers LibreChat's own requests for a language that the image lacks as a shell would", async () => {
+    const librechat = { "user-agent": "LibreChat/1.0" };
+    const response = await exec({ lang: "Rust", user_id: "u1" }, librechat);
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      session_id: expect.stringMatching(/^[A-Za-z0-9_-]{21}$/),
+      stdout: "",
+      stderr:
+        "Rust is not in this sandbox's image, which has Python, Bash. The image's profile `polyglot` has it; whoever runs this service can choose it.\n",
+      files: [],
+      code: 127,
+      signal: null,
+      message: null,
+      status: null,
+      wall_time: 0,
+    });
+    // What is no language of LibreChat's is a malformed request of its, too.
+    for (const lang of ["cobol", "constructor", "__proto__"]) {
+      expect((await exec({ lang }, librechat)).status).toBe(400);
+    }
+  });
+
   it.each([
     [{ lang: undefined }, "`lang` is required (string)"],
     [{ code: undefined }, "`code` is required (string)"],
@@ -154,5 +176,27 @@ describe("GET /health", () => {
       isolation: null,
       engine: { state: "unknown" },
     });
+  });
+});
+
+describe("a caller who is refused", () => {
+  it("hears that alone; the log says why, and never the credential", async () => {
+    const wrong = "a-key-that-nobody-knows";
+    for (const headers of [{ "x-api-key": wrong }, { "x-api-key": "", authorization: `Bearer ${wrong}` }]) {
+      const response = await exec({}, headers);
+      expect(response.status).toBe(401);
+      expect(await response.json()).toEqual({
+        error: "Invalid API key",
+        message: "Invalid API key",
+        code: "unauthorized",
+      });
+    }
+    const reasons = gateway.logLines
+      .map((line) => JSON.parse(line))
+      .filter(({ status }) => status === 401)
+      .map(({ why }) => why);
+    expect(reasons).toHaveLength(2);
+    for (const why of reasons) expect(why).toContain("no key of KERNELYARD_API_KEYS");
+    expect(gateway.logLines.join("")).not.toContain(wrong);
   });
 });

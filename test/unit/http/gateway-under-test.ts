@@ -39,7 +39,7 @@ export function startGateway(
   });
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
-  const { app, kernels, executor, close: stop } = assemble({ settings, files, log });
+  const { app, kernels, executor, drain, close: stop } = assemble({ settings, files, log });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     app.request(path, {
       method: "POST",
@@ -47,7 +47,7 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  return { app, post, kernels, executor, logLines, stop };
+  return { app, post, kernels, executor, drain, logLines, stop };
 }
 
 /** A launcher's stand-in and a gateway before it. */

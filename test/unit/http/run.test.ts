@@ -167,7 +167,10 @@ describe("POST /run", () => {
 
   it("answers 409 when the session stays busy, and frees the place of who hangs up in the queue", async () => {
     gateway.stop();
-    gateway = startGateway(launcher.socketPath, { KERNELYARD_BUSY_WAIT_MS: "30" });
+    gateway = startGateway(launcher.socketPath, {
+      KERNELYARD_TIMEOUT_MS: "100",
+      KERNELYARD_BUSY_WAIT_MS: "100",
+    });
     let release = () => {};
     launcher.script = (message, body, sandbox) => {
       if (message.msg_type !== "execute_request") throw new Error(`unexpected ${message.msg_type}`);
@@ -177,7 +180,10 @@ describe("POST /run", () => {
     await until(() => launcher.live.some(({ executing }) => executing !== null));
     const second = await run("second");
     expect(second.status).toBe(409);
-    expect(await second.json()).toMatchObject({ error: "runtime_session_busy" });
+    expect(await second.json()).toEqual({
+      error: "runtime_session_busy",
+      message: expect.stringContaining("The session still ran an earlier call after 0 s of waiting"),
+    });
     release();
     expect((await first).status).toBe(200);
   });

@@ -42,7 +42,8 @@ describe("the create body", () => {
     const host = sandboxSpec(input).HostConfig;
     expect(host?.Tmpfs).toEqual({
       "/tmp": "rw,exec,nosuid,nodev,size=67108864,mode=1777",
-      "/mnt/session_data": "rw,exec,nosuid,nodev,size=268435456,mode=0770,uid=10001,gid=10001",
+      "/mnt": "rw,exec,nosuid,nodev,size=65536,mode=0755,uid=10001,gid=10001",
+      "/mnt/data": "rw,exec,nosuid,nodev,size=268435456,mode=0770,uid=10001,gid=10001",
     });
     expect(host?.Mounts).toEqual([]);
   });
@@ -60,6 +61,27 @@ describe("the create body", () => {
       "kernelyard.profile": "default",
       "kernelyard.created": "2026-01-02T00:00:00.000Z",
     });
+  });
+
+  test("starts where its callers look for their files: the specification's sessions elsewhere than LibreChat's", () => {
+    const runtime: SandboxSpecInput = {
+      ...input,
+      data: {
+        kind: "session",
+        session: { kind: "runtime", digest: "d".repeat(21) },
+        volume: `librechat_vol__${"d".repeat(21)}`,
+        copyOwner: false,
+      },
+    };
+    const places = [input, session, runtime].map((given) => {
+      const { WorkingDir, HostConfig } = sandboxSpec(given);
+      return [WorkingDir, HostConfig?.Mounts?.map(({ Target }) => Target)];
+    });
+    expect(places).toEqual([
+      ["/mnt/data", []],
+      ["/mnt/session_data", ["/mnt/session_data"]],
+      ["/mnt/data", ["/mnt/data"]],
+    ]);
   });
 
   test("has the share that the specification asks for", () => {

@@ -590,6 +590,66 @@ describe("ends", () => {
     connection.release();
   });
 
+  it("ends a call for others, and its files and output are still wanted", async () => {
+    const kept: string[] = [];
+    const outputs = {
+      accept: async (file: { path: string }, body: Readable) => {
+        kept.push(`${file.path}: ${await text(body)}`);
+      },
+    };
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type !== "interrupt_request") return;
+      const { parent_id } = message;
+      box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+      box.print(parent_id, "so far");
+      const content = { path: "a.txt", size: 1, change: "created" } as const;
+      box.send({ msg_type: "file_output", msg_id: "f1", parent_id, content });
+      box.send({ msg_type: "chunk", parent_id: "f1", content: { last: true } }, Buffer.from("x"));
+      box.reply(parent_id, { status: "error", reason: "interrupted", signal: "SIGINT", exit_code: null });
+    };
+    const connection = await open();
+    expect(connection.interrupt()).toBe(false);
+    const result = run(connection, { outputs });
+    await vi.waitUntil(() => ofType("execute_request").length === 1);
+    expect(connection.interrupt()).toBe(true);
+    expect(connection.interrupt()).toBe(true);
+    expect(await result).toMatchObject({
+      kind: "replied",
+      stdout: "so far",
+      reply: { reason: "interrupted" },
+      undelivered: [],
+    });
+    expect(kept).toEqual(["a.txt: x"]);
+    expect(ofType("interrupt_request")).toMatchObject([{ content: { wanted: true } }]);
+    expect(connection.interrupt()).toBe(false);
+    connection.release();
+  });
+
+  it("ends a call that has not begun as soon as it begins, whether or not its caller hangs up then", async () => {
+    const hangUp = new AbortController();
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "chunk" && message.content?.last === true) {
+        expect(connection.interrupt()).toBe(true);
+        box.send({ msg_type: "file_write_reply", parent_id: message.parent_id, content: { status: "ok" } });
+      }
+      if (message.msg_type !== "interrupt_request") return;
+      box.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+      if (message.content.wanted) hangUp.abort();
+      else box.reply(message.parent_id, { status: "aborted", reason: "interrupted" });
+    };
+    const connection = await open();
+    const input = { path: "in.txt", size: 1, readOnly: false, open: () => Readable.from([Buffer.from("x")]) };
+    expect(await run(connection, { inputs: [input], signal: hangUp.signal })).toMatchObject({
+      kind: "replied",
+      reply: { status: "aborted", reason: "interrupted" },
+    });
+    expect(ofType("interrupt_request")).toMatchObject([
+      { content: { wanted: true } },
+      { content: { wanted: false } },
+    ]);
+    connection.release();
+  });
+
   it("interrupts a call that nobody waits for any more before it says hello back", async () => {
     sandbox.executing = "orphan";
     launcher.script = (message, body, box) => {

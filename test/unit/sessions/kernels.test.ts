@@ -184,6 +184,101 @@ describe("lost kernels", () => {
   });
 });
 
+describe("a session that is busy", () => {
+  /** Runs what is called "loop" until it is interrupted; `ended` is how. */
+  const looping = (ended: Parameters<SandboxStandIn["reply"]>[1]) => {
+    launcher.script = (message, body, sandbox) => {
+      if (message.msg_type === "interrupt_request") {
+        sandbox.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+        sandbox.reply(message.parent_id, { status: "error", reason: "interrupted", ...ended });
+      } else if (body.toString() !== "loop") {
+        ECHO(message, body, sandbox);
+      }
+    };
+  };
+  const begun = () => until(() => launcher.live.some(({ executing }) => executing !== null));
+  const interrupts = () =>
+    [...launcher.sandboxes.values()]
+      .flatMap(({ received }) => received)
+      .filter(({ msg_type }) => msg_type === "interrupt_request").length;
+
+  it("gives way to the next call when the setting says so, and keeps its variables", async () => {
+    const gateway = start({ KERNELYARD_BUSY_INTERRUPT_MS: "0" });
+    looping({ exit_code: null, signal: "SIGINT", kernel: "kept" });
+    await exec(gateway, "x = 1", inSession);
+    const stopped = exec(gateway, "loop", inSession);
+    await begun();
+    expect(await exec(gateway, "next", inSession)).toMatchObject({
+      stdout: "next",
+      stderr: "",
+      runtime_status: "reused",
+    });
+    expect(await stopped).toMatchObject({
+      status: null,
+      message: "Interrupted",
+      stderr:
+        "\n[sandbox] Interrupted\n\n[sandbox] Another call of this session waited, and this one had run long enough.\n",
+    });
+    expect(launcher.created).toBe(1);
+  });
+
+  it("tells the next call when what gave way took the variables with it", async () => {
+    const gateway = start({ KERNELYARD_BUSY_INTERRUPT_MS: "0" });
+    looping({ exit_code: null, signal: "SIGKILL", kernel: "restarted" });
+    await exec(gateway, "x = 1", inSession);
+    const stopped = exec(gateway, "loop", inSession);
+    await begun();
+    expect(await exec(gateway, "next", inSession)).toMatchObject({
+      stderr:
+        "\n[sandbox] The session was restarted because the call before gave way and did not stop when interrupted: variables are lost, files are kept.\n",
+    });
+    await stopped;
+    expect(await exec(gateway, "again", inSession)).toMatchObject({ stderr: "" });
+  });
+
+  it("is not interrupted by a prewarm, nor by anybody without the setting", async () => {
+    for (const [env, call] of [
+      [{ KERNELYARD_BUSY_INTERRUPT_MS: "0" }, { lang: "bash", code: "true" }],
+      [{}, { lang: "bash", code: "ls" }],
+    ] as const) {
+      const gateway = start(env);
+      const hint = { runtime_session_hint: JSON.stringify(env).replaceAll(/[^A-Z]/g, "x") };
+      launcher.script = (message, body, sandbox) => {
+        if (message.msg_type === "interrupt_request") throw new Error("interrupted");
+        if (body.toString() !== "loop") ECHO(message, body, sandbox);
+      };
+      const running = exec(gateway, "loop", hint);
+      await begun();
+      const waiting = exec(gateway, call.code, { ...hint, lang: call.lang });
+      const busy = launcher.live.find(({ executing }) => executing !== null);
+      await until(() => gateway.kernels.registry.waiting === 1);
+      // A timer of zero milliseconds would have fired by now.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(interrupts()).toBe(0);
+      busy?.reply(busy.executing ?? "");
+      expect(await running).toMatchObject({ status: null });
+      expect(await waiting).toMatchObject({ stdout: call.code, stderr: "" });
+    }
+  });
+
+  it("refuses those that wait when the gateway stops, and finishes the one that runs", async () => {
+    const gateway = start();
+    looping({});
+    const running = exec(gateway, "loop", inSession);
+    await begun();
+    const waiting = gateway.post("/exec", { lang: "py", code: "next", ...inSession });
+    await until(() => gateway.kernels.registry.waiting === 1);
+    const drained = gateway.drain(10_000);
+    const refused = await waiting;
+    expect(refused.status).toBe(503);
+    expect(await refused.json()).toMatchObject({ code: "shutting_down" });
+    const [busy] = launcher.live;
+    busy?.reply(busy.executing ?? "");
+    expect(await running).toMatchObject({ status: null });
+    await drained;
+  });
+});
+
 describe("a restarted gateway", () => {
   it("attaches to the kernels that are there, and ends calls nobody waits for", async () => {
     const before = start();

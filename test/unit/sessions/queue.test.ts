@@ -48,4 +48,16 @@ describe("Queue", () => {
     expect(queue.tryAcquire()).toBe(true);
     expect(queue.tryAcquire()).toBe(false);
   });
+
+  it("gives nobody a turn once it is closed, and takes none away", async () => {
+    const queue = new Queue(8);
+    await queue.acquire(0, never);
+    const waiting = [queue.acquire(1000, never), queue.acquire(1000, never)];
+    queue.close();
+    expect(await Promise.all(waiting)).toEqual(["closed", "closed"]);
+    expect(queue.idle).toBe(false);
+    queue.release();
+    expect(queue.idle).toBe(true);
+    expect(await queue.acquire(1000, never)).toBe("closed");
+  });
 });

@@ -165,6 +165,18 @@ describe("readSettings", () => {
     expect(problems({ [name]: value })).toEqual([message]);
   });
 
+  it("takes a default from another setting", () => {
+    expect(readSettings({})).toMatchObject({
+      timeoutMs: 300_000,
+      busyWaitMs: 300_000,
+      busyInterruptMs: null,
+    });
+    expect(readSettings({ KERNELYARD_TIMEOUT_MS: "5000" })).toMatchObject({ busyWaitMs: 5000 });
+    expect(readSettings({ KERNELYARD_TIMEOUT_MS: "5000", KERNELYARD_BUSY_WAIT_MS: "9000" })).toMatchObject({
+      busyWaitMs: 9000,
+    });
+  });
+
   it("names every problem at once", () => {
     expect(problems({ KERNELYARD_PORT: "x", KERNELYARD_CPUS: "x", KERNELYARD_X: "1" })).toHaveLength(3);
   });
@@ -184,6 +196,10 @@ describe("readSettings", () => {
     [
       { KERNELYARD_TIMEOUT_MS: "400000" },
       "KERNELYARD_TIMEOUT_MS=400000: is longer than KERNELYARD_TIMEOUT_MAX_MS=300000",
+    ],
+    [
+      { KERNELYARD_BUSY_WAIT_MS: "15000" },
+      "KERNELYARD_BUSY_WAIT_MS=15000: is shorter than KERNELYARD_TIMEOUT_MS=300000",
     ],
     [{ KERNELYARD_FRESH_DISK: "600m" }, "KERNELYARD_FRESH_DISK"],
     [{ KERNELYARD_MEMORY_BUDGET: "256m" }, "not even one sandbox fits"],

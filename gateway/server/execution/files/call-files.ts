@@ -17,7 +17,7 @@ import type { InputFile, OutputFile, OutputSink } from "../../kernel/run.ts";
 import {
   type FileRef,
   type InputFates,
-  type PlannedInput,
+  type LineageFacts,
   planInputs,
   type ReplyFiles,
   traceLineage,
@@ -39,29 +39,54 @@ export type PreparedFiles =
   /** 400: the references contradict themselves. 403: one is unknown, expired or someone else's, and which stays unsaid. */
   | { readonly ok: false; readonly status: 400 | 403; readonly error: string };
 
-/** Resolves and authorises every reference before anything runs. */
+/** Files of one name that a note names one by one. */
+const MAX_NAMED = 3;
+
+const REFUSED: PreparedFiles = { ok: false, status: 403, error: "Unauthorized file reference" };
+
+/** Finds and authorises every reference before anything runs. Of several with one name the newest stored file wins. */
 export async function prepareExecFiles(store: FileStore, request: ExecFilesRequest): Promise<PreparedFiles> {
   const plan = planInputs(request.refs);
   if (!plan.ok) return { ok: false, status: 400, error: plan.error };
   const caller = fileCaller(request.principal);
   const inputs: ResolvedInput[] = [];
-  for (const planned of plan.inputs) {
-    const { ref } = planned;
-    const found = await store.find(ref.storageSessionId, ref.id);
-    if (!found || !mayUseFound(caller, ref.claim, found)) {
-      return { ok: false, status: 403, error: "Unauthorized file reference" };
+  const notes: string[] = [];
+  for (const { path, refs } of plan.inputs) {
+    const rivals: ResolvedInput[] = [];
+    for (const ref of refs) {
+      const found = await store.find(ref.storageSessionId, ref.id);
+      if (!found || !mayUseFound(caller, ref.claim, found)) return REFUSED;
+      rivals.push({ path, ref, record: found.record });
     }
-    inputs.push({ ...planned, record: found.record });
+    const [newest, ...older] = rivals.sort(newestFirst);
+    if (newest === undefined) continue;
+    inputs.push(newest);
+    const note = leftOut(newest, older);
+    if (note !== null) notes.push(note);
   }
-  return { ok: true, files: new ExecFiles(store, caller, request, inputs) };
+  return { ok: true, files: new ExecFiles(store, caller, request, inputs, notes) };
 }
 
-/** Links, pipes and the like are no files that anybody waits for; `.` is a remark about the whole directory. */
-function isLoss(skipped: { readonly path: string; readonly reason: string }): boolean {
-  return skipped.path !== "." && !skipped.reason.includes("only regular files");
+/** LibreChat sends references of one name in any order: only the store knows which came last. */
+function newestFirst({ record: a }: ResolvedInput, { record: b }: ResolvedInput): number {
+  return Date.parse(b.modifiedAt) - Date.parse(a.modifiedAt) || (a.id < b.id ? -1 : 1);
 }
 
-interface ResolvedInput extends PlannedInput {
+/** One line about the files that a newer one of their name keeps out. */
+function leftOut({ path, record }: ResolvedInput, older: readonly ResolvedInput[]): string | null {
+  const losers = new Map(older.map((input) => [input.record.id, input.record]));
+  losers.delete(record.id);
+  if (losers.size === 0) return null;
+  const named = [...losers.values()]
+    .slice(0, MAX_NAMED)
+    .map(({ id, modifiedAt }) => `${id} of ${modifiedAt}`);
+  const more = losers.size > named.length ? ` and ${losers.size - named.length} more` : "";
+  return `${path} was sent ${losers.size + 1} times: the newest (${record.id} of ${record.modifiedAt}) is used, not ${named.join(", ")}${more}.`;
+}
+
+interface ResolvedInput {
+  readonly ref: FileRef;
+  readonly path: string;
   readonly record: FileRecord;
 }
 
@@ -73,6 +98,8 @@ interface StagedOutput {
 
 /** Whoever prepared it calls `settle` or `discard` in the end. */
 export class ExecFiles {
+  /** What the caller should know of the inputs; one line each. */
+  readonly notes: readonly string[];
   readonly inputs: readonly InputFile[];
   readonly outputs: OutputSink;
   readonly #store: FileStore;
@@ -88,7 +115,9 @@ export class ExecFiles {
     caller: FileCaller,
     request: ExecFilesRequest,
     resolved: readonly ResolvedInput[],
+    notes: readonly string[],
   ) {
+    this.notes = notes;
     this.#store = store;
     this.#caller = caller;
     this.#request = request;
@@ -107,7 +136,7 @@ export class ExecFiles {
   async settle(end: {
     readonly inputs: InputFates | null;
     readonly undelivered: readonly { readonly path: string }[];
-    readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+    readonly leftBehind: LineageFacts["leftBehind"];
   }): Promise<ReplyFiles> {
     const staged = this.#staged.splice(0);
     const kept = await this.#commit(staged);
@@ -116,7 +145,8 @@ export class ExecFiles {
       inputs: this.#resolved.map(({ ref, path, record }) => ({ ref, path, readOnly: record.readOnly })),
       fates: end.inputs,
       outputs: kept.map(({ path, name, staged: { id } }) => ({ id, path, name })),
-      undelivered: end.undelivered.length + end.skipped.filter(isLoss).length + staged.length - kept.length,
+      undelivered: end.undelivered.length + staged.length - kept.length,
+      leftBehind: end.leftBehind,
     });
     await this.#link(new Set([...kept.map(({ path }) => path), ...(end.inputs?.deleted ?? [])]));
     return lineage;

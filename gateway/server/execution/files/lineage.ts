@@ -4,8 +4,10 @@
  */
 import { z } from "@hono/zod-openapi";
 import { Id } from "../../../common/ids.ts";
+import { LOSSES } from "../../../common/protocol/messages.ts";
 import { normaliseName } from "../../files/names.ts";
 import { readClaim } from "../../files/ownership.ts";
+import type { LeftBehind } from "../call.ts";
 
 /** Absent, null and empty mean the same to older clients. */
 const optionalText = (max: number) =>
@@ -51,6 +53,8 @@ export const FileRef = z
     return {
       id: ref.id,
       storageSessionId,
+      /** Clients that know `storage_session_id` know `inherited` too; the others do not. */
+      generation: ref.storage_session_id === undefined ? 1 : 2,
       /** As the client spelt it. */
       name: ref.name,
       claim: claimed.claim,
@@ -68,23 +72,25 @@ export type FileRef = z.output<typeof FileRef>;
 /** Most references in one request. */
 export const MAX_FILE_REFS = 2000;
 
-/** A reference and where it goes in the data directory. */
+/** A place in the data directory, and every reference that wants it, in the order of the request. */
 export interface PlannedInput {
-  readonly ref: FileRef;
   readonly path: string;
+  readonly refs: readonly FileRef[];
 }
 
 export type InputPlan =
   | { readonly ok: true; readonly inputs: readonly PlannedInput[] }
   | { readonly ok: false; readonly error: string };
 
-/** Destinations: of two references with one name the last wins; a name that is also a directory is refused. */
+/** Destinations. Which of several references gets one, what is stored decides; a name that is also a directory is refused. */
 export function planInputs(refs: readonly FileRef[]): InputPlan {
-  const byPath = new Map<string, PlannedInput>();
+  const byPath = new Map<string, FileRef[]>();
   for (const [index, ref] of refs.entries()) {
     const name = normaliseName(ref.name);
     if (!name.ok) return { ok: false, error: `files[${index}].name is invalid: ${name.reason}` };
-    byPath.set(name.name, { ref, path: name.name });
+    const rivals = byPath.get(name.name);
+    if (rivals === undefined) byPath.set(name.name, [ref]);
+    else rivals.push(ref);
   }
   for (const path of byPath.keys()) {
     for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
@@ -97,7 +103,7 @@ export function planInputs(refs: readonly FileRef[]): InputPlan {
       }
     }
   }
-  return { ok: true, inputs: [...byPath.values()] };
+  return { ok: true, inputs: [...byPath].map(([path, wanted]) => ({ path, refs: wanted })) };
 }
 
 /** What became of the inputs, by path; see `execute_reply`. */
@@ -141,12 +147,29 @@ export const ArtifactDelivery = z
   .openapi("ArtifactDelivery");
 export type ArtifactDelivery = z.infer<typeof ArtifactDelivery>;
 
+/** Most names in `artifact_truncation`, and characters of each: the client drops it when there are more. */
+const MAX_TRUNCATED_NAMES = 20;
+const LONGEST_TRUNCATED_NAME = 256;
+
+/** Files that limits or the file system kept back. Clients drop it unless the reasons add up to `skipped_count`. */
+export const ArtifactTruncation = z
+  .object({
+    code: z.literal("artifact_truncated"),
+    reasons: z.partialRecord(z.enum(LOSSES), z.number().int()),
+    skipped: z.array(z.string()).max(MAX_TRUNCATED_NAMES),
+    skipped_count: z.number().int(),
+  })
+  .openapi("ArtifactTruncation");
+export type ArtifactTruncation = z.infer<typeof ArtifactTruncation>;
+
 /** The part of a reply that speaks of files; optional keys are absent when they would say nothing. */
-export interface ReplyFiles {
-  readonly files: ReplyFile[];
-  readonly deleted_files?: string[];
-  readonly artifact_delivery?: ArtifactDelivery;
-}
+export const ReplyFiles = z.object({
+  files: z.array(ReplyFile),
+  deleted_files: z.array(z.string()).optional(),
+  artifact_delivery: ArtifactDelivery.optional(),
+  artifact_truncation: ArtifactTruncation.optional(),
+});
+export type ReplyFiles = z.infer<typeof ReplyFiles>;
 
 export interface LineageFacts {
   /** The execution's own session: where its outputs are. */
@@ -155,8 +178,27 @@ export interface LineageFacts {
   /** Null: nobody knows, the sandbox ended before it could say. Inputs are then as they were. */
   readonly fates: InputFates | null;
   readonly outputs: readonly StoredOutput[];
-  /** Files that the code left and that could not be kept. */
+  /** Files that the code left and that could not be kept, beside those left behind. */
   readonly undelivered: number;
+  readonly leftBehind: Pick<LeftBehind, "paths" | "counts">;
+}
+
+function truncation({ paths, counts }: LineageFacts["leftBehind"]): ArtifactTruncation | null {
+  const reasons = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+  const skippedCount = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+  if (skippedCount === 0 || !Number.isSafeInteger(skippedCount)) return null;
+  return {
+    code: "artifact_truncated",
+    reasons,
+    skipped: paths.slice(0, Math.min(MAX_TRUNCATED_NAMES, skippedCount)).map(shownName),
+    skipped_count: skippedCount,
+  };
+}
+
+/** A sandbox's word for a file, for a person. */
+function shownName(path: string): string {
+  const name = normaliseName(path);
+  return (name.ok ? name.name : JSON.stringify(path)).slice(0, LONGEST_TRUNCATED_NAME);
 }
 
 export function traceLineage(facts: LineageFacts): ReplyFiles {
@@ -176,23 +218,29 @@ export function traceLineage(facts: LineageFacts): ReplyFiles {
     else inherited.push({ ...origin, name: ref.name, inherited: true, ...ref.identity });
   }
   for (const output of outputs.values()) generated.push(produced(facts.sessionId, output));
+  // Clients of the first generation attach whatever is listed to the message once more.
+  const echo = facts.inputs.some(({ ref }) => ref.generation === 2);
 
+  const truncated = truncation(facts.leftBehind);
   const delivered = generated.length;
+  // Clients that do not know of truncation hear of all files that are missing.
+  const failed = facts.undelivered + (truncated?.skipped_count ?? 0);
   return {
     // Generated files first: older clients look at the first ones only.
-    files: [...generated, ...inherited],
+    files: echo ? [...generated, ...inherited] : generated,
     ...(deletedFiles.length > 0 ? { deleted_files: deletedFiles } : {}),
-    ...(facts.undelivered > 0
+    ...(failed > 0
       ? {
           artifact_delivery: {
             code: "artifact_delivery_failed",
             status: delivered > 0 ? "partial" : "failed",
-            attempted: delivered + facts.undelivered,
+            attempted: delivered + failed,
             delivered,
-            failed: facts.undelivered,
+            failed,
           },
         }
       : {}),
+    ...(truncated === null ? {} : { artifact_truncation: truncated }),
   };
 }
 

@@ -60,7 +60,7 @@ export async function runProgram(
   }
   const output: ProgramOutput = {
     stdout: outcome.stdout,
-    stderr: stderrWithNotes(outcome, false),
+    stderr: stderrWithNotes(outcome, false, files.notes),
     files: await files.settle(outcome),
   };
   const error = failureOf(outcome, hooks.failure());

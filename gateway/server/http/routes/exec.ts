@@ -1,15 +1,16 @@
 /** `POST /exec`: LibreChat's call. */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
+import type { Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
-import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
-import { stderrWithNotes, verdict } from "../../execution/verdict.ts";
+import { FileRef, MAX_FILE_REFS, ReplyFiles } from "../../execution/files/lineage.ts";
+import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { badField, parseBody } from "../errors.ts";
-import { languageId } from "../languages.ts";
+import { languageId, missingLanguage } from "../languages.ts";
 import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
 import { refusalError } from "../refusals.ts";
@@ -42,7 +43,8 @@ export const ExecRequest = z
       .nullish()
       .openapi({ description: "Appended as argv: each up to 128 KiB, together up to 2 MiB." }),
     files: z.array(FileRef).max(MAX_FILE_REFS).nullish().openapi({
-      description: "Put at `/mnt/data/<name>`; of two with one name the last wins.",
+      description:
+        "Put at `/mnt/data/<name>`; of several with one name the newest stored one, and standard error names the others.",
     }),
     user_id: z.unknown().optional(),
     session_id: z.unknown().optional(),
@@ -57,25 +59,41 @@ export const ExecRequest = z
   })
   .openapi("ExecRequest");
 
-export const ExecResponse = z
-  .object({
-    session_id: z
-      .string()
-      .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
-    stdout: z.string(),
-    stderr: z.string(),
-    files: z.array(ReplyFile),
-    code: z.number().int().nullable(),
-    signal: z.string().nullable(),
-    message: z.string().nullable(),
-    status: z.enum(["TO", "OL", "SG"]).nullable(),
-    wall_time: z.number().openapi({ description: "Milliseconds." }),
-    deleted_files: z.array(z.string()).optional(),
-    artifact_delivery: ArtifactDelivery.optional(),
-    runtime_session_id: z.string().optional(),
-    runtime_status: z.enum(["new", "reused"]).optional(),
-  })
-  .openapi("ExecResponse");
+export const ExecResponse = ReplyFiles.extend({
+  session_id: z
+    .string()
+    .openapi({ description: "21 characters, new with each call: where its outputs are stored." }),
+  stdout: z.string(),
+  stderr: z.string(),
+  code: z.number().int().nullable(),
+  signal: z.string().nullable(),
+  message: z.string().nullable(),
+  status: z.enum(["TO", "OL", "SG"]).nullable(),
+  wall_time: z.number().openapi({ description: "Milliseconds." }),
+  runtime_session_id: z.string().optional(),
+  runtime_status: z.enum(["new", "reused"]).optional(),
+}).openapi("ExecResponse");
+
+type Body = z.infer<typeof ExecRequest>;
+type ExecReply = z.infer<typeof ExecResponse>;
+
+/** Its "run code" button offers every language, and shows a person nothing but standard output and error. */
+const isLibreChat = (c: AppContext) => c.req.header("user-agent")?.startsWith("LibreChat/") === true;
+
+/** As a shell answers for a command that it has not. */
+const NO_SUCH_COMMAND = { stdout: "", code: 127, signal: null, message: null, status: null, wall_time: 0 };
+const UNTOUCHED = { inputs: null, undelivered: [], leftBehind: { paths: [], counts: {} } };
+
+/** LibreChat starts a session before its first call by a command that does nothing. */
+const isPrewarm = ({ lang, code }: Body) => languageId(lang) === "bash" && code.trim() === "true";
+
+/**
+ * LibreChat's own reads and writes of files are bash without a user, and take any standard error for a failure when
+ * nothing was printed: an empty file could not be read.
+ */
+function mayRemark({ lang, user_id }: Body, { stdout }: Finished): boolean {
+  return stdout !== "" || user_id !== undefined || languageId(lang) !== "bash";
+}
 
 export function execRoute(deps: AppDeps): Route {
   return {
@@ -83,7 +101,8 @@ export function execRoute(deps: AppDeps): Route {
       method: "post",
       path: "/exec",
       summary: "Execute code for LibreChat",
-      description: "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own.",
+      description:
+        "Unknown fields are ignored. Without a hint the code runs in a sandbox of its own. LibreChat itself (`User-Agent`) gets a result for a language that the image lacks, as from a shell: `code` 127 and a sentence in `stderr`.",
       security: SECURITY,
       request: { body: { required: true, content: { "application/json": { schema: ExecRequest } } } },
       responses: {
@@ -117,7 +136,7 @@ export function execRoute(deps: AppDeps): Route {
           throw badField("runtime_session_hint", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
         }
         const key = runtimeSessionKey(principal, hint);
-        binding = { kind: "session", key };
+        binding = { kind: "session", key, patient: isPrewarm(body) };
         runtimeSessionId = key.digest;
         facts.runtime_session = key.digest;
       }
@@ -142,13 +161,17 @@ export function execRoute(deps: AppDeps): Route {
           signal: c.req.raw.signal,
         });
         facts.outcome = outcome.kind;
-        if (outcome.kind !== "finished") {
-          throw notRunError(
-            outcome.kind === "unsupported_language"
-              ? { ...outcome, language: body.lang.slice(0, 32) }
-              : outcome,
-          );
+        if (outcome.kind === "unsupported_language") {
+          const sentence = isLibreChat(c) ? missingLanguage(language, outcome.supported) : null;
+          if (sentence === null) throw notRunError({ ...outcome, language: body.lang.slice(0, 32) });
+          return c.json({
+            session_id: sessionId,
+            ...(await files.settle(UNTOUCHED)),
+            ...NO_SUCH_COMMAND,
+            stderr: `${sentence}\n`,
+          } satisfies ExecReply);
         }
+        if (outcome.kind !== "finished") throw notRunError(outcome);
         facts.reason = outcome.reason;
         facts.kernel = outcome.kernel.status;
         const lineage = await files.settle(outcome);
@@ -156,14 +179,18 @@ export function execRoute(deps: AppDeps): Route {
         return c.json({
           session_id: sessionId,
           stdout: outcome.stdout,
-          stderr: stderrWithNotes(outcome, hint !== null),
+          stderr: stderrWithNotes(
+            outcome,
+            hint !== null,
+            mayRemark(body, outcome) ? [...files.notes, ...waitRemark(outcome)] : [],
+          ),
           ...lineage,
           ...verdict(outcome),
           wall_time: Math.round(outcome.wallTimeMs),
           ...(runtimeSessionId === null
             ? {}
             : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
-        } satisfies z.infer<typeof ExecResponse>);
+        } satisfies ExecReply);
       } finally {
         // Whatever the call did not come to keep; nothing after `settle`.
         await files.discard();

@@ -5,7 +5,7 @@
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
-import { ArtifactDelivery, FileRef, MAX_FILE_REFS, ReplyFile } from "../../execution/files/lineage.ts";
+import { FileRef, MAX_FILE_REFS, ReplyFiles } from "../../execution/files/lineage.ts";
 import { MAX_REQUEST_BYTES, MAX_TOOLS } from "../../execution/programs/limits.ts";
 import type { ProgramAnswer, ProgramRequest } from "../../execution/programs/programs.ts";
 import { type ProgramReply, runProgram } from "../../execution/programs/run-program.ts";
@@ -66,14 +66,7 @@ export const ProgrammaticContinuation = z
   })
   .openapi("ProgrammaticContinuation");
 
-const Output = z.object({
-  session_id: z.string(),
-  stdout: z.string(),
-  stderr: z.string(),
-  files: z.array(ReplyFile),
-  deleted_files: z.array(z.string()).optional(),
-  artifact_delivery: ArtifactDelivery.optional(),
-});
+const Output = ReplyFiles.extend({ session_id: z.string(), stdout: z.string(), stderr: z.string() });
 
 export const ProgrammaticResponse = z
   .discriminatedUnion("status", [
@@ -214,15 +207,7 @@ function response(answer: ProgramAnswer<ProgramReply>): ProgrammaticResponse {
   }
   const { reply } = round;
   if (reply.kind === "not_run") throw notRunError(reply.outcome);
-  const { files, deleted_files, artifact_delivery } = reply.files;
-  const output = {
-    session_id: sessionId,
-    stdout: reply.stdout,
-    stderr: reply.stderr,
-    files: [...files],
-    ...(deleted_files === undefined ? {} : { deleted_files: [...deleted_files] }),
-    ...(artifact_delivery === undefined ? {} : { artifact_delivery }),
-  };
+  const output = { session_id: sessionId, stdout: reply.stdout, stderr: reply.stderr, ...reply.files };
   return reply.kind === "completed"
     ? { status: "completed", ...output }
     : { status: "error", error: reply.error, ...output };

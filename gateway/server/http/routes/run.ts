@@ -1,7 +1,7 @@
 /** `POST /run`: code in a named session, the specification's own endpoint. */
 import { z } from "@hono/zod-openapi";
 import { SessionName } from "../../../common/protocol/launcher-api.ts";
-import { exitCode, stderrWithNotes } from "../../execution/verdict.ts";
+import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
@@ -71,7 +71,7 @@ export function runRoute(deps: AppDeps): Route {
       facts.kernel = outcome.kernel.status;
       return c.json({
         stdout: outcome.stdout,
-        stderr: stderrWithNotes(outcome, true),
+        stderr: stderrWithNotes(outcome, true, waitRemark(outcome)),
         exit_code: exitCode(outcome),
       } satisfies z.infer<typeof RunResponse>);
     },
