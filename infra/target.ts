@@ -1,7 +1,7 @@
 /** What every target is given, and what it hands over to its operators. */
 import * as pulumi from "@pulumi/pulumi";
 import { librechatConfiguration } from "../gateway/common/librechat/configuration.ts";
-import { librechatEnvironment } from "../gateway/common/librechat/environment.ts";
+import { hasStatefulSessions, librechatEnvironment } from "../gateway/common/librechat/environment.ts";
 import type { CommonConfig } from "./config/parse.ts";
 import type { Keys } from "./parts/secrets.ts";
 import { usesOwnPair } from "./services/environment.ts";
@@ -23,7 +23,7 @@ export interface StackOutputs {
   /** Secret: `pulumi stack output --show-secrets librechatEnvironment`. */
   readonly librechatEnvironment: pulumi.Output<string>;
   /** For LibreChat's `librechat.yaml`, where agents are to keep their sessions' state. */
-  readonly librechatConfiguration: pulumi.Output<string>;
+  readonly librechatConfiguration: pulumi.Input<string>;
   readonly registry: pulumi.Input<string>;
   readonly sandboxImage: pulumi.Input<string>;
   readonly gatewayImage: pulumi.Input<string>;
@@ -44,7 +44,9 @@ export function librechatOutputs(
 ): Pick<StackOutputs, "librechatEnvironment" | "librechatConfiguration"> {
   return {
     librechatEnvironment: environmentFor(config, keys, endpoint),
-    librechatConfiguration: pulumi.output(endpoint).apply((base) => librechatConfiguration(`${base}/v1`)),
+    librechatConfiguration: hasStatefulSessions(config.auth)
+      ? pulumi.output(endpoint).apply((base) => librechatConfiguration(`${base}/v1`))
+      : "# Older versions, which send a key, have no sessions that keep their state.\n",
   };
 }
 

@@ -162,6 +162,14 @@ export function describeTarget(target: Target, more: (graph: () => Graph) => voi
       expect(String(reveal(environment))).toContain("CODEAPI_JWT_PRIVATE_KEY_BASE64=");
     });
 
+    it("hands over the lines for librechat.yaml, with its own address and no secret", () => {
+      const { endpoint, librechatConfiguration, librechatEnvironment } = graph().outputs;
+      expect(librechatConfiguration).toContain(`baseURL: ${endpoint}/v1\n`);
+      expect(String(reveal(librechatEnvironment))).toContain(
+        `LIBRECHAT_CODE_BASEURL_STATEFUL=${endpoint}/v1\n`,
+      );
+    });
+
     it("obeys every policy", () => {
       const broken = customs().flatMap((resource) =>
         brokenPolicies(POLICIES, {
