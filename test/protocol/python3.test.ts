@@ -71,6 +71,24 @@ PY`);
     expect(new Set(numbers).size).toBe(24);
   });
 
+  test("figures that are shown or left open are files of the call, once", async () => {
+    const code = (body: string) => `python3 - <<'PY'\nimport matplotlib.pyplot as plt\n${body}\nPY\n`;
+    const outcome = await bash(
+      code("plt.plot([1, 2]); plt.show(); plt.figure(); plt.bar([1], [2])") +
+        code("fig, ax = plt.subplots(); ax.plot([1]); fig.savefig('mine.png')") +
+        code("import matplotlib; matplotlib.use('Agg'); plt.plot([3]); 1 / 0") +
+        `KERNELYARD_PYTHON=plain ${code("plt.pie([1, 2])")}`,
+    );
+    expect([...outcome.files.keys()].sort()).toEqual([
+      "mine.png",
+      "plot_1.png",
+      "plot_2.png",
+      "plot_3.png",
+      "plot_4.png",
+    ]);
+    for (const { bytes } of outcome.files.values()) expect(bytes.subarray(1, 4).toString()).toBe("PNG");
+  });
+
   test("many at once, each over at once, end as they end", async () => {
     // Some end before the template has taken notice of their beginning.
     const outcome = await bash(`for round in 1 2 3; do
@@ -221,6 +239,8 @@ kernel '1 / 0'; echo $?`);
     expect(outcome.stderr).toMatch(
       /^Traceback .*\n.*<cell \d+>.*\n(.*\n)*ZeroDivisionError: division by zero\n$/,
     );
+    const figure = await bash("kernel 'import matplotlib.pyplot as plt; plt.plot([1]); plt.show()'");
+    expect([...figure.files.keys()]).toEqual(["plot_1.png"]);
   });
 
   test("says why not when the kernel is busy", async () => {
