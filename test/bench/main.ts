@@ -7,7 +7,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { z } from "@hono/zod-openapi";
 import { type Stack, startStack } from "../support/stack.ts";
+import { benchBash } from "./bash.ts";
 import { RawKernel } from "./raw-kernel.ts";
 import { type Summary, summarise, timed } from "./statistics.ts";
 
@@ -17,6 +19,8 @@ const FRESH_CALLS = 10;
 const POOL = 2;
 const NEW_SESSIONS = 5;
 const DOCKER_EXECS = 20;
+
+const Streams = z.object({ stdout: z.string(), stderr: z.string() });
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
@@ -53,6 +57,15 @@ async function expectOutput(stack: Stack, path: string, body: object, stdout: st
   const answer = await post(stack, path, body);
   if (answer.status !== 200 || !answer.text.includes(JSON.stringify(stdout).slice(1, -1))) {
     throw new Error(`${path} answered ${answer.status} ${answer.text}`);
+  }
+}
+
+/** Also that nothing is said on standard error. */
+async function expectResult(stack: Stack, body: object, stdout: string): Promise<void> {
+  const answer = await post(stack, "/v1/exec", body);
+  const result = answer.status === 200 ? Streams.safeParse(JSON.parse(answer.text)) : null;
+  if (result?.data?.stdout !== stdout || result.data.stderr !== "") {
+    throw new Error(`/v1/exec answered ${answer.status} ${answer.text}`);
   }
 }
 
@@ -113,6 +126,12 @@ async function main(): Promise<void> {
     await measure(names.first, NEW_SESSIONS, (i) =>
       expectOutput(stack, "/run", { session_id: `bench-new-${i}`, code: "print(1+1)" }, "2\n"),
     );
+
+    await benchBash({
+      exec: (body, expected) => expectResult(stack, body, expected),
+      measure,
+      poolIsFull: () => poolIsFull(stack),
+    });
 
     const reference = summarise(samples[names.raw] ?? []);
     const lines = [
