@@ -49,7 +49,8 @@ const pathsOf = (names: readonly string[]): string[] => names.map((name) => `tes
 /** The package's tests in a folder of their own, with our conftest in the place of theirs. */
 async function prepare(name: string): Promise<string> {
   const folder = join(home, name);
-  mkdirSync(folder);
+  // Some of them leave temporary files behind.
+  mkdirSync(join(folder, "tmp"), { recursive: true });
   cpSync(join(await packageSources(python, name), "tests"), join(folder, "tests"), { recursive: true });
   copyFileSync(join(HERE, `${name}_conftest.py`), join(folder, "tests/conftest.py"));
   copyFileSync(join(HERE, "results_plugin.py"), join(folder, "results_plugin.py"));
@@ -80,7 +81,7 @@ test("IPython's own tests in a cell of the kernel", { timeout: LIMIT_MS }, async
   for (const { args, expected } of runs("ipython", pathsOf(IPYTHON))) {
     await using sandbox = new Supervised({
       preload: ["numpy", "matplotlib.pyplot"],
-      env: { RESULTS: results, PYTHONPATH: folder },
+      env: { RESULTS: results, PYTHONPATH: folder, TMPDIR: join(folder, "tmp") },
     });
     const code = [
       "import os, sys",
@@ -107,7 +108,13 @@ test("ipykernel's own tests of execution", { timeout: LIMIT_MS }, async () => {
       cwd: folder,
       timeout: LIMIT_MS,
       maxBuffer: 16 << 20,
-      env: { ...process.env, RESULTS: results, PYTHONPATH: folder, KERNELYARD_SUPERVISOR: SUPERVISOR },
+      env: {
+        ...process.env,
+        RESULTS: results,
+        PYTHONPATH: folder,
+        TMPDIR: join(folder, "tmp"),
+        KERNELYARD_SUPERVISOR: SUPERVISOR,
+      },
       // pytest ends with 1 when a test fails.
     }).catch((error: { stdout?: string; stderr?: string }) => error);
     const least = expected === "passed" ? 17 : knownDifferences("ipykernel").length;
