@@ -8,14 +8,20 @@ const PAUSE_MS = 400;
 const HINT = "bench-bash";
 
 export const BASH_ROWS = {
-  forked: "bash: python3, imports as below",
-  plain: "bash: python3.11, pandas, numpy, pyplot",
-  forkedBare: "bash: python3 without imports",
-  plainBare: "bash: python3.11 without imports",
-  cell: "bash: kernel, imports as above",
+  forked: "bash: python3, with pandas, numpy, pyplot",
+  plain: "bash: python3.11, the same",
+  forkedBare: "bash: python3 that imports nothing",
+  plainBare: "bash: python3.11 that imports nothing",
+  cell: "bash: kernel, with pandas, numpy, pyplot",
   echo: "bash: echo in a session",
   freshEcho: "bash: echo from the pool",
 } as const;
+
+/** What is to be compared: the interpreter itself, then the fork. */
+export const BASH_PAIRS = [
+  [BASH_ROWS.plain, BASH_ROWS.forked],
+  [BASH_ROWS.plainBare, BASH_ROWS.forkedBare],
+] as const;
 
 export interface BashBench {
   /** `/v1/exec`; rejects when the call does not print this. */

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import { type Stack, startStack } from "../support/stack.ts";
-import { benchBash } from "./bash.ts";
+import { BASH_PAIRS, benchBash } from "./bash.ts";
 import { RawKernel } from "./raw-kernel.ts";
 import { type Summary, summarise, timed } from "./statistics.ts";
 
@@ -138,6 +138,10 @@ async function main(): Promise<void> {
       `${"".padEnd(44)}${"calls".padStart(6)}${"p50 ms".padStart(10)}${"p99 ms".padStart(10)}${"p50/raw".padStart(10)}`,
     ];
     for (const [name, list] of Object.entries(samples)) lines.push(row(name, summarise(list), reference));
+    for (const [slow, fast] of BASH_PAIRS) {
+      const ratio = summarise(samples[slow] ?? []).p50 / summarise(samples[fast] ?? []).p50;
+      lines.push(`${fast}: ${ratio.toFixed(1)} × as fast as ${slow.replace("bash: ", "")}`);
+    }
     process.stdout.write(`${lines.join("\n")}\n`);
     const results = join(import.meta.dirname, "../results");
     mkdirSync(results, { recursive: true });
