@@ -53,7 +53,7 @@ export const Sandbox = z.object({
   /** The image that runs, by digest. */
   image: z.string(),
   created_at: z.string(),
-  /** True once an `execute_request` has passed: a fresh sandbox is then never given to anyone else. */
+  /** True once any frame but a `hello_request` has passed: a fresh sandbox is then never given to anyone else. */
   used: z.boolean(),
   attached: z.boolean(),
   ended: SandboxEnd.nullable(),

@@ -70,10 +70,8 @@ export class Attachment {
     const relay = new Relay(
       stream,
       {
-        firstExecute: () => {
-          sandbox.noteUse();
-          this.#restoreCpu(sandbox);
-        },
+        firstUse: () => sandbox.noteUse(),
+        firstExecute: () => this.#restoreCpu(sandbox),
         attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.now()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {

@@ -84,7 +84,7 @@ export class Pool {
     this.#refillIn(0);
   }
 
-  /** An unused sandbox from before a restart; false when there is no room for it. */
+  /** One of its own whose stream broke; false when there is no room for it. */
   async adopt(id: string): Promise<boolean> {
     this.#strays.delete(id);
     if (this.#ready.length >= this.#size || this.#stop.signal.aborted) return false;

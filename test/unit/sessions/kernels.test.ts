@@ -304,15 +304,18 @@ describe("a restarted gateway", () => {
     expect(launcher.created).toBe(1);
   });
 
-  it("takes unused sandboxes into its pool and removes used ones", async () => {
-    const unused = launcher.add({ kind: "fresh", profile: "default" });
+  it("removes fresh sandboxes that it did not make: nobody knows what is in them", async () => {
+    const before = start({ KERNELYARD_POOL_SIZE: "1" });
+    await before.kernels.start();
+    await until(() => before.kernels.pool.ready === 1);
+    const [theirs] = launcher.live;
+    before.stop();
     const used = launcher.add({ kind: "fresh", profile: "default" }, true);
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
     await gateway.kernels.start();
-    expect(gateway.kernels.pool.ready).toBe(1);
-    expect(launcher.removed).toEqual([used.id]);
-    await exec(gateway, "1");
-    await until(() => launcher.removed.includes(unused.id));
+    await until(() => gateway.kernels.pool.ready === 1);
+    expect(launcher.removed).toEqual([theirs?.id, used.id]);
+    expect(launcher.created).toBe(3);
   });
 
   it("waits for a launcher that is not there yet", async () => {
@@ -384,6 +387,18 @@ describe("the pool", () => {
     await launcher.start();
     await until(() => gateway.kernels.pool.ready === 1);
     await exec(gateway, "1");
+  });
+
+  it("does not take back one that was used while its stream was broken", async () => {
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 1);
+    const [spare] = launcher.live;
+    if (spare === undefined) throw new Error("no sandbox");
+    spare.used = true;
+    spare.socket?.destroy();
+    await until(() => launcher.removed.includes(spare.id) && gateway.kernels.pool.ready === 1);
+    expect(launcher.live[0]?.id).not.toBe(spare.id);
   });
 
   it("removes the sandbox of a caller who hangs up", async () => {

@@ -39,10 +39,12 @@ export class SandboxStandIn {
   socket: Socket | null = null;
   executing: string | null = null;
   cells = 0;
+  used: boolean;
   ended: SandboxEnd | null = null;
 
   constructor(info: Sandbox) {
     this.info = info;
+    this.used = info.used;
   }
 
   get id(): string {
@@ -244,7 +246,8 @@ export class LauncherStandIn {
   }
 
   #info(sandbox: SandboxStandIn): Sandbox {
-    return { ...sandbox.info, attached: sandbox.socket !== null, ended: sandbox.ended };
+    const { ended, info, socket, used } = sandbox;
+    return { ...info, used, attached: socket !== null, ended };
   }
 
   #attach(request: IncomingMessage, socket: Socket): void {
@@ -281,6 +284,7 @@ export class LauncherStandIn {
 
   #receive(sandbox: SandboxStandIn, message: GatewayMessage, body: Buffer): void {
     sandbox.received.push(message);
+    if (message.msg_type !== "hello_request") sandbox.used = true;
     if (message.msg_type === "hello_request" && this.greets) {
       sandbox.send({
         msg_type: "hello_reply",
