@@ -186,7 +186,14 @@ export const SETTINGS = {
     "rateLimits",
     z.enum(["on", "off"]),
     "on",
-    "Requests per caller: a user's token has 300 executions in 30 s, 300 uploads in 5 min, 600 downloads and 1200 listings a minute, which is more than LibreChat asks for one user at once; an API key ten times as many. `POST /run` is not counted.",
+    "Requests per caller: a user's token has 300 executions in 30 s, 300 uploads in 5 min, 600 downloads and 1200 listings a minute, which is more than LibreChat asks for one user at once; an API key ten times as many. Requests of any kind, `POST /run` among them: 3000 in 30 s.",
+  ),
+
+  KERNELYARD_GATEWAY_MEMORY: setting(
+    "gatewayMemoryBytes",
+    bytes(512 * MIB, 64 * GIB),
+    "1g",
+    "Memory of the gateway, and the limit of its container: heap, requests, files on their way.",
   ),
 
   KERNELYARD_ISOLATION: setting(

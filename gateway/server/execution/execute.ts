@@ -31,7 +31,6 @@ export class Execution implements Executor {
   #languages: KernelConnection["languages"] = [];
   #stopping = false;
   #running = 0;
-  #idle: PromiseWithResolvers<void> | null = null;
 
   constructor({ settings, kernels }: ExecutionOptions) {
     this.#kernels = kernels;
@@ -68,16 +67,12 @@ export class Execution implements Executor {
       return this.#notRun(error, call.signal);
     } finally {
       this.#running -= 1;
-      if (this.#running === 0) this.#idle?.resolve();
     }
   }
 
-  /** Takes no more calls; resolves when the last one is done. */
-  async drain(): Promise<void> {
+  /** Takes no more calls. */
+  stop(): void {
     this.#stopping = true;
-    if (this.#running === 0) return;
-    this.#idle = Promise.withResolvers<void>();
-    await this.#idle.promise;
   }
 
   async #run(call: CallRequest): Promise<CallOutcome> {

@@ -71,11 +71,11 @@ describe("POST /run", () => {
     },
   );
 
-  it("answers 401 without a key and with a wrong one, and 413 beyond 50 MB", async () => {
+  it("answers 401 without a key and with a wrong one, and 413 beyond 8 MiB", async () => {
     const without = await gateway.app.request("/run", { method: "POST", body: "{}" });
     expect(without.status).toBe(401);
     expect((await run("x", "s1", { "x-api-key": "wrong-key-0123456789" })).status).toBe(401);
-    const large = await run("x", "s1", { "content-length": String(60 * 1024 * 1024) });
+    const large = await run("x", "s1", { "content-length": String(9 * 1024 * 1024) });
     expect(large.status).toBe(413);
     expect(await large.json()).toMatchObject({ error: "payload_too_large" });
   });

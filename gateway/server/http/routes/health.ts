@@ -48,6 +48,7 @@ export function healthRoute(deps: AppDeps): Route {
       const detailed =
         c.req.query("detail") !== undefined || (c.req.header("accept") ?? "").includes("application/json");
       c.header("Cache-Control", "no-store");
+      if (deps.inFlight.stopping) return c.text("Service Unavailable", 503);
       if (!detailed) {
         return (await deps.health.healthy()) ? c.text("OK") : c.text("Service Unavailable", 503);
       }
