@@ -22,8 +22,6 @@ import { PROGRAMMATIC_BODY } from "./http/requests/programmatic.ts";
 import { RUN_BODY } from "./http/requests/run.ts";
 import { Kernels } from "./sessions/kernels.ts";
 
-/** No single caller holds more of the memory for requests. */
-const ONE_CALLERS_SHARE = 0.5;
 /** A program that waits for its tools when the service stops has this long to be continued. */
 const PROGRAM_GRACE_MS = 30_000;
 
@@ -62,10 +60,7 @@ export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">)
 export function assemble({ settings, files, json, log }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
-  const memory = new MemoryBudget({
-    bytes: gatewayMemory(settings.gatewayMemoryBytes).requestBytes,
-    share: ONE_CALLERS_SHARE,
-  });
+  const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const kernels = new Kernels({ settings, launcher, concurrency, log });
   const executor = new Execution({ settings, kernels });
   const programs = new Programs<ProgramReply>({ json, memory });

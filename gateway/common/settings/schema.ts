@@ -357,6 +357,22 @@ export const SETTINGS = {
     "512m",
     "Bytes collected from one call.",
   ),
+  KERNELYARD_FILES_PER_USER: setting(
+    "filesPerUserBytes",
+    bytes(MIB, 1024 * GIB),
+    "5g",
+    "Files that a token's user may have stored; an API key ten times as much.",
+  ),
+  KERNELYARD_FILES_TOTAL: optional(
+    "filesTotalBytes",
+    bytes(MIB, 1024 * 1024 * GIB),
+    "All files together. Default: as much as the disk holds beside its reserve.",
+  ),
+  KERNELYARD_DISK_RESERVE: optional(
+    "diskReserveBytes",
+    bytes(0, 64 * 1024 * GIB),
+    "Space on the data directory's disk that files and session volumes leave free. Default: a twentieth of the disk, at most 10 GiB.",
+  ),
   KERNELYARD_FILE_TTL_MS: setting(
     "fileTtlMs",
     integer(60_000, 3650 * 86_400_000),

@@ -19,3 +19,8 @@ export const SHARED_SUBJECT = "-";
 export function principalKey(principal: Principal): string {
   return JSON.stringify([principal.mode, principal.tenant, principal.subject]);
 }
+
+/** A key or a private network speaks for a whole LibreChat, a token for one user. */
+export function speaksForMany({ mode }: Principal): boolean {
+  return mode !== "jwt";
+}

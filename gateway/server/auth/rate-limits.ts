@@ -7,7 +7,7 @@
  * sessions' queues and the host's admission bound it.
  */
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
-import { type Principal, principalKey } from "./principal.ts";
+import { type Principal, principalKey, speaksForMany } from "./principal.ts";
 
 export type LimitedAction = "request" | "exec" | "upload" | "download" | "files";
 
@@ -110,7 +110,7 @@ class MemoryRateLimiter implements RateLimiter {
   readonly #limiters = new Map<string, { limiter: BoundedLimiter; window: Window }>();
 
   async admit(principal: Principal, action: LimitedAction): Promise<RateDecision> {
-    const { limiter, window } = this.#limiter(action, principal.mode !== "jwt");
+    const { limiter, window } = this.#limiter(action, speaksForMany(principal));
     const { allowed, result } = await limiter.consume(principalKey(principal));
     const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000));
     return {

@@ -14,27 +14,30 @@ export class MemoryTaken extends Error {
   override readonly name = "MemoryTaken";
 }
 
-export interface MemoryBudgetOptions {
-  readonly bytes: number;
-  /** The most that one holder may have of it, from 0 to 1. */
-  readonly share?: number;
+export interface MemoryHolder {
+  readonly key: string;
+  /** Speaks for many users. */
+  readonly shared: boolean;
 }
+
+/** The most that one user may have of a budget, and one who speaks for many. */
+const USERS_SHARE = 0.5;
+const SHARED_SHARE = 0.75;
 
 interface Waiter {
   readonly bytes: number;
-  readonly grant: () => void;
+  readonly holder: MemoryHolder;
+  readonly grant: (hold: Hold) => void;
 }
 
 export class MemoryBudget {
   readonly bytes: number;
-  readonly #most: number;
   readonly #holders = new Map<string, number>();
   readonly #waiting = new Set<Waiter>();
   #held = 0;
 
-  constructor({ bytes, share = 1 }: MemoryBudgetOptions) {
+  constructor(bytes: number) {
     this.bytes = bytes;
-    this.#most = bytes * share;
   }
 
   get held(): number {
@@ -42,48 +45,52 @@ export class MemoryBudget {
   }
 
   /** Null when there is not so much, for anybody or for this holder. */
-  take(bytes: number, holder: string): Hold | null {
+  take(bytes: number, holder: MemoryHolder): Hold | null {
     const hold = this.#open(holder);
     return hold.grow(bytes) ? hold : null;
   }
 
-  /** Waits its turn, first come first served. Rejects with `MemoryTaken`. */
-  async wait(bytes: number, holder: string, withinMs: number): Promise<Hold> {
-    const wanted = Math.min(bytes, this.bytes);
+  /** Waits its turn, first come first served, but for holders who have their share. Rejects with `MemoryTaken`. */
+  async wait(bytes: number, holder: MemoryHolder, withinMs: number): Promise<Hold> {
+    const wanted = Math.min(bytes, this.#mostOf(holder));
     const hold = this.#waiting.size === 0 ? this.take(wanted, holder) : null;
     if (hold !== null) return hold;
-    const granted = Promise.withResolvers<Hold>();
-    const waiter: Waiter = {
-      bytes: wanted,
-      grant: () => {
-        clearTimeout(timer);
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        bytes: wanted,
+        holder,
+        grant: (granted) => {
+          clearTimeout(timer);
+          resolve(granted);
+        },
+      };
+      const timer = setTimeout(() => {
         this.#waiting.delete(waiter);
-        const given = this.#open(holder);
-        given.grow(wanted);
-        granted.resolve(given);
-      },
-    };
-    const timer = setTimeout(() => {
-      this.#waiting.delete(waiter);
-      granted.reject(new MemoryTaken(`${wanted} bytes did not come free in ${withinMs} ms`));
-    }, withinMs);
-    this.#waiting.add(waiter);
-    return granted.promise;
+        reject(new MemoryTaken(`${wanted} bytes did not come free in ${withinMs} ms`));
+        this.#wake();
+      }, withinMs);
+      this.#waiting.add(waiter);
+      this.#wake();
+    });
   }
 
-  #open(holder: string): Hold {
+  #mostOf({ shared }: MemoryHolder): number {
+    return Math.floor(this.bytes * (shared ? SHARED_SHARE : USERS_SHARE));
+  }
+
+  #open(holder: MemoryHolder): Hold {
     let mine = 0;
     const change = (bytes: number) => {
       mine += bytes;
       this.#held += bytes;
-      const now = (this.#holders.get(holder) ?? 0) + bytes;
-      if (now === 0) this.#holders.delete(holder);
-      else this.#holders.set(holder, now);
+      const now = (this.#holders.get(holder.key) ?? 0) + bytes;
+      if (now === 0) this.#holders.delete(holder.key);
+      else this.#holders.set(holder.key, now);
     };
     return {
       grow: (bytes) => {
         if (this.#held + bytes > this.bytes) return false;
-        if ((this.#holders.get(holder) ?? 0) + bytes > this.#most) return false;
+        if ((this.#holders.get(holder.key) ?? 0) + bytes > this.#mostOf(holder)) return false;
         change(bytes);
         return true;
       },
@@ -100,8 +107,12 @@ export class MemoryBudget {
 
   #wake(): void {
     for (const waiter of this.#waiting) {
+      // Nobody smaller goes before one who waits for a place alone.
       if (this.#held + waiter.bytes > this.bytes) return;
-      waiter.grant();
+      const hold = this.take(waiter.bytes, waiter.holder);
+      if (hold === null) continue;
+      this.#waiting.delete(waiter);
+      waiter.grant(hold);
     }
   }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuthRefusal } from "../auth/authenticator.ts";
-import { principalKey } from "../auth/principal.ts";
+import { principalKey, speaksForMany } from "../auth/principal.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
@@ -60,7 +60,7 @@ function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted
   return async (c: AppContext, next: Next) => {
     if (deps.inFlight.stopping && continues !== true) throw stopping();
     const principal = c.get("principal");
-    deps.inFlight.admit(principalKey(principal), principal.mode !== "jwt", c.get("ended"));
+    deps.inFlight.admit(principalKey(principal), speaksForMany(principal), c.get("ended"));
     await countRequest(c, deps, "request");
     if (uncounted !== true) await countRequest(c, deps, bucket);
     holdRequest(c, deps.memory);

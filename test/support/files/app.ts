@@ -37,7 +37,7 @@ export function filesApp(
   const executor: Executor = { execute, languages: () => [] };
   const log: object[] = [];
   const json = createJsonReader(settings);
-  const memory = new MemoryBudget({ bytes: gatewayMemory(settings.gatewayMemoryBytes).requestBytes });
+  const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const app = createApp({
     settings,
     authentication: new Authentication(

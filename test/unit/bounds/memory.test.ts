@@ -9,53 +9,63 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+const [alice, bob] = [
+  { key: "alice", shared: false },
+  { key: "bob", shared: false },
+];
+const key = { key: "key", shared: true };
+
 describe("a budget", () => {
   it("gives what is there, once, and takes it back", () => {
-    const budget = new MemoryBudget({ bytes: 100 });
-    const a = budget.take(60, "a");
-    expect(budget.take(41, "b")).toBeNull();
-    expect(a?.grow(40)).toBe(true);
+    const budget = new MemoryBudget(100);
+    const a = budget.take(60, key);
+    expect(budget.take(41, alice)).toBeNull();
+    expect(a?.grow(15)).toBe(true);
     expect(a?.grow(1)).toBe(false);
     a?.shrink(30);
-    expect(budget.held).toBe(70);
+    expect(budget.held).toBe(45);
     a?.release();
     a?.release();
     expect(budget.held).toBe(0);
   });
 
   it("leaves to others what one holder may not have", () => {
-    const budget = new MemoryBudget({ bytes: 100, share: 0.5 });
-    expect(budget.take(50, "a")).not.toBeNull();
-    expect(budget.take(1, "a")).toBeNull();
-    expect(budget.take(50, "b")).not.toBeNull();
+    const budget = new MemoryBudget(100);
+    expect(budget.take(30, alice)).not.toBeNull();
+    expect(budget.take(21, alice)).toBeNull();
+    expect(budget.take(20, alice)).not.toBeNull();
+    expect(budget.take(50, bob)).not.toBeNull();
+    expect(budget.take(1, key)).toBeNull();
   });
 
-  it("serves who waits in their order, and nobody before them", async () => {
-    const budget = new MemoryBudget({ bytes: 100 });
-    const all = budget.take(100, "a");
+  it("serves who waits in their order, and nobody before them but for those who have their share", async () => {
+    const budget = new MemoryBudget(100);
+    const [held, more] = [budget.take(50, alice), budget.take(50, bob)];
     const order: string[] = [];
-    const wait = async (name: string, bytes: number) => {
-      const hold = await budget.wait(bytes, name, 60_000);
-      order.push(name);
-      return hold;
-    };
-    const waiting = [wait("large", 90), wait("small", 5)];
-    all?.shrink(50);
+    const wait = (name: string, bytes: number, holder: typeof alice) =>
+      budget.wait(bytes, holder, 60_000).then(() => order.push(name));
+    const waiting = [wait("alice", 10, alice), wait("key", 50, key), wait("small", 1, key)];
+    more?.shrink(20);
     await Promise.resolve();
     expect(order).toEqual([]);
-    all?.release();
+    more?.release();
+    await waiting[1];
+    expect(order).toEqual(["key"]);
+    held?.release();
     await Promise.all(waiting);
-    expect(order).toEqual(["large", "small"]);
-    expect(budget.held).toBe(95);
+    expect(order).toEqual(["key", "alice", "small"]);
   });
 
-  it("says so when nothing came free in time", async () => {
+  it("says so when nothing came free in time, and lets the next one in", async () => {
     vi.useFakeTimers();
-    const budget = new MemoryBudget({ bytes: 1 });
-    budget.take(1, "a");
-    const waiting = expect(budget.wait(1, "b", 1000)).rejects.toThrow(MemoryTaken);
+    const budget = new MemoryBudget(10);
+    budget.take(5, alice);
+    const waiting = expect(budget.wait(7, key, 1000)).rejects.toThrow(MemoryTaken);
+    const behind = budget.wait(3, bob, 60_000);
     await vi.advanceTimersByTimeAsync(1000);
     await waiting;
+    expect(await behind).toBeDefined();
+    expect(budget.held).toBe(8);
   });
 });
 

@@ -87,8 +87,8 @@ describe("before a body is read and while it comes", () => {
       call.write("{");
       return call;
     };
-    const held = [large(), large()];
-    await until(() => gateway.inFlight.count === 2);
+    const held = [large(), large(), large()];
+    await until(() => gateway.inFlight.count === 3);
     const { status, body } = await reply(large());
     expect([status, JSON.parse(body)]).toEqual([
       429,

@@ -77,7 +77,7 @@ function finished(answer: Answer): string {
 
 const json = createJsonReader({ gatewayMemoryBytes: 1024 ** 3 });
 const newPrograms = (bytes = 1024 ** 2) =>
-  new Programs<string>({ json, memory: new MemoryBudget({ bytes }), limits: { total: 3, perUser: 2 } });
+  new Programs<string>({ json, memory: new MemoryBudget(bytes), limits: { total: 3, perUser: 2 } });
 let programs: Programs<string>;
 beforeEach(() => {
   programs = newPrograms();

@@ -1,7 +1,7 @@
 /** All programs that run or wait for tools: found by token, cancelled by request id, bounded in number. */
 
 import { newId } from "../../../common/ids.ts";
-import { type Principal, principalKey } from "../../auth/principal.ts";
+import { type Principal, principalKey, speaksForMany } from "../../auth/principal.ts";
 import type { JsonReader } from "../../bounds/json-reader.ts";
 import type { MemoryBudget } from "../../bounds/memory.ts";
 import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
@@ -73,7 +73,7 @@ export class Programs<Reply> {
     if (full !== null) return full;
     const id = newId();
     const { json, memory: budget } = this.#options;
-    const memory = budget.take(0, caller);
+    const memory = budget.take(0, { key: caller, shared: speaksForMany(request.principal) });
     if (memory === null) return NO_MEMORY;
     const onGone = () => {
       this.#programs.delete(id);
@@ -159,7 +159,7 @@ export class Programs<Reply> {
   #full(principal: Principal, caller: string): { kind: "full"; retryAfterSeconds: number } | null {
     const all = [...this.#programs.values()];
     const own = all.filter((program) => program.caller === caller);
-    const overShare = principal.mode === "jwt" && own.length >= this.#limits.perUser;
+    const overShare = !speaksForMany(principal) && own.length >= this.#limits.perUser;
     if (!overShare && all.length < this.#limits.total) return null;
     const waiting = (overShare ? own : all).map(({ expiresAtMs }) => expiresAtMs ?? Number.POSITIVE_INFINITY);
     const seconds = Math.ceil((Math.min(...waiting) - Date.now()) / 1000);

@@ -1,5 +1,5 @@
 /** What requests hold together, whatever they ask for. */
-import { principalKey } from "../../auth/principal.ts";
+import { principalKey, speaksForMany } from "../../auth/principal.ts";
 import type { MemoryBudget } from "../../bounds/memory.ts";
 import type { AppContext } from "../context.ts";
 import { ServiceError } from "../errors.ts";
@@ -19,7 +19,8 @@ const taken = (budget: MemoryBudget) =>
 
 /** Begins this request's part, until it is released. Throws 429. */
 export function holdRequest(c: AppContext, budget: MemoryBudget): void {
-  const hold = budget.take(EACH_BYTES, principalKey(c.get("principal")));
+  const principal = c.get("principal");
+  const hold = budget.take(EACH_BYTES, { key: principalKey(principal), shared: speaksForMany(principal) });
   if (hold === null) throw taken(budget);
   c.set("memory", { hold, budget });
 }
