@@ -70,7 +70,7 @@ export function assemble({ settings, files, json, log }: GatewayParts): Gateway 
     authentication: createAuthentication(settings),
     rateLimiter: createRateLimiter(settings.rateLimits),
     executor,
-    health: new Canary({ executor, launcher, log }),
+    health: new Canary({ executor, launcher, full: () => kernels.full, log }),
     files,
     programs,
     json,

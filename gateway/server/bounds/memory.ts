@@ -1,4 +1,5 @@
 /** Memory that may be held together for one purpose: taken before it is used, given back when it is not. */
+import type { Caller } from "../auth/principal.ts";
 
 /** A part of a budget. */
 export interface Hold {
@@ -14,19 +15,13 @@ export class MemoryTaken extends Error {
   override readonly name = "MemoryTaken";
 }
 
-export interface MemoryHolder {
-  readonly key: string;
-  /** Speaks for many users. */
-  readonly shared: boolean;
-}
-
 /** The most that one user may have of a budget, and one who speaks for many. */
 const USERS_SHARE = 0.5;
 const SHARED_SHARE = 0.75;
 
 interface Waiter {
   readonly bytes: number;
-  readonly holder: MemoryHolder;
+  readonly holder: Caller;
   readonly grant: (hold: Hold) => void;
 }
 
@@ -45,13 +40,13 @@ export class MemoryBudget {
   }
 
   /** Null when there is not so much, for anybody or for this holder. */
-  take(bytes: number, holder: MemoryHolder): Hold | null {
+  take(bytes: number, holder: Caller): Hold | null {
     const hold = this.#open(holder);
     return hold.grow(bytes) ? hold : null;
   }
 
   /** Waits its turn, first come first served, but for holders who have their share. Rejects with `MemoryTaken`. */
-  async wait(bytes: number, holder: MemoryHolder, withinMs: number): Promise<Hold> {
+  async wait(bytes: number, holder: Caller, withinMs: number): Promise<Hold> {
     const wanted = Math.min(bytes, this.#mostOf(holder));
     const hold = this.#waiting.size === 0 ? this.take(wanted, holder) : null;
     if (hold !== null) return hold;
@@ -74,11 +69,11 @@ export class MemoryBudget {
     });
   }
 
-  #mostOf({ shared }: MemoryHolder): number {
+  #mostOf({ shared }: Caller): number {
     return Math.floor(this.bytes * (shared ? SHARED_SHARE : USERS_SHARE));
   }
 
-  #open(holder: MemoryHolder): Hold {
+  #open(holder: Caller): Hold {
     let mine = 0;
     const change = (bytes: number) => {
       mine += bytes;

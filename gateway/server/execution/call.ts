@@ -64,7 +64,10 @@ export interface Finished {
 /** The service could not run the code. */
 export type NotRun =
   | { readonly kind: "busy"; readonly message: string }
-  | { readonly kind: "host_full"; readonly retryAfterSeconds: number }
+  /** Every place of the host is taken by a running call. */
+  | { readonly kind: "host_full" }
+  /** This caller runs `most` calls, and more they may not. */
+  | { readonly kind: "caller_full"; readonly most: number }
   | {
       readonly kind: "unavailable";
       readonly error: "engine_unavailable" | "launcher_unavailable" | "sandbox_failed" | "shutting_down";

@@ -4,7 +4,7 @@ import type { Settings } from "../../common/settings/read.ts";
 import { MAX_NAME_BYTES, MAX_SEGMENTS } from "../files/names.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 import type { RunLimits } from "../kernel/run.ts";
-import { HostFull } from "../sessions/admission.ts";
+import { CallerFull, HostFull } from "../sessions/admission.ts";
 import type { Kernels } from "../sessions/kernels.ts";
 import { type KernelAfter, SessionBusy, SessionClosed } from "../sessions/lease.ts";
 import { SandboxBroken } from "../sessions/sandboxes.ts";
@@ -16,7 +16,7 @@ export interface ExecutionOptions {
     Settings,
     "stdoutLimit" | "stderrLimit" | "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes"
   >;
-  readonly kernels: Pick<Kernels, "lease" | "retryAfterSeconds">;
+  readonly kernels: Pick<Kernels, "lease">;
 }
 
 const SHUTTING_DOWN: NotRun = {
@@ -106,9 +106,8 @@ export class Execution implements Executor {
     if (signal.aborted) return { kind: "cancelled" };
     if (error instanceof SessionBusy) return { kind: "busy", message: error.message };
     if (error instanceof SessionClosed) return SHUTTING_DOWN;
-    if (error instanceof HostFull) {
-      return { kind: "host_full", retryAfterSeconds: this.#kernels.retryAfterSeconds };
-    }
+    if (error instanceof HostFull) return { kind: "host_full" };
+    if (error instanceof CallerFull) return { kind: "caller_full", most: error.most };
     if (error instanceof LauncherUnavailable) {
       return { kind: "unavailable", error: "launcher_unavailable", message: error.message };
     }

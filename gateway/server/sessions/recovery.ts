@@ -73,6 +73,7 @@ export class Recovery {
 
   async #reconcile(): Promise<void> {
     const { sandboxes, pool, registry } = this.#options;
+    sandboxes.admission.capacity = (await sandboxes.launcher.health()).capacity;
     await sandboxes.endDoomed();
     const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
     pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));

@@ -90,8 +90,8 @@ describe("POST /run", () => {
     launcher.capacity = 0;
     const response = await run("x");
     expect(response.status).toBe(429);
-    expect(await response.json()).toMatchObject({ error: "rate_limited", retry_after_seconds: 1 });
-    expect(response.headers.get("retry-after")).toBe("1");
+    expect(await response.json()).toMatchObject({ error: "rate_limited", retry_after_seconds: 2 });
+    expect(response.headers.get("retry-after")).toBe("2");
   });
 
   it("answers 503 while the launcher or the engine is away, and recovers by itself", async () => {

@@ -196,7 +196,7 @@ export class LauncherStandIn {
     };
     const what = `${request.method} ${request.url}`;
     const id = /^(?:GET|DELETE) \/sandboxes\/([A-Za-z0-9_-]{21})$/.exec(what)?.[1];
-    if (what === "GET /health") return answer(200, HEALTH);
+    if (what === "GET /health") return answer(200, { ...HEALTH, capacity: this.capacity });
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
     }

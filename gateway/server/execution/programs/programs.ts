@@ -1,7 +1,7 @@
 /** All programs that run or wait for tools: found by token, cancelled by request id, bounded in number. */
 
 import { newId } from "../../../common/ids.ts";
-import { type Principal, principalKey, speaksForMany } from "../../auth/principal.ts";
+import { callerOf, type Principal, principalKey, speaksForMany } from "../../auth/principal.ts";
 import type { JsonReader } from "../../bounds/json-reader.ts";
 import type { MemoryBudget } from "../../bounds/memory.ts";
 import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
@@ -73,7 +73,7 @@ export class Programs<Reply> {
     if (full !== null) return full;
     const id = newId();
     const { json, memory: budget } = this.#options;
-    const memory = budget.take(0, { key: caller, shared: speaksForMany(request.principal) });
+    const memory = budget.take(0, callerOf(request.principal));
     if (memory === null) return NO_MEMORY;
     const onGone = () => {
       this.#programs.delete(id);

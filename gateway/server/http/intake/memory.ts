@@ -1,5 +1,5 @@
 /** What requests hold together, whatever they ask for. */
-import { principalKey, speaksForMany } from "../../auth/principal.ts";
+import { callerOf } from "../../auth/principal.ts";
 import type { MemoryBudget } from "../../bounds/memory.ts";
 import type { AppContext } from "../context.ts";
 import { ServiceError } from "../errors.ts";
@@ -19,8 +19,7 @@ const taken = (budget: MemoryBudget) =>
 
 /** Begins this request's part, until it is released. Throws 429. */
 export function holdRequest(c: AppContext, budget: MemoryBudget): void {
-  const principal = c.get("principal");
-  const hold = budget.take(EACH_BYTES, { key: principalKey(principal), shared: speaksForMany(principal) });
+  const hold = budget.take(EACH_BYTES, callerOf(c.get("principal")));
   if (hold === null) throw taken(budget);
   c.set("memory", { hold, budget });
 }

@@ -1,6 +1,7 @@
 /** `POST /exec`: LibreChat's call. */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
+import { callerOf } from "../../auth/principal.ts";
 import type { Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
@@ -83,11 +84,12 @@ export function execRoute(deps: AppDeps): Route {
       facts.session = sessionId;
       facts.lang = language;
       facts.code_bytes = code.length;
-      let binding: Binding = { kind: "fresh" };
+      const caller = callerOf(principal);
+      let binding: Binding = { kind: "fresh", caller };
       let runtimeSessionId: string | null = null;
       if (hint !== null) {
         const key = runtimeSessionKey(principal, hint);
-        binding = { kind: "session", key, patient: isPrewarm(call) };
+        binding = { kind: "session", key, caller, patient: isPrewarm(call) };
         runtimeSessionId = key.digest;
         facts.runtime_session = key.digest;
       }

@@ -4,7 +4,9 @@ import type { AppContext, AppDeps, Route } from "../context.ts";
 
 export const HealthDetail = z
   .object({
-    status: z.enum(["ok", "unhealthy"]),
+    status: z.enum(["ok", "host_full", "unhealthy"]).openapi({
+      description: "`host_full`: code is executed, in every place that there is; new calls wait.",
+    }),
     problem: z.string().nullable(),
     /** `runc-unsafe` shares the host's kernel with the code. */
     isolation: z.enum(["runsc", "runc-unsafe"]).nullable(),
@@ -52,12 +54,12 @@ export function healthRoute(deps: AppDeps): Route {
       if (!detailed) {
         return (await deps.health.healthy()) ? c.text("OK") : c.text("Service Unavailable", 503);
       }
-      const { healthy, problem, lastCanary, launcher } = await deps.health.report();
+      const { state, problem, lastCanary, launcher } = await deps.health.report();
       const warnings: string[] = [];
       if (launcher?.isolation === "runc-unsafe") warnings.push(UNSAFE);
       if (launcher?.session_disk_quota === "none") warnings.push(NO_QUOTA);
       const body: z.infer<typeof HealthDetail> = {
-        status: healthy ? "ok" : "unhealthy",
+        status: state,
         problem,
         isolation: launcher?.isolation ?? null,
         warnings,
@@ -77,7 +79,7 @@ export function healthRoute(deps: AppDeps): Route {
             ? null
             : { at: lastCanary.at, duration_ms: lastCanary.durationMs, ok: lastCanary.ok },
       };
-      return c.json(body, healthy ? 200 : 503);
+      return c.json(body, state === "unhealthy" ? 503 : 200);
     },
   };
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
+import { callerOf } from "../../auth/principal.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
 import type { ProgramAnswer, ProgramRequest } from "../../execution/programs/programs.ts";
@@ -80,7 +81,8 @@ async function begin(
   });
   if (!prepared.ok) throw refusalError(prepared);
   const timeoutMs = Math.min(start.timeoutMs ?? settings.timeoutMs, settings.timeoutMaxMs);
-  const call = { language, code, timeoutMs, toolNames, files: prepared.files };
+  const { files } = prepared;
+  const call = { caller: callerOf(request.principal), language, code, timeoutMs, toolNames, files };
   return deps.programs.start(request, {
     sessionId,
     toolNames: new Set(toolNames),

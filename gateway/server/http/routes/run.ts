@@ -1,5 +1,6 @@
 /** `POST /run`: code in a named session, the specification's own endpoint. */
 import { z } from "@hono/zod-openapi";
+import { callerOf } from "../../auth/principal.ts";
 import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
@@ -49,7 +50,11 @@ export function runRoute(deps: AppDeps): Route {
         code: body.code,
         args: [],
         timeoutMs: deps.settings.timeoutMs,
-        binding: { kind: "session", key: namedSessionKey(principal, body.session_id) },
+        binding: {
+          kind: "session",
+          key: namedSessionKey(principal, body.session_id),
+          caller: callerOf(principal),
+        },
         inputs: [],
         outputs: null,
         signal: c.req.raw.signal,
