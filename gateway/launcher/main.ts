@@ -8,6 +8,7 @@ import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import pino, { type Logger } from "pino";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
+import { SteadyClock } from "../common/steady-clock.ts";
 import { SERVICE_USER } from "../host/isolation.ts";
 import { DockerEngine } from "./engine/engine.ts";
 import { IsolationError, LauncherFailure } from "./errors.ts";
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
     seccomp,
     log,
     hostMemoryBytes: totalmem(),
+    ageClock: new SteadyClock(join(settings.dataDir, "volumes", "last-seen")).now,
   });
   mkdirSync(dirname(settings.launcherSocket), { recursive: true, mode: 0o755 });
   const server = await serve(launcher, settings.launcherSocket, SERVICE_USER, log);

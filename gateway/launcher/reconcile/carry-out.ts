@@ -51,7 +51,7 @@ export class Sweep {
   }
 
   async #reconcile(): Promise<void> {
-    const { engine, instance, log, now, volumes } = this.#context;
+    const { ageClock, engine, instance, log, volumes } = this.#context;
     const sandboxes = this.#register.all().map(known);
     for (const { identity } of this.#register.all()) {
       if (identity.session !== null) await volumes.touch(identity.session);
@@ -59,7 +59,7 @@ export class Sweep {
     const containers = await engine.listContainers(`${LABEL.instance}=${instance}`);
     const volumesSeen = await volumes.list();
     const steps = plan({
-      now: now(),
+      now: ageClock(),
       limits: this.#limits(),
       sandboxes,
       // What began while the engine was asked is as known as what was there before.

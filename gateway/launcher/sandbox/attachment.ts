@@ -72,7 +72,7 @@ export class Attachment {
       {
         firstUse: () => sandbox.noteUse(),
         firstExecute: () => this.#restoreCpu(sandbox),
-        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.now()),
+        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.ageClock()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {
           if (sandbox.noteStreamEnd(relay)) this.#ends.settle(sandbox);

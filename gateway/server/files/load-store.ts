@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { DiskReserve } from "../../common/disk-space.ts";
 import { gatewayMemory } from "../../common/gateway-memory.ts";
 import type { Settings } from "../../common/settings/read.ts";
+import { SteadyClock } from "../../common/steady-clock.ts";
 import { MemoryBudget } from "../bounds/memory.ts";
 import { BoundedFileStore } from "./bounded.ts";
 import { DiskFileStore } from "./disk/store.ts";
@@ -33,7 +34,13 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
   if (settings.fileStore === "disk" || s3Bucket === null) {
     const directory = join(settings.dataDir, "gateway", "files");
     return async (onSweepError) => {
-      const store = await DiskFileStore.open({ directory, ttlMs, sweepEveryMs: DISK_SWEEP_MS, onSweepError });
+      const store = await DiskFileStore.open({
+        directory,
+        ttlMs,
+        sweepEveryMs: DISK_SWEEP_MS,
+        onSweepError,
+        now: new SteadyClock(join(settings.dataDir, "gateway", "last-seen")).now,
+      });
       const reserve = new DiskReserve(directory, settings.diskReserveBytes);
       return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES });
     };
@@ -51,7 +58,8 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
   };
   const client = await connectS3(place);
   return async (onSweepError) => {
-    const store = new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError }, client);
+    const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
+    const store = new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now }, client);
     return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
   };
 }

@@ -52,6 +52,7 @@ function launcherOf(stubs: Partial<Engine>) {
     seccomp: { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 },
     log: pino({ level: "silent" }),
     now: Date.now,
+    ageClock: Date.now,
     stopping: new AbortController().signal,
   };
   const register = new SandboxRegister(context.now);
