@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DiskReserve } from "../../common/disk-space.ts";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import {
@@ -143,6 +144,7 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
     instance: "doctor",
     sizeBytes: PROBE_DISK,
     engine: probe.engine,
+    reserve: new DiskReserve(directory, 0),
     now: Date.now,
   });
   const session: SessionKey = { kind: "runtime", digest: newId().replaceAll("_", "-") };
@@ -161,7 +163,7 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
     } finally {
       await lease.release();
       await volumes.freed(session);
-      await volumes.remove(lease.volume);
+      await volumes.remove(lease.volume, Number.POSITIVE_INFINITY);
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });

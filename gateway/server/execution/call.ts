@@ -61,6 +61,17 @@ export interface Finished {
   readonly undelivered: readonly { readonly path: string; readonly message: string }[];
 }
 
+export interface Unavailable {
+  readonly kind: "unavailable";
+  readonly error:
+    | "engine_unavailable"
+    | "launcher_unavailable"
+    | "sandbox_failed"
+    | "shutting_down"
+    | "storage_full";
+  readonly message: string;
+}
+
 /** The service could not run the code. */
 export type NotRun =
   | { readonly kind: "busy"; readonly message: string }
@@ -68,11 +79,7 @@ export type NotRun =
   | { readonly kind: "host_full" }
   /** This caller runs `most` calls, and more they may not. */
   | { readonly kind: "caller_full"; readonly most: number }
-  | {
-      readonly kind: "unavailable";
-      readonly error: "engine_unavailable" | "launcher_unavailable" | "sandbox_failed" | "shutting_down";
-      readonly message: string;
-    }
+  | Unavailable
   | {
       readonly kind: "unsupported_language";
       readonly language: string;

@@ -8,7 +8,7 @@ import { CallerFull, HostFull } from "../sessions/admission.ts";
 import type { Kernels } from "../sessions/kernels.ts";
 import { type KernelAfter, SessionBusy, SessionClosed } from "../sessions/lease.ts";
 import { SandboxBroken } from "../sessions/sandboxes.ts";
-import type { CallOutcome, CallRequest, Executor, NotRun } from "./call.ts";
+import type { CallOutcome, CallRequest, Executor, NotRun, Unavailable } from "./call.ts";
 import { outcomeOf } from "./outcome.ts";
 
 export interface ExecutionOptions {
@@ -112,16 +112,28 @@ export class Execution implements Executor {
       return { kind: "unavailable", error: "launcher_unavailable", message: error.message };
     }
     if (error instanceof LauncherRefusal) {
-      const gone = error.code === "engine_unavailable";
-      return {
-        kind: "unavailable",
-        error: gone ? "engine_unavailable" : "sandbox_failed",
-        message: error.message,
-      };
+      return { kind: "unavailable", ...refused(error) };
     }
     if (error instanceof SandboxBroken) {
       return { kind: "unavailable", error: "sandbox_failed", message: error.message };
     }
     throw error;
+  }
+}
+
+/** The launcher's own words name paths and containers of the host: they are in its log. */
+function refused({ code, message }: LauncherRefusal): Pick<Unavailable, "error" | "message"> {
+  switch (code) {
+    case "engine_unavailable":
+      return { error: code, message: "The container engine does not answer; the launcher's log says why" };
+    case "storage_full":
+      return { error: code, message };
+    case "isolation_refused":
+      return {
+        error: "sandbox_failed",
+        message: "Sandboxes are not isolated as promised, so none is made; the launcher's log says why",
+      };
+    default:
+      return { error: "sandbox_failed", message: "A sandbox could not be made; the launcher's log says why" };
   }
 }

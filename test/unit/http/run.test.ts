@@ -101,7 +101,7 @@ describe("POST /run", () => {
     };
     expect(await (await run("x")).json()).toEqual({
       error: "engine_unavailable",
-      message: "The engine does not answer",
+      message: "The container engine does not answer; the launcher's log says why",
     });
     launcher.refusal = null;
     await launcher.stop();

@@ -96,6 +96,8 @@ export const HEALTH: LauncherHealth = {
   runtime_version: "runsc 1",
   seccomp_sha256: "0".repeat(64),
   session_disk_quota: "loop",
+  session_volume_problem: null,
+  disk: { total: 1e12, free: 5e11, reserve: 1e10 },
   profiles: [{ name: "default", image: "custom-rce-kernel:latest", digest: `sha256:${"1".repeat(64)}` }],
   memory_budget_bytes: 4e9,
   sandbox_memory_bytes: 5e8,

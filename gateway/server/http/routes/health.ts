@@ -1,5 +1,6 @@
 /** `GET /health`: 200 `OK` when code has just been executed in a real sandbox, 503 otherwise. */
 import { z } from "@hono/zod-openapi";
+import type { LauncherHealth } from "../../../common/protocol/launcher-api.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 
 export const HealthDetail = z
@@ -15,6 +16,12 @@ export const HealthDetail = z
     runtime_version: z.string().nullable(),
     seccomp_sha256: z.string().nullable(),
     session_disk_quota: z.enum(["loop", "none"]).nullable(),
+    disk: z
+      .object({ total_bytes: z.number(), free_bytes: z.number(), reserve_bytes: z.number() })
+      .nullable()
+      .openapi({
+        description: "Of the session volumes' disk; nothing new is taken when only the reserve is free.",
+      }),
     images: z.array(z.object({ name: z.string(), image: z.string(), digest: z.string() })),
     languages: z.array(z.object({ id: z.string(), version: z.string() })),
     sandboxes: z.number().int().nullable(),
@@ -25,6 +32,16 @@ export const HealthDetail = z
 
 const UNSAFE = "Code shares the host's kernel (KERNELYARD_ISOLATION=runc-unsafe): run trusted code only";
 const NO_QUOTA = "Session volumes have no hard size: loop devices are missing on this host";
+
+const NO_VOLUMES = "Session volumes do not work at present; the launcher's log says why";
+const DISK_FULL =
+  "Only the disk's reserve is free (KERNELYARD_DISK_RESERVE): no new files and session volumes are taken";
+
+function diskOf(launcher: LauncherHealth | null): z.infer<typeof HealthDetail>["disk"] {
+  if (launcher === null || launcher.disk === null) return null;
+  const { total, free, reserve } = launcher.disk;
+  return { total_bytes: total, free_bytes: free, reserve_bytes: reserve };
+}
 
 export function healthRoute(deps: AppDeps): Route {
   return {
@@ -58,6 +75,10 @@ export function healthRoute(deps: AppDeps): Route {
       const warnings: string[] = [];
       if (launcher?.isolation === "runc-unsafe") warnings.push(UNSAFE);
       if (launcher?.session_disk_quota === "none") warnings.push(NO_QUOTA);
+      const noVolumes = launcher?.session_volume_problem ?? null;
+      if (noVolumes !== null) warnings.push(NO_VOLUMES);
+      const { disk = null } = launcher ?? {};
+      if (disk !== null && disk.free < disk.reserve) warnings.push(DISK_FULL);
       const body: z.infer<typeof HealthDetail> = {
         status: state,
         problem,
@@ -70,6 +91,7 @@ export function healthRoute(deps: AppDeps): Route {
         runtime_version: launcher?.runtime_version ?? null,
         seccomp_sha256: launcher?.seccomp_sha256 ?? null,
         session_disk_quota: launcher?.session_disk_quota ?? null,
+        disk: diskOf(launcher),
         images: [...(launcher?.profiles ?? [])],
         languages: [...deps.executor.languages()],
         sandboxes: launcher?.sandboxes ?? null,
