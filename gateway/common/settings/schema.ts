@@ -111,6 +111,15 @@ const sameAs = <const Field extends string, Schema extends z.ZodType>(
   secret: false,
 });
 
+function cannotBeForged(url: string): boolean {
+  // What is no address has a problem of its own.
+  if (!URL.canParse(url)) return true;
+  const { hostname, protocol } = new URL(url);
+  return (
+    protocol === "https:" || (protocol === "http:" && ["localhost", "127.0.0.1", "[::1]"].includes(hostname))
+  );
+}
+
 export const SETTINGS = {
   KERNELYARD_HOST: setting("host", z.string().min(1), "127.0.0.1", "Address the gateway listens on."),
   KERNELYARD_PORT: setting(
@@ -170,8 +179,10 @@ export const SETTINGS = {
   ),
   KERNELYARD_JWT_JWKS_URL: optional(
     "jwtJwksUrl",
-    z.url(),
-    "Key set that verifies tokens, instead of one public key.",
+    z
+      .url()
+      .refine(cannotBeForged, "must be https://, or http:// to this machine: who can answer it signs tokens"),
+    "Key set that verifies tokens, instead of one public key: https, or http on this machine.",
   ),
   KERNELYARD_JWT_ISSUER: setting("jwtIssuer", z.string().min(1), "librechat", "Required `iss` of tokens."),
   KERNELYARD_JWT_AUDIENCE: setting("jwtAudience", z.string().min(1), "codeapi", "Required `aud` of tokens."),

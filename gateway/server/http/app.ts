@@ -24,6 +24,14 @@ export function routePath(url: string): string {
   return path.startsWith("/v1/") ? path.slice(3) : path;
 }
 
+/** A stack begins with the message, of however many lines. */
+function placesOf({ stack = "" }: Error): string[] {
+  return stack
+    .split("\n")
+    .filter((line) => /^ {4}at .+(:\d+:\d+\)?|<anonymous>\)?)$/.test(line))
+    .map((line) => line.trim());
+}
+
 function refusal({ status, message }: AuthRefusal): ServiceError {
   const code = (
     {
@@ -126,9 +134,9 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
       facts.error = known.code;
       return c.json(known.body(), known.status, known.headers());
     }
-    // Names and stacks are ours; a message may quote a body.
+    // Names and places are ours; a message may quote a body.
     deps.log.error(
-      { req: c.get("requestId"), err: { name: error.name, stack: error.stack } },
+      { req: c.get("requestId"), err: { name: error.name, at: placesOf(error) } },
       "unexpected error",
     );
     const unexpected = new ServiceError("internal_error", "Unexpected error; the log has it by request id", {

@@ -140,3 +140,50 @@ describe("before a body is read and while it comes", () => {
     await Promise.all(calls);
   });
 });
+
+describe("where nobody has to prove who they are", () => {
+  let launcher: LauncherStandIn;
+  let gateway: ReturnType<typeof startGateway>;
+  beforeEach(async () => {
+    launcher = new LauncherStandIn();
+    await launcher.start();
+    return () => launcher.dispose();
+  });
+  afterEach(() => gateway.stop());
+
+  // What a page may send to any address without asking: https://fetch.spec.whatwg.org/#cors-safelisted-request-header
+  it.each(["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])(
+    "code that comes as %j is not run",
+    async (type) => {
+      gateway = startGateway(launcher.socketPath, { KERNELYARD_AUTH: "none", KERNELYARD_API_KEYS: "" });
+      for (const path of ["/run", "/exec", "/exec/programmatic"]) {
+        const answer = await gateway.post(path, RUN, { "content-type": type });
+        expect(answer.status).toBe(400);
+        expect(await answer.json()).toMatchObject({ message: "`Content-Type` must be application/json" });
+      }
+      expect(launcher.created).toBe(0);
+      expect(
+        (await gateway.post("/run", RUN, { "content-type": "application/json; charset=utf-8" })).status,
+      ).toBe(200);
+    },
+  );
+
+  it("a key is proof enough, whatever the type", async () => {
+    gateway = startGateway(launcher.socketPath);
+    expect((await gateway.post("/run", RUN, { "content-type": "text/plain" })).status).toBe(200);
+  });
+});
+
+it("an error that nobody expected is logged without its message, which may quote a body", async () => {
+  const launcher = new LauncherStandIn();
+  await launcher.start();
+  const gateway = startGateway(launcher.socketPath);
+  gateway.executor.execute = () => Promise.reject(new Error("secret-in-a-body\n    at secret-place"));
+  expect((await gateway.post("/run", RUN)).status).toBe(500);
+  const told = gateway.logLines.join("");
+  expect(told).toContain("unexpected error");
+  expect(told).toMatch(/intake\.test\.ts:\d+:\d+/);
+  expect(told).not.toContain("secret");
+  gateway.stop();
+  await launcher.dispose();
+});

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import { namedSessionKey, runtimeSessionKey } from "../../../gateway/server/sessions/session-key.ts";
-import { OTHER_KEY, startGateway, until } from "../http/gateway-under-test.ts";
+import { KEY, OTHER_KEY, startGateway, until } from "../http/gateway-under-test.ts";
 import { ECHO, LauncherStandIn, type SandboxStandIn, type Script } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;
@@ -489,7 +489,8 @@ describe("a host that is full of idle sessions", () => {
     const gateway = start();
     await gateway.kernels.start();
     for (const n of [1, 2, 3]) await converse(gateway, n);
-    const health = async () => (await gateway.app.request("/health?detail")).json();
+    const health = async () =>
+      (await gateway.app.request("/health?detail", { headers: { "x-api-key": KEY } })).json();
     launcher.script = RUNS_ON;
     expect(await health()).toMatchObject({ status: "ok", canary: { ok: true } });
     // The canary has run in the place that is its own: nobody gave way.

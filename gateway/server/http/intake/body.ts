@@ -24,11 +24,23 @@ export function unreadable({ code, message, verbatim }: Unreadable): ServiceErro
 
 /** Throws `ServiceError`. */
 export async function readBody<T>(c: AppContext, deps: AppDeps, kind: JsonKind<T>): Promise<T> {
+  refuseForms(c);
   try {
     return await deps.json.read(kind, await receive(c, kind.limits));
   } catch (error) {
     throw error instanceof Unreadable ? unreadable(error) : error;
   }
+}
+
+/**
+ * Where nobody has to prove who they are, a page that a browser of this network shows could post code as a form or as
+ * plain text; for JSON a browser asks first, and gets no leave.
+ */
+function refuseForms(c: AppContext): void {
+  if (c.get("principal").mode !== "none") return;
+  const type = c.req.header("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  if (type === "application/json" || type.endsWith("+json")) return;
+  throw new ServiceError("bad_request", "`Content-Type` must be application/json", { headers: CLOSE });
 }
 
 function declaredBytes(c: AppContext, limits: JsonLimits): number | null {

@@ -30,6 +30,8 @@ export const HealthDetail = z
   })
   .openapi("Health");
 
+const HealthBrief = HealthDetail.pick({ status: true }).openapi("HealthBrief");
+
 const UNSAFE = "Code shares the host's kernel (KERNELYARD_ISOLATION=runc-unsafe): run trusted code only";
 const NO_QUOTA = "Session volumes have no hard size: loop devices are missing on this host";
 
@@ -49,14 +51,15 @@ export function healthRoute(deps: AppDeps): Route {
       method: "get",
       path: "/health",
       summary: "Has this service just executed code?",
-      description: "`?detail` or `Accept: application/json` gives the parts. Needs no authentication.",
+      description:
+        "`?detail` or `Accept: application/json` gives the parts to who proves who they are, and the status alone to others.",
       request: { query: z.object({ detail: z.string().optional() }) },
       responses: {
         200: {
           description: "It has.",
           content: {
             "text/plain": { schema: z.string() },
-            "application/json": { schema: HealthDetail },
+            "application/json": { schema: z.union([HealthDetail, HealthBrief]) },
           },
         },
         503: { description: "It could not.", content: { "text/plain": { schema: z.string() } } },
@@ -72,6 +75,13 @@ export function healthRoute(deps: AppDeps): Route {
         return (await deps.health.healthy()) ? c.text("OK") : c.text("Service Unavailable", 503);
       }
       const { state, problem, lastCanary, launcher } = await deps.health.report();
+      const decision = await deps.authentication.decide((name) => c.req.header(name));
+      if (decision.kind !== "accepted") {
+        return c.json(
+          { status: state } satisfies z.infer<typeof HealthBrief>,
+          state === "unhealthy" ? 503 : 200,
+        );
+      }
       const warnings: string[] = [];
       if (launcher?.isolation === "runc-unsafe") warnings.push(UNSAFE);
       if (launcher?.session_disk_quota === "none") warnings.push(NO_QUOTA);
