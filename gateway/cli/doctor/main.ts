@@ -3,9 +3,9 @@
  * required is missing. It changes nothing: its containers and its volume are gone when it ends.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DiskReserve } from "../../common/disk-space.ts";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
@@ -31,6 +31,7 @@ import {
   BUILD_IMAGE,
   Confinement,
   confinementFindings,
+  diskFinding,
   type Finding,
   freshDiskFinding,
   MemoryProbe,
@@ -170,9 +171,17 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
   }
 }
 
+/** A data directory that is still to be made will be where its parent is. */
+function present(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : present(dirname(path));
+}
+
 async function examine(settings: Settings): Promise<Finding[]> {
   const engine = new DockerEngine(settings.dockerSocket);
   const findings = hostFindings(settings);
+  const space = await new DiskReserve(present(settings.dataDir), settings.diskReserveBytes).space();
+  const spare = Math.floor((space.freeBytes - space.reserveBytes) / settings.sessionDiskBytes);
+  findings.push(diskFinding(space, Math.max(0, spare)));
   const [engineSays, usable] = await engineFindings(engine, settings);
   findings.push(...engineSays);
   if (!usable) return findings;

@@ -159,6 +159,7 @@ describe("GET /health", () => {
       warnings: [],
       engine: { state: "ok", version: "20.10" },
       capacity: 8,
+      disk: { total_bytes: 1e12, free_bytes: 5e11, reserve_bytes: 1e10 },
       canary: { ok: true },
     });
     expect(launcher.created).toBe(1);

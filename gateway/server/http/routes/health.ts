@@ -22,6 +22,10 @@ export const HealthDetail = z
       .openapi({
         description: "Of the session volumes' disk; nothing new is taken when only the reserve is free.",
       }),
+    files: z
+      .object({ stored: z.number().int(), bytes: z.number(), limit_bytes: z.number().nullable() })
+      .nullable()
+      .openapi({ description: "Of a store on the disk; a bucket is not counted for this." }),
     images: z.array(z.object({ name: z.string(), image: z.string(), digest: z.string() })),
     languages: z.array(z.object({ id: z.string(), version: z.string() })),
     sandboxes: z.number().int().nullable(),
@@ -38,6 +42,14 @@ const NO_QUOTA = "Session volumes have no hard size: loop devices are missing on
 const NO_VOLUMES = "Session volumes do not work at present; the launcher's log says why";
 const DISK_FULL =
   "Only the disk's reserve is free (KERNELYARD_DISK_RESERVE): no new files and session volumes are taken";
+
+async function filesOf({ files, settings }: AppDeps): Promise<z.infer<typeof HealthDetail>["files"]> {
+  if (settings.fileStore !== "disk") return null;
+  const used = await files.usage(null).catch(() => null);
+  return used === null
+    ? null
+    : { stored: used.files, bytes: used.bytes, limit_bytes: settings.filesTotalBytes };
+}
 
 function diskOf(launcher: LauncherHealth | null): z.infer<typeof HealthDetail>["disk"] {
   if (launcher === null || launcher.disk === null) return null;
@@ -102,6 +114,7 @@ export function healthRoute(deps: AppDeps): Route {
         seccomp_sha256: launcher?.seccomp_sha256 ?? null,
         session_disk_quota: launcher?.session_disk_quota ?? null,
         disk: diskOf(launcher),
+        files: await filesOf(deps),
         images: [...(launcher?.profiles ?? [])],
         languages: [...deps.executor.languages()],
         sandboxes: launcher?.sandboxes ?? null,
