@@ -197,7 +197,11 @@ describe("a prewarm", () => {
     const hint = newHint();
     const call = { ...TOOL, lang: "bash", code: "echo $((1 + 1))", runtime_session_hint: hint };
     const [warm, first] = await Promise.all([prewarm(caller, hint), run(caller, call)]);
-    expect(first).toMatchObject({ stdout: "2\n", stderr: "" });
+    expect(first.stdout).toBe("2\n");
+    // On a busy machine a sandbox takes longer than the wait that nobody is told of.
+    expect(first.stderr).toMatch(
+      /^(\n\[sandbox\] This call waited \S+ s for an earlier call of its session\.\n)?$/,
+    );
     expect([warm.runtime_status, first.runtime_status].sort()).toEqual(["new", "reused"]);
     expect(warm.runtime_session_id).toBe(first.runtime_session_id);
   });

@@ -62,6 +62,15 @@ function open(change: { reserve?: number; at?: string; engine?: Partial<Engine> 
 const session = (name: string): SessionKey => ({ kind: "named", tenant: "default", name });
 const imageOf = (name: string) => join(directory, "volumes", "images", `${volumeName(session(name))}.ext4`);
 
+/** A disk of the test's own: others write on the machine's. */
+function ownDisk(size: string): string {
+  const disk = join(directory, "disk");
+  mkdirSync(disk);
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", disk]);
+  mounts.push(disk);
+  return disk;
+}
+
 /** As Docker mounts it for a container that starts, by the handle's own options. */
 async function mountAs(volumes: Volumes, name: string): Promise<string> {
   const lease = await volumes.acquire(session(name));
@@ -139,29 +148,21 @@ describe("an image that was not cleanly unmounted", () => {
 });
 
 describe("the disk's space", () => {
-  const free = () => {
-    const { bavail, bsize } = statfsSync(directory);
-    return bavail * bsize;
-  };
-
   it("is kept for the reserve: no volume begins that could take it", async () => {
-    await open().prepare();
-    const volumes = open({ reserve: free() - SIZE / 2 });
+    const at = join(ownDisk("40m"), "volumes");
+    await open({ at }).prepare();
+    const { bavail, bsize } = statfsSync(at);
+    const volumes = open({ at, reserve: bavail * bsize - SIZE / 2 });
     await volumes.prepare();
     await expect(volumes.acquire(session("s"))).rejects.toMatchObject({
       code: "storage_full",
       message: expect.stringContaining("KERNELYARD_DISK_RESERVE"),
     });
-    expect(existsSync(imageOf("s"))).toBe(false);
+    expect(existsSync(join(at, "images", `${volumeName(session("s"))}.ext4`))).toBe(false);
   });
 
   it("is promised once: what mounted volumes may take is not there for another", async () => {
-    // A disk of the test's own: others write beside it.
-    const disk = join(directory, "disk");
-    mkdirSync(disk);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=40m", "tmpfs", disk]);
-    mounts.push(disk);
-    const volumes = open({ at: join(disk, "volumes") });
+    const volumes = open({ at: join(ownDisk("40m"), "volumes") });
     await volumes.prepare();
     const both = [await mountAs(volumes, "a"), await mountAs(volumes, "b")];
     await expect(volumes.acquire(session("c"))).rejects.toMatchObject({ code: "host_full" });
@@ -181,10 +182,7 @@ describe("the disk's space", () => {
 
 describe("the quota", () => {
   it("is decided once: on a full disk sessions are refused, and served when there is space again", async () => {
-    const disk = join(directory, "disk");
-    mkdirSync(disk);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]);
-    mounts.push(disk);
+    const disk = ownDisk("64k");
     const volumes = open({ at: join(disk, "volumes") });
     expect(await volumes.prepare()).not.toBeNull();
     expect([volumes.mode, volumes.problem === null]).toEqual(["loop", false]);
