@@ -13,7 +13,6 @@ import {
   assignments,
   type Environment,
   gatewayEnvironment,
-  gatewayMemoryBytes,
   launcherEnvironment,
   longestCallMs,
   type Paths,
@@ -153,7 +152,7 @@ export class Services extends pulumi.ComponentResource {
     return this.#container(
       name,
       args,
-      gatewayDescription(args.paths, longestCallMs(args.config), gatewayMemoryBytes(args.config)),
+      gatewayDescription(args.paths, longestCallMs(args.config)),
       {
         networksAdvanced: [{ name: network.name }],
         ports: [{ internal: args.config.port, external: args.config.port, ip: args.bindAddress }],

@@ -11,9 +11,6 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 /** Bytes before the header. */
 export const PREFIX_BYTES = 8;
 
-/** A sender of single bytes must not cost an object for each. */
-const MAX_PIECES = 256;
-
 /** One frame; `header` is still unparsed so that a relay can pass it on without reading it. */
 export interface RawFrame {
   readonly header: Buffer;
@@ -75,10 +72,7 @@ export class FrameDecoder {
   *push(chunk: Buffer): Generator<RawFrame, void, undefined> {
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
-    if (this.#buffered < this.#needed) {
-      if (this.#chunks.length > MAX_PIECES) this.#chunks = [Buffer.concat(this.#chunks, this.#buffered)];
-      return;
-    }
+    if (this.#buffered < this.#needed) return;
     const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered);
     let offset = 0;
     try {

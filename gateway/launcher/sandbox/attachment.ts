@@ -70,9 +70,11 @@ export class Attachment {
     const relay = new Relay(
       stream,
       {
-        firstUse: () => sandbox.noteUse(),
-        firstExecute: () => this.#restoreCpu(sandbox),
-        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.ageClock()),
+        firstExecute: () => {
+          sandbox.noteUse();
+          this.#restoreCpu(sandbox);
+        },
+        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.now()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {
           if (sandbox.noteStreamEnd(relay)) this.#ends.settle(sandbox);

@@ -1,5 +1,4 @@
 /** One program as a call of the execution layer: files in, rounds of tools, files out, the last reply. */
-import type { Caller } from "../../auth/principal.ts";
 import type { CallOutcome, Executor, NotRun } from "../call.ts";
 import type { ExecFiles } from "../files/call-files.ts";
 import type { ReplyFiles } from "../files/lineage.ts";
@@ -8,7 +7,6 @@ import type { ProgramHooks } from "./program.ts";
 import { failureOf, INTERRUPTED } from "./reply.ts";
 
 export interface ProgramCall {
-  readonly caller: Caller;
   readonly language: "py" | "bash";
   readonly code: string;
   readonly timeoutMs: number;
@@ -42,7 +40,7 @@ export async function runProgram(
       args: [],
       timeoutMs: call.timeoutMs,
       // Never the session's kernel: a program that waits for its tools would block every other call of that session.
-      binding: { kind: "fresh", caller: call.caller },
+      binding: { kind: "fresh" },
       inputs: files.inputs,
       outputs: files.outputs,
       tools: call.toolNames.map((name) => ({ name })),

@@ -38,7 +38,6 @@ export interface BucketPlace {
 export interface Listed {
   readonly key: string;
   readonly modifiedMs: number;
-  readonly bytes: number;
 }
 
 /** An upload in parts that has begun and not ended. */
@@ -137,10 +136,10 @@ export class Bucket {
           ...(token === undefined ? {} : { ContinuationToken: token }),
         }),
       );
-      yield (page.Contents ?? []).flatMap(({ Key, LastModified, Size }) =>
+      yield (page.Contents ?? []).flatMap(({ Key, LastModified }) =>
         Key === undefined || LastModified === undefined
           ? []
-          : [{ key: Key.slice(this.#prefix.length), modifiedMs: LastModified.getTime(), bytes: Size ?? 0 }],
+          : [{ key: Key.slice(this.#prefix.length), modifiedMs: LastModified.getTime() }],
       );
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
