@@ -281,11 +281,12 @@ describe("mixed profiles", () => {
         body: JSON.stringify(body),
       });
     const body = { ...TOOL, lang: "bash", code: "cat shared.txt", files: [ref2(file)] };
-    const answers = await Promise.all([
-      post(plain, "/exec", body),
-      post(session, "/exec", { ...body, runtime_session_hint: hint }),
-      post(plain, "/exec", { ...body, runtime_session_hint: hint }),
-    ]);
+    // One after the other: two calls with the same hint would wait for each other, and be told so.
+    const answers = [
+      await post(plain, "/exec", body),
+      await post(session, "/exec", { ...body, runtime_session_hint: hint }),
+      await post(plain, "/exec", { ...body, runtime_session_hint: hint }),
+    ];
     expect(answers.map(({ headers }) => headers.get("X-CodeAPI-Execution-Profile"))).toEqual([
       "default",
       "stateful",

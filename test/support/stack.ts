@@ -5,7 +5,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import Docker from "dockerode";
@@ -13,6 +12,7 @@ import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/pr
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
 import { SERVICE_USER } from "../../gateway/host/isolation.ts";
+import { removeAbandoned, stackPrefix } from "./abandoned.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const READY_WITHIN_MS = 60_000;
@@ -100,7 +100,7 @@ export class Stack {
   #port = 0;
 
   constructor(options: StackOptions) {
-    this.dataDir = mkdtempSync(join(tmpdir(), "ky-stack-"));
+    this.dataDir = mkdtempSync(stackPrefix());
     // Its parts have modes of their own; the gateway's user has to reach them.
     chmodSync(this.dataDir, 0o755);
     prepareDataDirectory(this.dataDir, serviceOwner());
@@ -212,6 +212,7 @@ function portOf(line: string): number | null {
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const stack = new Stack(options);
   try {
+    await removeAbandoned(stack.docker);
     await stack.startLauncher();
     await stack.startGateway();
     return stack;
