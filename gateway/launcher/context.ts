@@ -26,6 +26,8 @@ export interface LauncherContext {
   readonly seccomp: SeccompProfile;
   readonly log: Logger;
   readonly now: () => number;
+  /** As `now`, for what is deleted when it is old: a clock that jumps makes nothing old. */
+  readonly ageClock: () => number;
   /** Aborted when the launcher stops: nothing new begins. */
   readonly stopping: AbortSignal;
 }

@@ -69,6 +69,7 @@ export class Launcher {
   /** `remove`: ends this instance's sandboxes, within `withinMs`; otherwise they are left for the next launcher. */
   async stop(remove: boolean, withinMs: number): Promise<void> {
     this.#stopping.abort();
+    this.#proof.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     if (remove) {
       const removed = this.#removeAll().catch((error: unknown) => {
@@ -140,7 +141,7 @@ export class Launcher {
     await this.#ends.end(sandbox, "killed");
   }
 
-  health(): LauncherHealth {
+  async health(): Promise<LauncherHealth> {
     const { settings, seccomp, volumes } = this.#context;
     const digest = this.#proof.imageId;
     return {
@@ -149,6 +150,8 @@ export class Launcher {
       runtime_version: this.#proof.runtimeVersion,
       seccomp_sha256: seccomp.sha256,
       session_disk_quota: volumes.mode,
+      session_volume_problem: volumes.problem,
+      disk: await volumes.disk(),
       profiles: digest === null ? [] : [{ name: DEFAULT_PROFILE, image: settings.image, digest }],
       memory_budget_bytes: this.#capacity.budgetBytes,
       sandbox_memory_bytes: sandboxBytes(settings.memoryBytes),

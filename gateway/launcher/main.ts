@@ -7,7 +7,9 @@ import { mkdirSync } from "node:fs";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import pino, { type Logger } from "pino";
+import { DiskReserve } from "../common/disk-space.ts";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
+import { SteadyClock } from "../common/steady-clock.ts";
 import { SERVICE_USER } from "../host/isolation.ts";
 import { DockerEngine } from "./engine/engine.ts";
 import { IsolationError, LauncherFailure } from "./errors.ts";
@@ -37,10 +39,15 @@ async function main(): Promise<void> {
     instance: instance.id,
     sizeBytes: settings.sessionDiskBytes,
     engine,
+    reserve: new DiskReserve(join(settings.dataDir, "volumes"), settings.diskReserveBytes),
     now: Date.now,
   });
-  const noQuota = await volumes.prepare();
-  if (noQuota !== null) log.warn({ reason: noQuota }, "session volumes have no size limit on this host");
+  const problem = await volumes.prepare();
+  if (volumes.problem !== null) {
+    log.error({ reason: problem }, "session volumes do not work; they are tried again with each session");
+  } else if (problem !== null) {
+    log.warn({ reason: problem }, "session volumes have no size limit on this host");
+  }
   const launcher = new Launcher({
     settings,
     instance: instance.id,
@@ -49,6 +56,7 @@ async function main(): Promise<void> {
     seccomp,
     log,
     hostMemoryBytes: totalmem(),
+    ageClock: new SteadyClock(join(settings.dataDir, "volumes", "last-seen")).now,
   });
   mkdirSync(dirname(settings.launcherSocket), { recursive: true, mode: 0o755 });
   const server = await serve(launcher, settings.launcherSocket, SERVICE_USER, log);

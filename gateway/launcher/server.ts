@@ -22,6 +22,7 @@ const STATUS: Record<LauncherError["error"], ContentfulStatusCode> = {
   session_exists: 409,
   not_found: 404,
   host_full: 429,
+  storage_full: 507,
   engine_unavailable: 503,
   isolation_refused: 503,
   sandbox_failed: 503,
@@ -34,7 +35,7 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
     return c.json(answer, STATUS[answer.error]);
   });
   app.notFound((c) => c.json(refusal("not_found", "no such route"), 404));
-  app.get("/health", (c) => c.json(launcher.health()));
+  app.get("/health", async (c) => c.json(await launcher.health()));
   app.get("/sandboxes", (c) => c.json({ sandboxes: launcher.list() }));
   app.post("/sandboxes", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     const body: unknown = await c.req.json().catch(() => undefined);

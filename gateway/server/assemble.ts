@@ -1,62 +1,98 @@
 /** The gateway's parts put together. Nothing here reads the environment, listens, or ends a process. */
 import { availableParallelism } from "node:os";
 import type { Logger } from "pino";
+import { gatewayMemory } from "../common/gateway-memory.ts";
 import { LauncherClient } from "../common/protocol/launcher-client.ts";
 import type { Settings } from "../common/settings/read.ts";
 import { createAuthentication } from "./auth/authenticate.ts";
 import { createRateLimiter } from "./auth/rate-limits.ts";
+import { JsonReader } from "./bounds/json-reader.ts";
+import { MemoryBudget } from "./bounds/memory.ts";
 import { Canary } from "./execution/canary.ts";
 import { Execution } from "./execution/execute.ts";
 import { Programs } from "./execution/programs/programs.ts";
 import type { ProgramReply } from "./execution/programs/run-program.ts";
+import { TOOL_CALLS } from "./execution/programs/tool-calls.ts";
 import type { FileStore } from "./files/store.ts";
 import { createApp } from "./http/app.ts";
+import { InFlight } from "./http/in-flight.ts";
+import { CANCEL_BODY } from "./http/requests/cancel.ts";
+import { EXEC_BODY } from "./http/requests/exec.ts";
+import { PROGRAMMATIC_BODY } from "./http/requests/programmatic.ts";
+import { RUN_BODY } from "./http/requests/run.ts";
 import { Kernels } from "./sessions/kernels.ts";
+
+/** A program that waits for its tools when the service stops has this long to be continued. */
+const PROGRAM_GRACE_MS = 30_000;
 
 export interface GatewayParts {
   readonly settings: Settings;
   /** Stays its opener's to close, after `close`. */
   readonly files: FileStore;
+  /** Likewise; see `createJsonReader`. */
+  readonly json: JsonReader;
   readonly log: Logger;
 }
 
 export interface Gateway {
   readonly app: ReturnType<typeof createApp>;
   readonly executor: Execution;
+  readonly inFlight: InFlight;
   readonly kernels: Kernels;
-  /** Takes no more calls and ends programs that wait for tools; resolves when the last call is done, or after `withinMs`. */
+  /**
+   * Refuses what is new; resolves when the last response is out and no program waits for its tools any more, or after
+   * `withinMs`.
+   */
   drain(withinMs: number): Promise<void>;
   /** Lets go of the launcher. The sandboxes are the launcher's: the next gateway finds them there. */
   close(): void;
 }
 
+/** Reads all the JSON that comes from outside. To be started before privileges are dropped. */
+export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">): JsonReader {
+  return new JsonReader({
+    kinds: [RUN_BODY, EXEC_BODY, PROGRAMMATIC_BODY, CANCEL_BODY, TOOL_CALLS],
+    heapMib: gatewayMemory(settings.gatewayMemoryBytes).jsonHeapMib,
+  });
+}
+
 /** Throws `SettingsError` when the keys that callers are known by cannot be used. */
-export function assemble({ settings, files, log }: GatewayParts): Gateway {
+export function assemble({ settings, files, json, log }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
+  const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const kernels = new Kernels({ settings, launcher, concurrency, log });
   const executor = new Execution({ settings, kernels });
-  const programs = new Programs<ProgramReply>();
+  const programs = new Programs<ProgramReply>({ json, memory });
+  const inFlight = new InFlight();
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
     rateLimiter: createRateLimiter(settings.rateLimits),
     executor,
-    health: new Canary({ executor, launcher, log }),
+    health: new Canary({ executor, launcher, full: () => kernels.full, log }),
     files,
     programs,
+    json,
+    memory,
+    inFlight,
     log,
   });
   return {
     app,
     executor,
+    inFlight,
     kernels,
     async drain(withinMs) {
       kernels.retire();
-      // Nobody can continue them here, and the drain would wait for them.
-      programs.close();
+      executor.stop();
+      inFlight.stop();
       const late = new Promise<void>((resolve) => setTimeout(resolve, withinMs).unref());
-      await Promise.race([executor.drain(), late]);
+      const drained = async () => {
+        await programs.drain(Math.min(PROGRAM_GRACE_MS, withinMs));
+        await inFlight.drained();
+      };
+      await Promise.race([drained(), late]);
     },
     close() {
       kernels.stop();

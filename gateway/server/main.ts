@@ -1,18 +1,19 @@
 /** The gateway's process: settings, privileges, listening, and an orderly end. */
+import { Server } from "node:http";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { pino } from "pino";
 import { longestAnswerMs, readSettings, SettingsError } from "../common/settings/read.ts";
-import { assemble } from "./assemble.ts";
+import { drainMs } from "../common/stopping.ts";
+import { assemble, createJsonReader } from "./assemble.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
+import { guardConnections } from "./http/intake/connections.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
 
-/** Calls that run when the end is asked for finish first, the longest ones too; who asked may be less patient. */
-const DRAIN_BEYOND_CALL_MS = 10_000;
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
 const REQUEST_TIMEOUT_MS = 600_000;
-const HEADERS_TIMEOUT_MS = 60_000;
+const TIMEOUTS_CHECKED_EVERY_MS = 5_000;
 /** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest answer: it must never
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
@@ -22,34 +23,41 @@ async function start(): Promise<void> {
   const settings = readSettings(process.env);
   process.umask(0o077);
   const openFiles = await loadFileStore(settings);
+  const json = createJsonReader(settings);
+  await json.start();
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
-  const gateway = assemble({ settings, files, log });
+  const gateway = assemble({ settings, files, json, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
       requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUTS_CHECKED_EVERY_MS,
       keepAliveTimeout: longestAnswerMs(settings) + KEEP_ALIVE_BEYOND_ANSWER_MS,
       noDelay: true,
     },
   });
+  if (!(server instanceof Server)) throw new Error("the server is none of HTTP/1.1");
+  guardConnections(server);
 
   const finish = (code: number) => destination.flush(() => process.exit(code));
   let stopping = false;
   const stop = async (why: string) => {
     if (stopping) return;
     stopping = true;
-    log.info({ why, running: gateway.executor.running }, "stopping");
+    const { executor, inFlight } = gateway;
+    log.info({ why, running: executor.running, requests: inFlight.count }, "stopping");
+    // It listens on: who comes now hears why, and programs that wait for their tools can be continued.
+    await gateway.drain(drainMs(settings.timeoutMaxMs));
     server.close();
-    await gateway.drain(settings.timeoutMaxMs + DRAIN_BEYOND_CALL_MS);
     gateway.close();
     await files.close();
-    log.info({ unfinished: gateway.executor.running }, "stopped");
+    await json.close();
+    log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
     finish(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));

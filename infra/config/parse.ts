@@ -172,6 +172,12 @@ export function parseStackConfig(get: (key: string) => string | undefined): Stac
       if (new Set(hosts.map((host) => `${host.address}:${host.port}`)).size !== hosts.length) {
         problem(KEYS.hosts, "has the same address twice");
       }
+      if (common.auth.includes("none")) {
+        problem(
+          KEYS.auth,
+          "is none, and the gateway listens on all addresses of its host: anybody could run code",
+        );
+      }
       const sshKeyFile = read(KEYS.sshKeyFile);
       const several = value(KEYS.unroutedSessions, false);
       if (rest.length > 0 && !several) refuseSeveral(problem, hosts.length);

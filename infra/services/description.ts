@@ -3,6 +3,9 @@
  * Each starts from nothing and names what it needs.
  */
 import { dirname } from "node:path";
+import { gatewayMemory, heapFlags } from "../../gateway/common/gateway-memory.ts";
+import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+import { stopWithinMs } from "../../gateway/common/stopping.ts";
 import { OPEN_FILES, TMPFS } from "../parts/least-privilege.ts";
 import { ENGINE_MOUNT, launcherSocket, type Paths } from "./environment.ts";
 
@@ -59,16 +62,26 @@ export function launcherDescription(paths: Paths): ServiceDescription {
   };
 }
 
-export function gatewayDescription(paths: Paths, longestCallMs: number): ServiceDescription {
+const DEFAULT_MEMORY = SETTINGS.KERNELYARD_GATEWAY_MEMORY.schema.parse(
+  SETTINGS.KERNELYARD_GATEWAY_MEMORY.fallback,
+);
+
+/** `memoryBytes`: `KERNELYARD_GATEWAY_MEMORY`; heap and container go by it as the gateway itself does. */
+export function gatewayDescription(
+  paths: Paths,
+  longestCallMs: number,
+  memoryBytes: number = DEFAULT_MEMORY,
+): ServiceDescription {
+  const memory = gatewayMemory(memoryBytes);
   return {
-    command: ["gateway/server/main.ts"],
+    command: [...heapFlags(memory), "gateway/server/main.ts"],
     user: null,
     capabilities: [],
     network: "own",
-    memoryMib: 1024,
+    memoryMib: memory.totalMib,
     deviceRules: [],
     binds: [bind(`${paths.data}/gateway`), bind(dirname(launcherSocket(paths)))],
-    stopSeconds: Math.ceil(longestCallMs / 1000) + 10,
+    stopSeconds: Math.ceil(stopWithinMs(longestCallMs) / 1000),
     stopSignal: null,
     health: "gateway",
   };

@@ -89,6 +89,12 @@ export function longestAnswerMs(config: CommonConfig): number {
   return longestCallMs(config) + Number(wait ?? spec.fallback);
 }
 
+/** Memory of the gateway, in bytes. */
+export function gatewayMemoryBytes(config: CommonConfig): number {
+  const spec = SETTINGS.KERNELYARD_GATEWAY_MEMORY;
+  return spec.schema.parse(config.settings.KERNELYARD_GATEWAY_MEMORY ?? spec.fallback);
+}
+
 /** As Docker and systemd take it. */
 export const assignments = (environment: Environment): string[] =>
   Object.entries(environment)

@@ -13,6 +13,7 @@ import {
   assignments,
   type Environment,
   gatewayEnvironment,
+  gatewayMemoryBytes,
   launcherEnvironment,
   longestCallMs,
   type Paths,
@@ -152,7 +153,7 @@ export class Services extends pulumi.ComponentResource {
     return this.#container(
       name,
       args,
-      gatewayDescription(args.paths, longestCallMs(args.config)),
+      gatewayDescription(args.paths, longestCallMs(args.config), gatewayMemoryBytes(args.config)),
       {
         networksAdvanced: [{ name: network.name }],
         ports: [{ internal: args.config.port, external: args.config.port, ip: args.bindAddress }],

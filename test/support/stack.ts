@@ -8,6 +8,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import Docker from "dockerode";
+import { gatewayMemory, heapFlags } from "../../gateway/common/gateway-memory.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/protocol/readiness.ts";
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
@@ -120,7 +121,8 @@ export class Stack {
     const env = () => ({ ...Object.fromEntries(inherited), ...own, KERNELYARD_PORT: String(this.#port) });
     const node = options.inspect === true ? ["--inspect=127.0.0.1:0"] : [];
     this.launcher = new Service([...node, "gateway/launcher/main.ts"], env);
-    this.gateway = new Service([...node, "gateway/server/main.ts", "--user", SERVICE_USER], env);
+    const heap = [...node, ...heapFlags(gatewayMemory(settings.gatewayMemoryBytes))];
+    this.gateway = new Service([...heap, "gateway/server/main.ts", "--user", SERVICE_USER], env);
   }
 
   get baseUrl(): string {

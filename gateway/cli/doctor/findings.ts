@@ -1,5 +1,6 @@
 /** What the doctor says, decided from what the probes saw. Pure. */
 import { z } from "@hono/zod-openapi";
+import type { DiskSpace } from "../../common/disk-space.ts";
 import { INSTALL_COMMAND } from "../../host/isolation.ts";
 
 /** `weaker`: it works, with less than designed. `missing`: required, and not there. */
@@ -49,6 +50,16 @@ export const missing = (title: string, detail: string, remedy: string): Finding 
 
 const required = (holds: boolean, title: string, good: string, bad: string, remedy: string): Finding =>
   holds ? ok(title, good) : missing(title, bad, remedy);
+
+/** `sessions`: how many volumes could be filled at the same time beside the reserve. */
+export function diskFinding(space: DiskSpace, sessions: number): Finding {
+  const gib = (bytes: number) => `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+  const { freeBytes, reserveBytes } = space;
+  const detail = `${gib(freeBytes)} free of ${gib(space.totalBytes)}, ${gib(reserveBytes)} of them kept, room for ${sessions} full session volumes`;
+  const remedy =
+    "free space in KERNELYARD_DATA_DIR, or lower KERNELYARD_DISK_RESERVE or KERNELYARD_SESSION_DISK";
+  return sessions > 0 ? ok("disk", detail) : missing("disk", detail, remedy);
+}
 
 export function confinementFindings(facts: Confinement, isolation: "runsc" | "runc-unsafe"): Finding[] {
   const calls = Object.entries(facts.calls);

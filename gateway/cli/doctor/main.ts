@@ -3,9 +3,10 @@
  * required is missing. It changes nothing: its containers and its volume are gone when it ends.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { DiskReserve } from "../../common/disk-space.ts";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import {
@@ -30,6 +31,7 @@ import {
   BUILD_IMAGE,
   Confinement,
   confinementFindings,
+  diskFinding,
   type Finding,
   freshDiskFinding,
   MemoryProbe,
@@ -143,6 +145,7 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
     instance: "doctor",
     sizeBytes: PROBE_DISK,
     engine: probe.engine,
+    reserve: new DiskReserve(directory, 0),
     now: Date.now,
   });
   const session: SessionKey = { kind: "runtime", digest: newId().replaceAll("_", "-") };
@@ -161,16 +164,24 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
     } finally {
       await lease.release();
       await volumes.freed(session);
-      await volumes.remove(lease.volume);
+      await volumes.remove(lease.volume, Number.POSITIVE_INFINITY);
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
+/** A data directory that is still to be made will be where its parent is. */
+function present(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : present(dirname(path));
+}
+
 async function examine(settings: Settings): Promise<Finding[]> {
   const engine = new DockerEngine(settings.dockerSocket);
   const findings = hostFindings(settings);
+  const space = await new DiskReserve(present(settings.dataDir), settings.diskReserveBytes).space();
+  const spare = Math.floor((space.freeBytes - space.reserveBytes) / settings.sessionDiskBytes);
+  findings.push(diskFinding(space, Math.max(0, spare)));
   const [engineSays, usable] = await engineFindings(engine, settings);
   findings.push(...engineSays);
   if (!usable) return findings;

@@ -6,11 +6,13 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { gatewayMemory, heapFlags } from "../../common/gateway-memory.ts";
 import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
+import { stopWithinMs } from "../../common/stopping.ts";
 import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
 import { verificationKey } from "../../server/auth/jwt.ts";
 import { announcement } from "./announce.ts";
@@ -155,21 +157,36 @@ async function main(): Promise<void> {
   // setpriv: no setuid program can give back what the gateway drops.
   const gateway = service(
     "gateway",
-    ["setpriv", "--no-new-privs", process.execPath, "gateway/server/main.ts", "--user", GATEWAY_USER],
-    20_000,
+    [
+      "setpriv",
+      "--no-new-privs",
+      process.execPath,
+      ...heapFlags(gatewayMemory(settings.gatewayMemoryBytes)),
+      "gateway/server/main.ts",
+      "--user",
+      GATEWAY_USER,
+    ],
+    stopWithinMs(settings.timeoutMaxMs),
   );
 
   let stopping: Promise<void> | null = null;
   const stop = (): Promise<void> => {
     stopping ??= (async () => {
-      say("\nStopping: calls finish, sandboxes end, session volumes and files stay.");
+      const seconds = Math.round(stopWithinMs(settings.timeoutMaxMs) / 1000);
+      say(
+        `\nStopping: calls finish (at most ${seconds} s; Ctrl-C again ends them now), sandboxes end, session volumes and files stay.`,
+      );
       await gateway.stop();
       await launcher.stop();
     })();
     return stopping;
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => void stop().then(() => process.exit(0)));
+    process.on(signal, () => {
+      // Asked a second time: nobody wants to wait any more.
+      if (stopping !== null) gateway.kill();
+      void stop().then(() => process.exit(0));
+    });
   }
 
   try {

@@ -61,6 +61,11 @@ export class ServiceProcess {
     });
   }
 
+  /** Ends it at once. */
+  kill(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
   /** SIGTERM, then SIGKILL after `stopWithinMs`. Resolves when the process is gone. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -11,6 +11,9 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 /** Bytes before the header. */
 export const PREFIX_BYTES = 8;
 
+/** A sender of single bytes must not cost an object for each. */
+const MAX_PIECES = 256;
+
 /** One frame; `header` is still unparsed so that a relay can pass it on without reading it. */
 export interface RawFrame {
   readonly header: Buffer;
@@ -72,7 +75,10 @@ export class FrameDecoder {
   *push(chunk: Buffer): Generator<RawFrame, void, undefined> {
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
-    if (this.#buffered < this.#needed) return;
+    if (this.#buffered < this.#needed) {
+      if (this.#chunks.length > MAX_PIECES) this.#chunks = [Buffer.concat(this.#chunks, this.#buffered)];
+      return;
+    }
     const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered);
     let offset = 0;
     try {

@@ -2,7 +2,7 @@
  * The launcher's whole vocabulary: HTTP on a unix socket. The gateway can ask for a sandbox of a named profile and
  * nothing else: no image, mount, runtime or capability can be expressed here.
  *
- *   POST   /sandboxes              CreateSandbox → 201 Sandbox | 400 409 429 503 LauncherError
+ *   POST   /sandboxes              CreateSandbox → 201 Sandbox | 400 409 429 503 507 LauncherError
  *   GET    /sandboxes              → 200 { sandboxes: Sandbox[] }
  *   GET    /sandboxes/{id}         → 200 Sandbox (ended ones for 60 s) | 404
  *   GET    /sandboxes/{id}/stream  Upgrade: kernelyard-frames → 101, then frames both ways; a newer attach takes over
@@ -53,7 +53,7 @@ export const Sandbox = z.object({
   /** The image that runs, by digest. */
   image: z.string(),
   created_at: z.string(),
-  /** True once an `execute_request` has passed: a fresh sandbox is then never given to anyone else. */
+  /** True once any frame but a `hello_request` has passed: a fresh sandbox is then never given to anyone else. */
   used: z.boolean(),
   attached: z.boolean(),
   ended: SandboxEnd.nullable(),
@@ -69,6 +69,7 @@ export const LauncherError = z.object({
     "session_exists",
     "not_found",
     "host_full",
+    "storage_full",
     "engine_unavailable",
     "isolation_refused",
     "sandbox_failed",
@@ -90,6 +91,10 @@ export const LauncherHealth = z.object({
   seccomp_sha256: z.string(),
   /** `loop`: session volumes have a hard size; `none`: they do not (weaker). */
   session_disk_quota: z.enum(["loop", "none"]),
+  /** Why sessions cannot have their volumes at present; null when they can. */
+  session_volume_problem: z.string().nullable(),
+  /** Of the disk with the session volumes, in bytes; null when it does not say. */
+  disk: z.object({ total: z.number(), free: z.number(), reserve: z.number() }).nullable(),
   profiles: z.array(z.object({ name: z.string(), image: z.string(), digest: z.string() })),
   /** Bytes of memory that sandboxes may take together, and what one takes (limit and gVisor's own share). */
   memory_budget_bytes: z.number(),

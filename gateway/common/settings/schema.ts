@@ -111,6 +111,15 @@ const sameAs = <const Field extends string, Schema extends z.ZodType>(
   secret: false,
 });
 
+function cannotBeForged(url: string): boolean {
+  // What is no address has a problem of its own.
+  if (!URL.canParse(url)) return true;
+  const { hostname, protocol } = new URL(url);
+  return (
+    protocol === "https:" || (protocol === "http:" && ["localhost", "127.0.0.1", "[::1]"].includes(hostname))
+  );
+}
+
 export const SETTINGS = {
   KERNELYARD_HOST: setting("host", z.string().min(1), "127.0.0.1", "Address the gateway listens on."),
   KERNELYARD_PORT: setting(
@@ -170,8 +179,10 @@ export const SETTINGS = {
   ),
   KERNELYARD_JWT_JWKS_URL: optional(
     "jwtJwksUrl",
-    z.url(),
-    "Key set that verifies tokens, instead of one public key.",
+    z
+      .url()
+      .refine(cannotBeForged, "must be https://, or http:// to this machine: who can answer it signs tokens"),
+    "Key set that verifies tokens, instead of one public key: https, or http on this machine.",
   ),
   KERNELYARD_JWT_ISSUER: setting("jwtIssuer", z.string().min(1), "librechat", "Required `iss` of tokens."),
   KERNELYARD_JWT_AUDIENCE: setting("jwtAudience", z.string().min(1), "codeapi", "Required `aud` of tokens."),
@@ -186,7 +197,14 @@ export const SETTINGS = {
     "rateLimits",
     z.enum(["on", "off"]),
     "on",
-    "Requests per caller: a user's token has 300 executions in 30 s, 300 uploads in 5 min, 600 downloads and 1200 listings a minute, which is more than LibreChat asks for one user at once; an API key ten times as many. `POST /run` is not counted.",
+    "Requests per caller: a user's token has 300 executions in 30 s, 300 uploads in 5 min, 600 downloads and 1200 listings a minute, which is more than LibreChat asks for one user at once; an API key ten times as many. Requests of any kind, `POST /run` among them: 3000 in 30 s.",
+  ),
+
+  KERNELYARD_GATEWAY_MEMORY: setting(
+    "gatewayMemoryBytes",
+    bytes(512 * MIB, 64 * GIB),
+    "1g",
+    "Memory of the gateway, and the limit of its container: heap, requests, files on their way.",
   ),
 
   KERNELYARD_ISOLATION: setting(
@@ -349,6 +367,22 @@ export const SETTINGS = {
     bytes(0, 64 * GIB),
     "512m",
     "Bytes collected from one call.",
+  ),
+  KERNELYARD_FILES_PER_USER: setting(
+    "filesPerUserBytes",
+    bytes(MIB, 1024 * GIB),
+    "5g",
+    "Files that a token's user may have stored; an API key ten times as much.",
+  ),
+  KERNELYARD_FILES_TOTAL: optional(
+    "filesTotalBytes",
+    bytes(MIB, 1024 * 1024 * GIB),
+    "All files together. Default: as much as the disk holds beside its reserve.",
+  ),
+  KERNELYARD_DISK_RESERVE: optional(
+    "diskReserveBytes",
+    bytes(0, 64 * 1024 * GIB),
+    "Space on the data directory's disk that files and session volumes leave free. Default: a twentieth of the disk, at most 10 GiB.",
   ),
   KERNELYARD_FILE_TTL_MS: setting(
     "fileTtlMs",

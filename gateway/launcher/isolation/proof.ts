@@ -12,12 +12,17 @@ type Isolation =
   | { readonly state: "refused"; readonly message: string };
 
 const PROVEN_WITHIN_MS = 30_000;
+/** Between two proofs while it is not proven. */
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
 
 export class IsolationProof {
   readonly #context: LauncherContext;
   readonly #probes = new Set<string>();
   #isolation: Isolation = { state: "unproven" };
-  #decided = Promise.withResolvers<void>();
+  #proving: Promise<void> | null = null;
+  #again: NodeJS.Timeout | null = null;
+  #retryMs = FIRST_RETRY_MS;
   #imageId: string | null = null;
 
   constructor(context: LauncherContext) {
@@ -47,35 +52,51 @@ export class IsolationProof {
     this.#imageId = imageId;
   }
 
-  /** Throws what makes this host unfit; an engine that went away meanwhile is no such thing. */
-  async prove(): Promise<void> {
+  /**
+   * Joins the proof that is under way. What fails is tried again, later and later: a host that was slow for a moment
+   * is fit. Throws what makes this host unfit; an engine that went away meanwhile is no such thing.
+   */
+  prove(): Promise<void> {
+    clearTimeout(this.#again ?? undefined);
+    this.#proving ??= this.#attempt().finally(() => {
+      this.#proving = null;
+    });
+    return this.#proving;
+  }
+
+  async #attempt(): Promise<void> {
     const { log, stopping } = this.#context;
     try {
       await this.resolveImage();
       await this.#probe();
+      this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
       if (stopping.aborted) return;
       const message = messageOf(error);
-      log.error({ reason: message }, "sandboxes cannot be made");
+      log.error({ reason: message, retry_ms: this.#retryMs }, "sandboxes cannot be made");
+      this.#again = setTimeout(() => void this.prove().catch(() => {}), this.#retryMs).unref();
+      this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS);
       if (error instanceof EngineAwayError) return;
       this.#isolation = { state: "refused", message };
       throw error;
-    } finally {
-      this.#decided.resolve();
     }
   }
 
   /** The engine may come back as another one: proven again before the next sandbox. */
   forget(): void {
-    if (this.#isolation.state === "unproven") return;
     this.#isolation = { state: "unproven" };
-    this.#decided = Promise.withResolvers();
   }
 
-  /** Resolves when a proof that is under way is over, within its time. */
+  /** Nothing is tried again. */
+  stop(): void {
+    clearTimeout(this.#again ?? undefined);
+  }
+
+  /** Resolves when it is proven, or a proof is over, within its time; asks for one where nothing is decided. */
   async decided(): Promise<void> {
-    if (this.#isolation.state !== "unproven") return;
-    await Promise.race([this.#decided.promise, delay(PROVEN_WITHIN_MS)]);
+    const { state } = this.#isolation;
+    if (state === "proven" || (state === "refused" && this.#proving === null)) return;
+    await Promise.race([this.prove().catch(() => {}), delay(PROVEN_WITHIN_MS)]);
   }
 
   /** The image to make a sandbox of. Throws `LauncherFailure`. */

@@ -11,6 +11,7 @@ import { type KnownSandbox, type Limits, plan, type Step } from "./plan.ts";
 
 const USED_FRESH_DETACHED_MS = 10_000;
 const MAX_AGE_MS = 24 * 3_600_000;
+const VOLUMES_EVERY_MS = 600_000;
 
 export class Sweep {
   readonly #context: LauncherContext;
@@ -20,6 +21,7 @@ export class Sweep {
   readonly #probes: ReadonlySet<string>;
   readonly #engineHangs: (error: EngineAwayError) => void;
   #underWay: Promise<void> | null = null;
+  #volumesSeenAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     context: LauncherContext,
@@ -51,15 +53,15 @@ export class Sweep {
   }
 
   async #reconcile(): Promise<void> {
-    const { engine, instance, log, now, volumes } = this.#context;
+    const { ageClock, engine, instance, log, volumes } = this.#context;
     const sandboxes = this.#register.all().map(known);
     for (const { identity } of this.#register.all()) {
       if (identity.session !== null) await volumes.touch(identity.session);
     }
     const containers = await engine.listContainers(`${LABEL.instance}=${instance}`);
-    const volumesSeen = await volumes.list();
+    const volumesSeen = await this.#volumes();
     const steps = plan({
-      now: now(),
+      now: ageClock(),
       limits: this.#limits(),
       sandboxes,
       // What began while the engine was asked is as known as what was there before.
@@ -76,6 +78,22 @@ export class Sweep {
         }),
       ),
     );
+  }
+
+  /** They are many and live for weeks: looked at now and then. An engine that does not list them in time is not away. */
+  async #volumes(): Promise<ReadonlyMap<string, number>> {
+    const none = new Map<string, number>();
+    const every = Math.min(VOLUMES_EVERY_MS, this.#context.settings.sessionVolumeTtlMs / 100);
+    if (performance.now() - this.#volumesSeenAt < every) return none;
+    try {
+      const seen = await this.#context.volumes.list();
+      this.#volumesSeenAt = performance.now();
+      return seen;
+    } catch (error) {
+      this.#context.log.warn({ reason: messageOf(error) }, "session volumes could not be listed");
+      this.#volumesSeenAt = performance.now();
+      return none;
+    }
   }
 
   #isNew(sandboxId: string | undefined, before: readonly KnownSandbox[]): boolean {
@@ -126,7 +144,7 @@ export class Sweep {
       case "remove-volume":
         if (this.#volumesInUse().has(step.volume)) return;
         log.info({ volume: step.volume }, "removing a session volume past its time");
-        return volumes.remove(step.volume);
+        return volumes.remove(step.volume, step.unusedSince);
       case "release-device":
         log.info({ device: step.path }, "releasing a loop device nobody owns");
         return volumes.releaseDevice(step.path);

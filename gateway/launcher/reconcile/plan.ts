@@ -24,11 +24,13 @@ export interface Limits {
 }
 
 export interface Observation {
+  /** By the clock that does not jump: what is older than its time is deleted. */
   readonly now: number;
   readonly limits: Limits;
   /** Taken before the containers were listed: one that ended meanwhile is still here, never the reverse. */
   readonly sandboxes: readonly KnownSandbox[];
   readonly containers: readonly EngineContainer[];
+  /** With the time of their last use; empty when they were not looked at. */
   readonly volumes: ReadonlyMap<string, number>;
   /** Volumes of sandboxes that live, start or end. */
   readonly volumesInUse: ReadonlySet<string>;
@@ -42,7 +44,7 @@ export type Step =
   | { readonly step: "remove-container"; readonly containerId: string; readonly why: string }
   | { readonly step: "forget"; readonly sandboxId: string }
   | { readonly step: "expire"; readonly sandboxId: string; readonly why: string }
-  | { readonly step: "remove-volume"; readonly volume: string }
+  | { readonly step: "remove-volume"; readonly volume: string; readonly unusedSince: number }
   | { readonly step: "release-device"; readonly path: string };
 
 export function plan(seen: Observation): Step[] {
@@ -71,8 +73,9 @@ export function plan(seen: Observation): Step[] {
     else if (sandbox.phase === "lost") steps.push({ step: "readopt", sandboxId: sandbox.id });
   }
   for (const [volume, usedAt] of seen.volumes) {
-    if (seen.volumesInUse.has(volume) || seen.now - usedAt <= seen.limits.volumeTtlMs) continue;
-    steps.push({ step: "remove-volume", volume });
+    const unusedSince = seen.now - seen.limits.volumeTtlMs;
+    if (seen.volumesInUse.has(volume) || usedAt >= unusedSince) continue;
+    steps.push({ step: "remove-volume", volume, unusedSince });
   }
   for (const path of seen.strayDevices) steps.push({ step: "release-device", path });
   return steps;

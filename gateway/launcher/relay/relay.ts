@@ -3,6 +3,8 @@
  * towards the sandbox only whole frames go, a half-sent one is dropped; from the sandbox frames go on as they come, and
  * while no gateway is attached they are read and dropped. Bytes are never copied, and after the first `execute_request`
  * no header is parsed.
+ *
+ * Any frame but a hello makes a sandbox used, before it is passed on: an input alone is somebody's already.
  */
 import type { Duplex } from "node:stream";
 import { FrameError, MAX_HEADER_BYTES, PREFIX_BYTES } from "../../common/protocol/frames.ts";
@@ -12,6 +14,8 @@ import { FrameBoundary, WholeFrames } from "./frame-boundary.ts";
 import { HelloSearch } from "./hello.ts";
 
 export interface RelayHooks {
+  /** Before the first frame that is no `hello_request` is passed on. */
+  firstUse(): void;
   /** Before the first `execute_request` is passed on. */
   firstExecute(): void;
   /** A gateway came or went. */
@@ -39,12 +43,15 @@ export class Relay {
   #gateway: Gateway | null = null;
   #search: { readonly hello: HelloSearch; readonly finish: (answered: boolean) => void } | null = null;
   #used: boolean;
+  /** An `execute_request` has passed, or may have. */
+  #executed: boolean;
   #over = false;
 
   constructor(sandbox: Duplex, hooks: RelayHooks, used = false) {
     this.#sandbox = sandbox;
     this.#hooks = hooks;
     this.#used = used;
+    this.#executed = used;
     this.#demultiplexer = new Demultiplexer({
       stdout: (slice) => this.#fromStdout(slice),
       stderr: (slice) => this.#hooks.diagnostics(slice),
@@ -174,7 +181,7 @@ export class Relay {
   #passOn(gateway: Gateway, chunk: Buffer): void {
     let offset = 0;
     while (offset < chunk.length) {
-      if (this.#used) {
+      if (this.#executed) {
         offset = gateway.frames.take(chunk, offset, true, (slice) => this.#sandbox.write(slice));
         if (offset < 0) return;
         continue;
@@ -182,11 +189,20 @@ export class Relay {
       const pieces: Buffer[] = [];
       offset = gateway.frames.take(chunk, offset, false, (slice) => pieces.push(slice));
       if (offset < 0) return;
-      if (isExecuteRequest(pieces)) {
-        this.#used = true;
-        this.#hooks.firstExecute();
-      }
+      this.#note(messageType(pieces));
       for (const piece of pieces) this.#sandbox.write(piece);
+    }
+  }
+
+  /** `null`, a doubtful frame, counts as everything: the supervisor will refuse it, and no sandbox stays fresh by it. */
+  #note(type: string | null): void {
+    if (type !== "hello_request" && !this.#used) {
+      this.#used = true;
+      this.#hooks.firstUse();
+    }
+    if (type === "execute_request" || type === null) {
+      this.#executed = true;
+      this.#hooks.firstExecute();
     }
   }
 
@@ -215,19 +231,15 @@ export class Relay {
   }
 }
 
-function isExecuteRequest(pieces: readonly Buffer[]): boolean {
+/** Null when the header names none. */
+function messageType(pieces: readonly Buffer[]): string | null {
   const head = headOf(pieces);
   try {
     const header: unknown = JSON.parse(head.toString("utf8", PREFIX_BYTES));
-    return (
-      typeof header === "object" &&
-      header !== null &&
-      "msg_type" in header &&
-      header.msg_type === "execute_request"
-    );
+    if (typeof header !== "object" || header === null || !("msg_type" in header)) return null;
+    return typeof header.msg_type === "string" ? header.msg_type : null;
   } catch {
-    // The supervisor will refuse it; count it as use, so that a doubtful frame never leaves a sandbox fresh.
-    return true;
+    return null;
   }
 }
 

@@ -30,8 +30,8 @@ export class SandboxArrivals {
    * awaited: its place is taken. Throws `LauncherFailure`.
    */
   async create(identity: SandboxIdentity): Promise<SandboxState> {
-    const { log, now, settings } = this.#context;
-    const sandbox = new SandboxState(identity, false, now());
+    const { ageClock, log, settings } = this.#context;
+    const sandbox = new SandboxState(identity, false, ageClock());
     this.#register.add(sandbox);
     const beganAt = performance.now();
     try {
@@ -51,14 +51,14 @@ export class SandboxArrivals {
 
   /** Takes over a container of a launcher before us. What it was used for is unknown: it counts as used. */
   async adopt(found: Adoptable): Promise<void> {
-    const { now, stopping } = this.#context;
+    const { ageClock, stopping } = this.#context;
     if (stopping.aborted || this.#register.get(found.sandboxId) !== undefined) return;
     const { kind, profile, session, createdAt } = found;
     if (session !== null && this.#register.ofSession(session) !== undefined) {
       return this.#ends.removeContainer(found.containerId);
     }
     const identity = { id: found.sandboxId, kind, profile, session, image: found.imageId, createdAt };
-    const sandbox = new SandboxState(identity, true, now());
+    const sandbox = new SandboxState(identity, true, ageClock());
     this.#register.add(sandbox);
     this.#register.bind(sandbox, found.containerId);
     await this.#takeOver(sandbox, found.containerId);
@@ -95,18 +95,18 @@ export class SandboxArrivals {
     } finally {
       await lease?.release();
     }
-    if (sandbox.died !== null || !sandbox.run(this.#context.now())) {
+    if (sandbox.died !== null || !sandbox.run(this.#context.ageClock())) {
       throw new LauncherFailure("sandbox_failed", whyNotStarted(sandbox));
     }
     this.#ends.settle(sandbox);
   }
 
   async #takeOver(sandbox: SandboxState, containerId: string): Promise<void> {
-    const { log, now } = this.#context;
+    const { ageClock, log } = this.#context;
     try {
       await this.#attachment.resetCpu(containerId);
       const relay = await this.#attachment.attach(sandbox, containerId);
-      if ((await relay.probe(HELLO_WITHIN_MS)) && sandbox.run(now())) {
+      if ((await relay.probe(HELLO_WITHIN_MS)) && sandbox.run(ageClock())) {
         log.info({ sandbox: sandbox.identity.id, container: containerId }, "sandbox adopted");
         this.#ends.settle(sandbox);
         return;

@@ -70,11 +70,9 @@ export class Attachment {
     const relay = new Relay(
       stream,
       {
-        firstExecute: () => {
-          sandbox.noteUse();
-          this.#restoreCpu(sandbox);
-        },
-        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.now()),
+        firstUse: () => sandbox.noteUse(),
+        firstExecute: () => this.#restoreCpu(sandbox),
+        attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.ageClock()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {
           if (sandbox.noteStreamEnd(relay)) this.#ends.settle(sandbox);

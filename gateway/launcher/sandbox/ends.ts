@@ -1,4 +1,5 @@
 /** How sandboxes end: brings together what stream, engine and callers say, removes what is left, and tells why. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { SandboxEnd } from "../../common/protocol/launcher-api.ts";
 import type { LauncherContext } from "../context.ts";
 import type { EngineEvent } from "../engine/engine.ts";
@@ -14,6 +15,9 @@ const ENGINE_KILLS_WITHIN_MS = 5_000;
 /** An older word of the kernel does not explain this death. */
 const OOM_EXPLAINS_MS = 10_000;
 const KILLED_EXIT_CODE = 137;
+/** Between two attempts to remove what the engine did not. */
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
 
 export class SandboxEnds {
   readonly #context: LauncherContext;
@@ -132,8 +136,23 @@ export class SandboxEnds {
     return { reason: "exited", detail: "process 1 of the sandbox ended by itself" };
   }
 
-  /** After the end: waits until container and mounts are gone, then gives up session and memory. */
+  /**
+   * After the end: gives up session and memory when container and mounts are gone, and not before. Resolves after the
+   * first attempt; what is still there then is tried again until it goes.
+   */
   async #clear(sandbox: SandboxState): Promise<void> {
+    if (!(await this.#cleared(sandbox))) void this.#clearLater(sandbox);
+  }
+
+  async #clearLater(sandbox: SandboxState): Promise<void> {
+    const { stopping } = this.#context;
+    for (let ms = FIRST_RETRY_MS; !stopping.aborted; ms = Math.min(2 * ms, LONGEST_RETRY_MS)) {
+      await delay(ms, undefined, { signal: stopping, ref: false }).catch(() => {});
+      if (!stopping.aborted && (await this.#cleared(sandbox))) return;
+    }
+  }
+
+  async #cleared(sandbox: SandboxState): Promise<boolean> {
     const { log, volumes } = this.#context;
     const { id, session } = sandbox.identity;
     try {
@@ -143,9 +162,14 @@ export class SandboxEnds {
         if (!(await volumes.freed(session))) log.warn({ sandbox: id }, "session volume is still mounted");
       }
     } catch (error) {
-      log.warn({ sandbox: id, reason: messageOf(error) }, "left for the next sweep");
+      log.warn(
+        { sandbox: id, reason: messageOf(error) },
+        "its container is still there, and its memory taken",
+      );
+      return false;
     }
     this.#register.remove(sandbox);
     sandbox.markGone();
+    return true;
   }
 }

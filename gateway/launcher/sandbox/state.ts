@@ -67,7 +67,7 @@ export class SandboxState {
     return this.#state.phase === "running" ? this.#relay : null;
   }
 
-  /** User code has run in it, or may have. */
+  /** Somebody's files or code have been in it, or may have. */
   get used(): boolean {
     return this.#used;
   }

@@ -18,6 +18,8 @@ const MOUNTS_PARENT = "/mnt";
 const MOUNTS_PARENT_BYTES = 64 * 1024;
 const TMP_BYTES = 64 * MIB;
 const OPEN_FILES = 4096;
+/** Services have 1024 each: a host whose CPUs are all taken by sandboxes still answers probes and engine calls in time. */
+const CPU_WEIGHT = 128;
 /** Sandboxes are the host's first victims when its memory runs out, never its services. */
 const OOM_SCORE_ADJ = 500;
 
@@ -102,6 +104,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
       Memory: ceilings.memoryBytes,
       MemorySwap: ceilings.memoryBytes,
       NanoCpus: Math.round(ceilings.cpus * 1e9),
+      CpuShares: CPU_WEIGHT,
       PidsLimit: ceilings.pids,
       OomScoreAdj: OOM_SCORE_ADJ,
       // No nproc: the kernel counts it per user, and all sandboxes are one user.

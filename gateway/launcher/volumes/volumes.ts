@@ -5,52 +5,43 @@
  *   volumes/images/{volume}.ext4   the data
  *   volumes/devices/{digest}       symlink to the loop device, only while a container starts
  *   volumes/last-use/{volume}      its mtime is the session's last use
+ *   volumes/quota-mode             `loop`, or `none` where this host has no loop devices
  *
  * Without loop devices a plain Docker volume is used: no size limit, otherwise the same.
  */
-import { execFile } from "node:child_process";
-import {
-  access,
-  mkdir,
-  open,
-  readdir,
-  readlink,
-  rename,
-  rm,
-  stat,
-  symlink,
-  truncate,
-} from "node:fs/promises";
+import { mkdir, open, readdir, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
+import type { DiskReserve } from "../../common/disk-space.ts";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { Engine, EngineVolume } from "../engine/engine.ts";
 import { encodeSession, LABEL, newId, shortDigest, volumeName } from "../engine/labels.ts";
-import { SANDBOX_UID } from "../spec/create-body.ts";
+import { LauncherFailure, messageOf } from "../errors.ts";
+import { Images } from "./images.ts";
 import {
   attachLoopDevice,
   type HeldDevice,
+  type LoopDevice,
   listLoopDevices,
   loopDeviceOf,
   loopDevicesPresent,
   releaseLoopDevice,
 } from "./loop-devices.ts";
+import { isForGood, type QuotaMode, readQuotaMode, writeQuotaMode } from "./quota-mode.ts";
 
-const run = promisify(execFile);
-const COMMAND_DEADLINE_MS = 60_000;
-const IMAGE_SUFFIX = ".ext4";
 /** The kernel frees a device when the container's last process has gone; it follows the removal closely. */
 const FREED_WITHIN_MS = 5_000;
-const MOUNT_OPTIONS = "nosuid,nodev,noatime,discard";
-
-export type QuotaMode = "loop" | "none";
+/** A file system that meets an error stops writing: what is acknowledged afterwards would not be there. */
+const MOUNT_OPTIONS = "nosuid,nodev,noatime,discard,errors=remount-ro";
+const PROVE_AGAIN_MS = 5_000;
 
 export interface VolumesOptions {
   readonly directory: string;
   readonly instance: string;
   readonly sizeBytes: number;
   readonly engine: Engine;
+  /** What the disk keeps free of images, also when every mounted one is filled. */
+  readonly reserve: DiskReserve;
   readonly now: () => number;
 }
 
@@ -62,6 +53,14 @@ export interface VolumeLease {
   release(): Promise<void>;
 }
 
+class NoLoopDevices extends Error {
+  override readonly name = "NoLoopDevices";
+
+  constructor() {
+    super("this host has no loop devices (/dev/loop-control)");
+  }
+}
+
 /** The volume cannot be used; the message says what to do. */
 export class VolumeError extends Error {
   override readonly name = "VolumeError";
@@ -69,17 +68,21 @@ export class VolumeError extends Error {
 
 export class Volumes {
   readonly #options: VolumesOptions;
-  readonly #images: string;
+  readonly #images: Images;
   readonly #devices: string;
   readonly #lastUse: string;
   /** Volumes between `acquire` and `release`. */
   readonly #starting = new Set<string>();
+  readonly #removing = new Map<string, Promise<void>>();
   #mode: QuotaMode = "none";
-  #template = "";
+  /** Why images cannot be used at present; null when they can, or are not. */
+  #problem: string | null = null;
+  #proving: Promise<void> | null = null;
+  #provedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: VolumesOptions) {
     this.#options = options;
-    this.#images = join(options.directory, "images");
+    this.#images = new Images(options.directory, options.sizeBytes);
     this.#devices = join(options.directory, "devices");
     this.#lastUse = join(options.directory, "last-use");
   }
@@ -88,28 +91,55 @@ export class Volumes {
     return this.#mode;
   }
 
-  /** Prepares directories and the template image; returns why the quota is off, or null. */
+  /** Why sessions cannot have their volumes at present; null when they can. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Null when the disk does not say. */
+  async disk(): Promise<{ readonly total: number; readonly free: number; readonly reserve: number } | null> {
+    const space = await this.#options.reserve.space().catch(() => null);
+    if (space === null) return null;
+    return { total: space.totalBytes, free: space.freeBytes, reserve: space.reserveBytes };
+  }
+
+  /** Prepares directories and the template image; returns why the quota is off, or does not work at present, or null. */
   async prepare(): Promise<string | null> {
-    for (const path of [this.#options.directory, this.#images, this.#devices, this.#lastUse]) {
+    const { directory } = this.#options;
+    for (const path of [directory, this.#images.directory, this.#devices, this.#lastUse]) {
       await mkdir(path, { recursive: true, mode: 0o700 });
     }
-    await this.#removeTemporaries();
-    if (!loopDevicesPresent()) return "this host has no loop devices (/dev/loop-control)";
-    try {
-      this.#template = await this.#makeTemplate();
-      await this.#tryLoopDevice();
-    } catch (error) {
-      return error instanceof Error ? error.message : String(error);
-    }
+    await this.#images.removeTemporaries();
+    for (const link of await readdir(this.#devices)) await rm(join(this.#devices, link), { force: true });
+    const written = await readQuotaMode(directory);
+    if (written === "none") return "this data directory was set up without (volumes/quota-mode)";
+    const decided = written === "loop" || (await this.#images.volumes()).length > 0;
     this.#mode = "loop";
+    try {
+      if (!loopDevicesPresent()) throw new NoLoopDevices();
+      await this.#images.prove();
+    } catch (error) {
+      const forGood = error instanceof NoLoopDevices || isForGood(error);
+      if (decided || !forGood) {
+        this.#problem = messageOf(error);
+      } else {
+        this.#mode = "none";
+        await writeQuotaMode(directory, "none");
+      }
+      return messageOf(error);
+    }
+    if (written === null) await writeQuotaMode(directory, "loop");
     return null;
   }
 
   async acquire(session: SessionKey): Promise<VolumeLease> {
     const volume = volumeName(session);
+    // One that is past its time and wanted again: either it is removed and made anew, or it is not removed.
+    await this.#removing.get(volume);
     if (this.#starting.has(volume)) throw new VolumeError(`volume ${volume} is being started already`);
     this.#starting.add(volume);
     try {
+      await this.#mustWork();
       await this.touch(session);
       return this.#mode === "loop"
         ? await this.#acquireImage(session, volume)
@@ -123,7 +153,7 @@ export class Volumes {
   /** Resolves once nothing mounts the session's image any more; false when that takes too long. */
   async freed(session: SessionKey): Promise<boolean> {
     if (this.#mode !== "loop") return true;
-    const image = this.#imageOf(volumeName(session));
+    const image = this.#images.pathOf(volumeName(session));
     const deadline = this.#options.now() + FREED_WITHIN_MS;
     while ((await loopDeviceOf(image)) !== null) {
       if (this.#options.now() > deadline) return false;
@@ -150,25 +180,36 @@ export class Volumes {
     const names = (await this.#options.engine.listVolumes(label))
       .filter((volume) => volume.labels[LABEL.kind] === "session-volume")
       .map((volume) => volume.name);
-    const images = (await readdir(this.#images))
-      .filter((file) => file.endsWith(IMAGE_SUFFIX))
-      .map((file) => file.slice(0, -IMAGE_SUFFIX.length));
+    const images = await this.#images.volumes();
     for (const name of new Set([...names, ...images])) known.set(name, await this.#usedAt(name));
     return known;
   }
 
-  /** Removes a volume with its data. */
-  async remove(volume: string): Promise<void> {
+  /** Removes a volume with its data, unless somebody has used it since `before` or does now. */
+  async remove(volume: string, before: number): Promise<void> {
+    if (this.#starting.has(volume) || this.#removing.has(volume)) return;
+    const removal = this.#remove(volume, before).finally(() => this.#removing.delete(volume));
+    // Whoever waits for it only wants it to be over.
+    this.#removing.set(
+      volume,
+      removal.catch(() => {}),
+    );
+    await removal;
+  }
+
+  async #remove(volume: string, before: number): Promise<void> {
+    const image = this.#images.pathOf(volume);
+    if ((await this.#usedAt(volume)) >= before || (await loopDeviceOf(image)) !== null) return;
     await this.#options.engine.removeVolume(volume);
-    await rm(this.#imageOf(volume), { force: true });
+    await rm(image, { force: true });
     await rm(join(this.#lastUse, volume), { force: true });
   }
 
   /** Devices in front of our images that nobody has told the kernel to free; none that is being started with. */
   async strayDevices(): Promise<string[]> {
-    const starting = new Set([...this.#starting].map((volume) => this.#imageOf(volume)));
+    const starting = new Set([...this.#starting].map((volume) => this.#images.pathOf(volume)));
     return (await listLoopDevices())
-      .filter((device) => device.backingFile.startsWith(`${this.#images}/`))
+      .filter((device) => this.#isOurs(device))
       .filter((device) => !device.autoclear && !starting.has(device.backingFile))
       .map((device) => device.path);
   }
@@ -177,10 +218,58 @@ export class Volumes {
     await releaseLoopDevice(path);
   }
 
+  /** What did not work at the start may work now: asked again, every few seconds at most. */
+  async #mustWork(): Promise<void> {
+    if (this.#problem === null) return;
+    if (performance.now() - this.#provedAt > PROVE_AGAIN_MS) {
+      this.#proving ??= this.#images.prove().then(
+        () => {
+          this.#problem = null;
+        },
+        (error: unknown) => {
+          this.#problem = messageOf(error);
+        },
+      );
+      await this.#proving;
+      this.#proving = null;
+      this.#provedAt = performance.now();
+    }
+    if (this.#problem !== null) throw new VolumeError(`session volumes do not work: ${this.#problem}`);
+  }
+
+  /**
+   * Throws when this image and all that are mounted could fill the disk: an image is sparse, and a write that the disk
+   * cannot take is lost after it was acknowledged.
+   */
+  async #mustFit(image: string): Promise<void> {
+    const mounted = (await listLoopDevices())
+      .filter((device) => this.#isOurs(device))
+      .map((device) => device.backingFile);
+    const starting = [...this.#starting].map((volume) => this.#images.pathOf(volume));
+    const others = new Set([...mounted, ...starting]);
+    others.delete(image);
+    let promised = 0;
+    for (const other of others) promised += await this.#images.growth(other);
+    const own = await this.#images.growth(image);
+    const alone = await this.#options.reserve.problemWith(own);
+    if (alone !== null) {
+      throw new LauncherFailure("storage_full", `A session's volume may take ${own} bytes more: ${alone}`);
+    }
+    if ((await this.#options.reserve.problemWith(own + promised)) !== null) {
+      throw new LauncherFailure("host_full", "the disk's space is promised to the volumes of other sessions");
+    }
+  }
+
+  #isOurs(device: LoopDevice): boolean {
+    return device.backingFile.startsWith(`${this.#images.directory}/`);
+  }
+
   async #acquireImage(session: SessionKey, volume: string): Promise<VolumeLease> {
-    const image = this.#imageOf(volume);
+    const image = this.#images.pathOf(volume);
     const link = this.#linkOf(volume);
-    await this.#ensureImage(image);
+    await this.#mustFit(image);
+    await this.#images.ensure(image);
+    if ((await loopDeviceOf(image)) === null) await this.#checked(volume, image);
     let device: HeldDevice | null = null;
     try {
       device = await attachLoopDevice(image);
@@ -230,7 +319,8 @@ export class Volumes {
         );
       }
       if (sameOptions(present, options)) return;
-      if (present.options.device === undefined) {
+      // Neither may stand for the other: the session would find an empty directory.
+      if (present.options.device === undefined || options.device === undefined) {
         throw new VolumeError(
           `Docker volume ${volume} was made without a size limit and has one now (or the reverse); move its files away and remove it (docker volume rm ${volume})`,
         );
@@ -247,56 +337,22 @@ export class Volumes {
     await engine.createVolume(volume, labels, options);
   }
 
-  async #ensureImage(image: string): Promise<void> {
-    if (await exists(image)) return;
-    const temporary = `${image}.${newId()}.tmp`;
-    await command("cp", ["--sparse=always", "--reflink=auto", this.#template, temporary]);
-    await rename(temporary, image);
-  }
-
-  async #makeTemplate(): Promise<string> {
-    const { directory, sizeBytes } = this.#options;
-    const template = join(directory, `template-${sizeBytes}${IMAGE_SUFFIX}`);
-    if (await exists(template)) return template;
-    const temporary = `${template}.${newId()}.tmp`;
-    const handle = await open(temporary, "wx", 0o600);
-    await handle.close();
-    await truncate(temporary, sizeBytes);
-    const owner = `root_owner=${SANDBOX_UID}:${SANDBOX_UID},nodiscard,lazy_itable_init=0`;
-    await command("mkfs.ext4", ["-q", "-F", "-m", "0", "-E", owner, temporary]);
-    await command("debugfs", ["-w", "-R", "rmdir lost+found", temporary]);
-    await rename(temporary, template);
-    return template;
-  }
-
-  /** A host can have the control device and still refuse: better known now than at the first session. */
-  async #tryLoopDevice(): Promise<void> {
-    const device = await attachLoopDevice(this.#template);
-    await releaseLoopDevice(device.path);
-    await device.handle.close();
-  }
-
-  async #removeTemporaries(): Promise<void> {
-    for (const directory of [this.#options.directory, this.#images]) {
-      for (const file of await readdir(directory)) {
-        if (file.endsWith(".tmp")) await rm(join(directory, file), { force: true });
-      }
+  async #checked(volume: string, image: string): Promise<void> {
+    try {
+      await this.#images.check(image);
+    } catch (error) {
+      throw new VolumeError(`volume ${volume} cannot be used: ${messageOf(error)}`, { cause: error });
     }
-    for (const link of await readdir(this.#devices)) await rm(join(this.#devices, link), { force: true });
   }
 
   async #usedAt(volume: string): Promise<number> {
-    for (const path of [join(this.#lastUse, volume), this.#imageOf(volume)]) {
+    for (const path of [join(this.#lastUse, volume), this.#images.pathOf(volume)]) {
       const found = await stat(path).catch(() => null);
       if (found !== null) return found.mtimeMs;
     }
     // Unknown: its time begins now.
     await (await open(join(this.#lastUse, volume), "a", 0o600)).close();
     return this.#options.now();
-  }
-
-  #imageOf(volume: string): string {
-    return join(this.#images, volume + IMAGE_SUFFIX);
   }
 
   #linkOf(volume: string): string {
@@ -314,17 +370,4 @@ async function replaceLink(link: string, target: string): Promise<void> {
   const temporary = `${link}.${newId()}.tmp`;
   await symlink(target, temporary);
   await rename(temporary, link);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function command(program: string, args: readonly string[]): Promise<void> {
-  // The packages' own folders: not on every service's PATH.
-  const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin:/usr/bin:/bin`;
-  await run(program, args, { timeout: COMMAND_DEADLINE_MS, env: { ...process.env, PATH } });
 }

@@ -19,3 +19,19 @@ export const SHARED_SUBJECT = "-";
 export function principalKey(principal: Principal): string {
   return JSON.stringify([principal.mode, principal.tenant, principal.subject]);
 }
+
+/** Whose share of something counts: of places, of memory, of storage. */
+export interface Caller {
+  readonly key: string;
+  /** Speaks for many users. */
+  readonly shared: boolean;
+}
+
+export function callerOf(principal: Principal): Caller {
+  return { key: principalKey(principal), shared: speaksForMany(principal) };
+}
+
+/** A key or a private network speaks for a whole LibreChat, a token for one user. */
+export function speaksForMany({ mode }: Principal): boolean {
+  return mode !== "jwt";
+}

@@ -3,12 +3,13 @@
  * refusal there is a lost figure, a skill without its files, an image that cannot be read. A key or a private network
  * speaks for a whole LibreChat, so these have ten times as much.
  *
- * `POST /run` has no window: its sessions' queues and the host's admission bound it.
+ * Every request counts against a wide window of its own, before its body is read; `POST /run` against no other: its
+ * sessions' queues and the host's admission bound it.
  */
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
-import { type Principal, principalKey } from "./principal.ts";
+import { type Principal, principalKey, speaksForMany } from "./principal.ts";
 
-export type LimitedAction = "exec" | "upload" | "download" | "files";
+export type LimitedAction = "request" | "exec" | "upload" | "download" | "files";
 
 export interface Window {
   readonly points: number;
@@ -34,6 +35,7 @@ export const LIBRECHAT = {
 } as const;
 
 export const WINDOWS: Readonly<Record<LimitedAction, Window>> = {
+  request: { points: 3000, seconds: 30 },
   // Two messages, each with four images beside the user's own calls.
   exec: { points: 300, seconds: 30 },
   // Two messages, each with all its skills and a whole conversation's files.
@@ -46,6 +48,7 @@ export const WINDOWS: Readonly<Record<LimitedAction, Window>> = {
 export const SHARED_CALLER_FACTOR = 10;
 
 const MESSAGES: Readonly<Record<LimitedAction, string>> = {
+  request: "Too many requests, please try again later.",
   exec: "Too many execution requests, please try again later.",
   upload: "Too many upload requests, please try again later.",
   download: "Too many download requests, please try again later.",
@@ -107,7 +110,7 @@ class MemoryRateLimiter implements RateLimiter {
   readonly #limiters = new Map<string, { limiter: BoundedLimiter; window: Window }>();
 
   async admit(principal: Principal, action: LimitedAction): Promise<RateDecision> {
-    const { limiter, window } = this.#limiter(action, principal.mode !== "jwt");
+    const { limiter, window } = this.#limiter(action, speaksForMany(principal));
     const { allowed, result } = await limiter.consume(principalKey(principal));
     const seconds = Math.max(1, Math.ceil(result.msBeforeNext / 1000));
     return {

@@ -61,15 +61,25 @@ export interface Finished {
   readonly undelivered: readonly { readonly path: string; readonly message: string }[];
 }
 
+export interface Unavailable {
+  readonly kind: "unavailable";
+  readonly error:
+    | "engine_unavailable"
+    | "launcher_unavailable"
+    | "sandbox_failed"
+    | "shutting_down"
+    | "storage_full";
+  readonly message: string;
+}
+
 /** The service could not run the code. */
 export type NotRun =
   | { readonly kind: "busy"; readonly message: string }
-  | { readonly kind: "host_full"; readonly retryAfterSeconds: number }
-  | {
-      readonly kind: "unavailable";
-      readonly error: "engine_unavailable" | "launcher_unavailable" | "sandbox_failed" | "shutting_down";
-      readonly message: string;
-    }
+  /** Every place of the host is taken by a running call. */
+  | { readonly kind: "host_full" }
+  /** This caller runs `most` calls, and more they may not. */
+  | { readonly kind: "caller_full"; readonly most: number }
+  | Unavailable
   | {
       readonly kind: "unsupported_language";
       readonly language: string;

@@ -1,19 +1,30 @@
-/** Healthy means "has just executed code": in a real sandbox, on the way that a caller's code takes. */
+/**
+ * Healthy means "has just executed code": in a real sandbox, on the way that a caller's code takes. Probes are answered
+ * from the last execution while the next one is under way, and a host that is slow under load is not sick: its last
+ * proof is good for some minutes.
+ */
 import type { Logger } from "pino";
 import type { LauncherHealth } from "../../common/protocol/launcher-api.ts";
 import type { CallOutcome, Executor } from "./call.ts";
 
-/** A proof is good for this long. */
+/** After this the next execution begins beside the answer. */
 const FRESH_MS = 30_000;
 /** A failure is asked about again sooner, but not by every probe. */
-const FAILED_FRESH_MS = 1_000;
+const FAILED_FRESH_MS = 5_000;
+/** After this nobody is answered before the next execution has ended. */
+const STALE_MS = 90_000;
+/** What is too slow to say anything leaves the last proof in force for this long. */
+const PROVEN_FOR_MS = 300_000;
 const TIMEOUT_MS = 20_000;
 const CODE = "print(6 * 7)";
 const EXPECTED = "42\n";
 
+/** `host_full`: code is executed, in every place that there is. */
+export type HealthState = "ok" | "host_full" | "unhealthy";
+
 export interface HealthReport {
-  readonly healthy: boolean;
-  /** Why not; null when healthy. */
+  readonly state: HealthState;
+  /** Why it is unhealthy; null when it is not. */
   readonly problem: string | null;
   readonly lastCanary: { readonly at: string; readonly durationMs: number; readonly ok: boolean } | null;
   /** `null`: the launcher does not answer. */
@@ -21,7 +32,7 @@ export interface HealthReport {
 }
 
 export interface HealthMonitor {
-  /** For probes: at most one execution per `FRESH_MS`. */
+  /** For probes. */
   healthy(): Promise<boolean>;
   report(): Promise<HealthReport>;
 }
@@ -29,98 +40,129 @@ export interface HealthMonitor {
 export interface CanaryOptions {
   readonly executor: Executor;
   readonly launcher: { health(): Promise<LauncherHealth> };
+  /** Calls run in every place of the host. */
+  readonly full: () => boolean;
   readonly log: Logger;
-  readonly now?: () => number;
+  /** Milliseconds that a clock of its own has run, whatever the time of day does. */
+  readonly elapsed?: () => number;
 }
 
-interface Proof {
-  readonly at: number;
+type Verdict =
+  | { readonly kind: "proven" }
+  /** Code is not executed. */
+  | { readonly kind: "sick"; readonly problem: string }
+  /** Nothing came of it in time. */
+  | { readonly kind: "slow"; readonly problem: string };
+
+interface Look {
+  readonly verdict: Verdict;
+  readonly endedAt: number;
+  readonly at: string;
   readonly durationMs: number;
-  readonly problem: string | null;
 }
 
-function problemOf(outcome: CallOutcome): string | null {
+function verdictOn(outcome: CallOutcome): Verdict {
   switch (outcome.kind) {
     case "finished":
+      if (outcome.reason === "timeout")
+        return { kind: "slow", problem: "the canary's code ran into its time limit" };
       return outcome.stdout === EXPECTED && outcome.exitCode === 0
-        ? null
-        : "the canary's code did not print what it should";
-    // The host works to capacity: what runs in the other sandboxes is proof enough.
+        ? { kind: "proven" }
+        : { kind: "sick", problem: "the canary's code did not print what it should" };
     case "host_full":
-      return null;
+      return { kind: "slow", problem: "the host is full, and nothing gave way to the canary" };
+    case "cancelled":
+      return { kind: "slow", problem: "the canary found no sandbox in time" };
     case "unavailable":
-      return outcome.message;
+      return { kind: "sick", problem: outcome.message };
     default:
-      return `the canary's call ended as ${outcome.kind}`;
+      return { kind: "sick", problem: `the canary's call ended as ${outcome.kind}` };
   }
 }
 
 export class Canary implements HealthMonitor {
   readonly #options: CanaryOptions;
-  readonly #now: () => number;
-  #last: Proof | null = null;
-  #running: Promise<Proof> | null = null;
+  readonly #elapsed: () => number;
+  #last: Look | null = null;
+  #provenAt: number | null = null;
+  #running: Promise<Look> | null = null;
 
   constructor(options: CanaryOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#elapsed = options.elapsed ?? (() => performance.now());
   }
 
   async healthy(): Promise<boolean> {
-    return (await this.#proof()).problem === null;
+    return this.#problem(await this.#look()) === null;
   }
 
   async report(): Promise<HealthReport> {
-    const [proof, launcher] = await Promise.all([
-      this.#proof(),
+    const [look, launcher] = await Promise.all([
+      this.#look(),
       this.#options.launcher.health().catch(() => null),
     ]);
+    const problem = this.#problem(look);
+    const { at, durationMs, verdict } = look;
     return {
-      healthy: proof.problem === null,
-      problem: proof.problem,
-      lastCanary: {
-        at: new Date(proof.at).toISOString(),
-        durationMs: Math.round(proof.durationMs),
-        ok: proof.problem === null,
-      },
+      state: problem !== null ? "unhealthy" : this.#options.full() ? "host_full" : "ok",
+      problem,
+      lastCanary: { at, durationMs: Math.round(durationMs), ok: verdict.kind === "proven" },
       launcher,
     };
   }
 
-  async #proof(): Promise<Proof> {
+  #problem({ verdict }: Look): string | null {
+    if (verdict.kind === "proven") return null;
+    const proven = this.#provenAt !== null && this.#elapsed() - this.#provenAt < PROVEN_FOR_MS;
+    return verdict.kind === "slow" && proven ? null : verdict.problem;
+  }
+
+  async #look(): Promise<Look> {
     const last = this.#last;
-    const goodFor = last?.problem === null ? FRESH_MS : FAILED_FRESH_MS;
-    if (last !== null && this.#now() - last.at < goodFor) return last;
-    this.#running ??= this.#execute().finally(() => {
+    if (last === null) return this.#execute();
+    const age = this.#elapsed() - last.endedAt;
+    if (age > STALE_MS) return this.#execute();
+    if (age >= (last.verdict.kind === "proven" ? FRESH_MS : FAILED_FRESH_MS)) void this.#execute();
+    return last;
+  }
+
+  /** Joins the execution that is under way. Never rejects. */
+  #execute(): Promise<Look> {
+    this.#running ??= this.#attempt().finally(() => {
       this.#running = null;
     });
     return this.#running;
   }
 
-  async #execute(): Promise<Proof> {
-    const started = performance.now();
-    const outcome = await this.#options.executor.execute({
-      language: "py",
-      code: CODE,
-      args: [],
-      timeoutMs: TIMEOUT_MS,
-      binding: { kind: "fresh" },
-      inputs: [],
-      outputs: null,
-      signal: AbortSignal.timeout(2 * TIMEOUT_MS),
-    });
-    const proof = {
-      at: this.#now(),
-      durationMs: performance.now() - started,
-      problem: problemOf(outcome),
-    };
-    const was = this.#last?.problem ?? null;
-    if (proof.problem !== null && proof.problem !== was) {
-      this.#options.log.warn({ problem: proof.problem }, "unhealthy");
-    } else if (proof.problem === null && was !== null) {
-      this.#options.log.info("healthy again");
+  async #attempt(): Promise<Look> {
+    const started = this.#elapsed();
+    const verdict = await this.#verdict();
+    const endedAt = this.#elapsed();
+    const look = { verdict, endedAt, at: new Date().toISOString(), durationMs: endedAt - started };
+    if (verdict.kind === "proven") this.#provenAt = endedAt;
+    const was = this.#last === null ? null : this.#problem(this.#last);
+    this.#last = look;
+    const problem = this.#problem(look);
+    if (problem !== null && problem !== was) this.#options.log.warn({ problem }, "unhealthy");
+    else if (problem === null && was !== null) this.#options.log.info("healthy again");
+    return look;
+  }
+
+  async #verdict(): Promise<Verdict> {
+    try {
+      const outcome = await this.#options.executor.execute({
+        language: "py",
+        code: CODE,
+        args: [],
+        timeoutMs: TIMEOUT_MS,
+        binding: { kind: "fresh", caller: null },
+        inputs: [],
+        outputs: null,
+        signal: AbortSignal.timeout(2 * TIMEOUT_MS),
+      });
+      return verdictOn(outcome);
+    } catch (error) {
+      return { kind: "sick", problem: error instanceof Error ? error.message : String(error) };
     }
-    this.#last = proof;
-    return proof;
   }
 }

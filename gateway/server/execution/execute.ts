@@ -4,11 +4,11 @@ import type { Settings } from "../../common/settings/read.ts";
 import { MAX_NAME_BYTES, MAX_SEGMENTS } from "../files/names.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 import type { RunLimits } from "../kernel/run.ts";
-import { HostFull } from "../sessions/admission.ts";
+import { CallerFull, HostFull } from "../sessions/admission.ts";
 import type { Kernels } from "../sessions/kernels.ts";
 import { type KernelAfter, SessionBusy, SessionClosed } from "../sessions/lease.ts";
 import { SandboxBroken } from "../sessions/sandboxes.ts";
-import type { CallOutcome, CallRequest, Executor, NotRun } from "./call.ts";
+import type { CallOutcome, CallRequest, Executor, NotRun, Unavailable } from "./call.ts";
 import { outcomeOf } from "./outcome.ts";
 
 export interface ExecutionOptions {
@@ -16,7 +16,7 @@ export interface ExecutionOptions {
     Settings,
     "stdoutLimit" | "stderrLimit" | "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes"
   >;
-  readonly kernels: Pick<Kernels, "lease" | "retryAfterSeconds">;
+  readonly kernels: Pick<Kernels, "lease">;
 }
 
 const SHUTTING_DOWN: NotRun = {
@@ -31,7 +31,6 @@ export class Execution implements Executor {
   #languages: KernelConnection["languages"] = [];
   #stopping = false;
   #running = 0;
-  #idle: PromiseWithResolvers<void> | null = null;
 
   constructor({ settings, kernels }: ExecutionOptions) {
     this.#kernels = kernels;
@@ -68,16 +67,12 @@ export class Execution implements Executor {
       return this.#notRun(error, call.signal);
     } finally {
       this.#running -= 1;
-      if (this.#running === 0) this.#idle?.resolve();
     }
   }
 
-  /** Takes no more calls; resolves when the last one is done. */
-  async drain(): Promise<void> {
+  /** Takes no more calls. */
+  stop(): void {
     this.#stopping = true;
-    if (this.#running === 0) return;
-    this.#idle = Promise.withResolvers<void>();
-    await this.#idle.promise;
   }
 
   async #run(call: CallRequest): Promise<CallOutcome> {
@@ -111,23 +106,34 @@ export class Execution implements Executor {
     if (signal.aborted) return { kind: "cancelled" };
     if (error instanceof SessionBusy) return { kind: "busy", message: error.message };
     if (error instanceof SessionClosed) return SHUTTING_DOWN;
-    if (error instanceof HostFull) {
-      return { kind: "host_full", retryAfterSeconds: this.#kernels.retryAfterSeconds };
-    }
+    if (error instanceof HostFull) return { kind: "host_full" };
+    if (error instanceof CallerFull) return { kind: "caller_full", most: error.most };
     if (error instanceof LauncherUnavailable) {
       return { kind: "unavailable", error: "launcher_unavailable", message: error.message };
     }
     if (error instanceof LauncherRefusal) {
-      const gone = error.code === "engine_unavailable";
-      return {
-        kind: "unavailable",
-        error: gone ? "engine_unavailable" : "sandbox_failed",
-        message: error.message,
-      };
+      return { kind: "unavailable", ...refused(error) };
     }
     if (error instanceof SandboxBroken) {
       return { kind: "unavailable", error: "sandbox_failed", message: error.message };
     }
     throw error;
+  }
+}
+
+/** The launcher's own words name paths and containers of the host: they are in its log. */
+function refused({ code, message }: LauncherRefusal): Pick<Unavailable, "error" | "message"> {
+  switch (code) {
+    case "engine_unavailable":
+      return { error: code, message: "The container engine does not answer; the launcher's log says why" };
+    case "storage_full":
+      return { error: code, message };
+    case "isolation_refused":
+      return {
+        error: "sandbox_failed",
+        message: "Sandboxes are not isolated as promised, so none is made; the launcher's log says why",
+      };
+    default:
+      return { error: "sandbox_failed", message: "A sandbox could not be made; the launcher's log says why" };
   }
 }

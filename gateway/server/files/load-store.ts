@@ -1,6 +1,11 @@
 /** Which store the settings ask for. */
 import { join } from "node:path";
+import { DiskReserve } from "../../common/disk-space.ts";
+import { gatewayMemory } from "../../common/gateway-memory.ts";
 import type { Settings } from "../../common/settings/read.ts";
+import { SteadyClock } from "../../common/steady-clock.ts";
+import { MemoryBudget } from "../bounds/memory.ts";
+import { BoundedFileStore } from "./bounded.ts";
 import { DiskFileStore } from "./disk/store.ts";
 import type { FileStore } from "./store.ts";
 
@@ -8,6 +13,9 @@ import type { FileStore } from "./store.ts";
 const DISK_SWEEP_MS = 600_000;
 /** A sweep lists the whole bucket, a request per thousand objects, from every gateway. */
 const S3_SWEEP_MS = 3_600_000;
+
+/** Blocks of a file that is written, and of the form or the sandbox that it comes from. */
+const DISK_STAGE_BYTES = 1024 * 1024;
 
 type OpenFiles = (onSweepError: (error: unknown) => void) => Promise<FileStore>;
 
@@ -18,14 +26,29 @@ type OpenFiles = (onSweepError: (error: unknown) => void) => Promise<FileStore>;
  */
 export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
   const { fileTtlMs: ttlMs, s3Bucket } = settings;
+  const bounds = {
+    memory: new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).transferBytes),
+    perHolderBytes: settings.filesPerUserBytes,
+    totalBytes: settings.filesTotalBytes,
+  };
   if (settings.fileStore === "disk" || s3Bucket === null) {
     const directory = join(settings.dataDir, "gateway", "files");
-    return (onSweepError) =>
-      DiskFileStore.open({ directory, ttlMs, sweepEveryMs: DISK_SWEEP_MS, onSweepError });
+    return async (onSweepError) => {
+      const store = await DiskFileStore.open({
+        directory,
+        ttlMs,
+        sweepEveryMs: DISK_SWEEP_MS,
+        onSweepError,
+        now: new SteadyClock(join(settings.dataDir, "gateway", "last-seen")).now,
+      });
+      const reserve = new DiskReserve(directory, settings.diskReserveBytes);
+      return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES });
+    };
   }
-  const [{ connectS3 }, { S3FileStore }] = await Promise.all([
+  const [{ connectS3 }, { S3FileStore }, { UPLOAD_BYTES }] = await Promise.all([
     import("./s3/bucket.ts"),
     import("./s3/store.ts"),
+    import("./s3/upload.ts"),
   ]);
   const place = {
     bucket: s3Bucket,
@@ -34,6 +57,9 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
     endpoint: settings.s3Endpoint ?? undefined,
   };
   const client = await connectS3(place);
-  return async (onSweepError) =>
-    new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError }, client);
+  return async (onSweepError) => {
+    const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
+    const store = new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now }, client);
+    return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
+  };
 }

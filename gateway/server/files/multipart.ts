@@ -4,7 +4,7 @@ import { finished, type Readable, type Writable } from "node:stream";
 import busboy from "busboy";
 import { declaredContentType } from "./content-type.ts";
 import { decodePartFilename, normaliseName } from "./names.ts";
-import { type FileStore, FileStoreError, type StagedFile } from "./store.ts";
+import { type FileStore, FileStoreError, type Holder, type StagedFile } from "./store.ts";
 
 const FIELDS = ["kind", "id", "version", "entity_id", "read_only"] as const;
 export type UploadField = (typeof FIELDS)[number];
@@ -46,6 +46,7 @@ export interface Upload {
 export interface UploadLimits {
   readonly maxFiles: number;
   readonly maxFileBytes: number;
+  readonly holder: Holder;
 }
 
 /** The client went away before the end of the form. */
@@ -111,7 +112,8 @@ export async function receiveUpload(
     try {
       // The parser needs its file stream alive to the end, also when the store has had enough.
       const bytes = stream.iterator({ destroyOnReturn: false });
-      const staged = await store.stage(bytes, { maxBytes: limits.maxFileBytes });
+      const { holder, maxFileBytes: maxBytes } = limits;
+      const staged = await store.stage(bytes, { maxBytes, holder });
       const contentType = declaredContentType(mimeType, name.name);
       return { part: { accepted: true, filename, name: name.name, contentType, staged } };
     } catch (error) {
@@ -132,6 +134,9 @@ export async function receiveUpload(
   }
   const received = await Promise.all(receiving);
   const parts = received.flatMap(({ part }) => (part ? [part] : []));
+  // A file can fail at its very end, when the form has been read to its own.
+  const broken = received.find(({ failed }) => failed !== undefined)?.failed;
+  if (broken !== undefined) failure ??= { error: broken };
   if (failure) {
     for (const part of parts) if (part.accepted) await store.discard(part.staged);
     throw readable(failure.error);

@@ -6,8 +6,9 @@
  * agent, user → that user alone. Callers without a verified user (API key, private network) share their tenant's key:
  * unguessable ids are the capability there, since their requests name no user reliably.
  */
+import { createHash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
-import type { Principal } from "../auth/principal.ts";
+import { type Principal, principalKey, speaksForMany } from "../auth/principal.ts";
 
 export const KINDS = ["skill", "agent", "user"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -22,6 +23,12 @@ export interface FileCaller {
 
 export function fileCaller(principal: Principal): FileCaller {
   return { tenant: principal.tenant, user: principal.mode === "jwt" ? principal.subject : null };
+}
+
+/** On whose account a caller's files are: their own, whatever they say the files belong to. */
+export function fileHolder(principal: Principal): { readonly key: string; readonly shared: boolean } {
+  const digest = createHash("sha256").update(principalKey(principal)).digest("base64url");
+  return { key: digest.slice(0, 21), shared: speaksForMany(principal) };
 }
 
 /** What a request says a file belongs to. */

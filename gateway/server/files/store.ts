@@ -25,12 +25,41 @@ export interface FileRecord {
   readonly version: number | null;
   /** Code may read it; a changed copy is not collected. */
   readonly readOnly: boolean;
+  /** `Holder.key`: on whose account it is. */
+  readonly storedBy: string;
+}
+
+/** Who stores a file; what they have stored counts together, whomever it belongs to. */
+export interface Holder {
+  /** 21 characters of `[A-Za-z0-9_-]`. */
+  readonly key: string;
+  /** Speaks for many users. */
+  readonly shared: boolean;
+}
+
+export interface StageLimits {
+  readonly maxBytes: number;
+  readonly holder: Holder;
+}
+
+/** What is stored. */
+export interface Usage {
+  readonly bytes: number;
+  readonly files: number;
 }
 
 /** What a caller of `commit` decides; the store adds the rest. */
 export type NewFile = Pick<
   FileRecord,
-  "storageSessionId" | "name" | "contentType" | "owner" | "kind" | "resourceId" | "version" | "readOnly"
+  | "storageSessionId"
+  | "name"
+  | "contentType"
+  | "owner"
+  | "kind"
+  | "resourceId"
+  | "version"
+  | "readOnly"
+  | "storedBy"
 >;
 
 /** Durable bytes without a record yet. */
@@ -74,10 +103,17 @@ export interface SessionFile {
   readonly linked: boolean;
 }
 
-export type FileStoreFailure = "too_large" | "storage_full" | "gone" | "closed" | "in_use" | "unreachable";
+export type FileStoreFailure =
+  | "too_large"
+  | "storage_full"
+  | "busy"
+  | "gone"
+  | "closed"
+  | "in_use"
+  | "unreachable";
 
-/** The store could not do it. `too_large`: the file exceeds its limit; `storage_full`: there is no space left;
- * `gone`: its time was over before it was read. */
+/** The store could not do it. `too_large`: the file exceeds its limit; `storage_full`: there is no space left, at all or
+ * for this holder; `busy`: no memory came free for the transfer; `gone`: its time was over before it was read. */
 export class FileStoreError extends Error {
   override readonly name = "FileStoreError";
   readonly code: FileStoreFailure;
@@ -113,7 +149,7 @@ export interface FileStore {
    * Reads `bytes` to its end, durably, in bounded memory. Throws `FileStoreError` (`too_large` as soon as `maxBytes`
    * is exceeded, `storage_full`) or the source's own error; then nothing is left. The source is left unread at that point.
    */
-  stage(bytes: AsyncIterable<Uint8Array>, limits: { readonly maxBytes: number }): Promise<StagedFile>;
+  stage(bytes: AsyncIterable<Uint8Array>, limits: StageLimits): Promise<StagedFile>;
   /** Makes staged files exist, all or none. Durable when it resolves; on failure nothing is left. */
   commit(files: readonly StagedCommit[]): Promise<readonly FileRecord[]>;
   /** Forgets staged bytes. */
@@ -132,6 +168,8 @@ export interface FileStore {
   link(links: readonly FileLink[]): Promise<void>;
   /** Removes the file, or only the link where it was linked. False when there was none. */
   remove(sessionId: string, fileId: string): Promise<boolean>;
+  /** What a holder has stored; null: all of them. Of several gateways on one store as of a minute ago. */
+  usage(holder: string | null): Promise<Usage>;
   /** Removes files whose time is over, content without a record, and records without content. One at a time. */
   sweep(): Promise<SweepResult>;
   close(): Promise<void>;

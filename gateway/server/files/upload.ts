@@ -10,14 +10,14 @@ import {
   type Upload,
   type UploadLimits,
 } from "./multipart.ts";
-import { claimColumns, fileCaller, ownerKey, readClaim } from "./ownership.ts";
+import { claimColumns, fileCaller, fileHolder, ownerKey, readClaim } from "./ownership.ts";
 import type { FileStore } from "./store.ts";
 
 export interface UploadRequest {
   readonly principal: Principal;
   readonly body: Readable;
   readonly contentType: string;
-  readonly limits: UploadLimits;
+  readonly limits: Omit<UploadLimits, "holder">;
 }
 
 export type StoredUpload =
@@ -40,9 +40,10 @@ export async function storeUpload(
   accept: "whole" | "each",
 ): Promise<StoredUpload> {
   const { principal, body, contentType, limits } = request;
+  const holder = fileHolder(principal);
   let upload: Upload;
   try {
-    upload = await receiveUpload(body, contentType, store, limits);
+    upload = await receiveUpload(body, contentType, store, { ...limits, holder });
   } catch (error) {
     if (error instanceof MultipartError) return { ok: false, status: 400, error: error.message };
     throw error;
@@ -75,6 +76,7 @@ export async function storeUpload(
           owner,
           ...claimColumns(claimed.claim),
           readOnly: fields.read_only === "true",
+          storedBy: holder.key,
         },
       })),
     );

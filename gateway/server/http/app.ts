@@ -3,9 +3,10 @@ import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuthRefusal } from "../auth/authenticator.ts";
-import { BodyBudget, countBody } from "./body.ts";
+import { principalKey, speaksForMany } from "../auth/principal.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
+import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
 import { openApiDocument } from "./openapi.ts";
 import { countRequest } from "./rate-limit.ts";
 import { storeFailure } from "./refusals.ts";
@@ -23,6 +24,14 @@ export function routePath(url: string): string {
   return path.startsWith("/v1/") ? path.slice(3) : path;
 }
 
+/** A stack begins with the message, of however many lines. */
+function placesOf({ stack = "" }: Error): string[] {
+  return stack
+    .split("\n")
+    .filter((line) => /^ {4}at .+(:\d+:\d+\)?|<anonymous>\)?)$/.test(line))
+    .map((line) => line.trim());
+}
+
 function refusal({ status, message }: AuthRefusal): ServiceError {
   const code = (
     {
@@ -38,7 +47,7 @@ function refusal({ status, message }: AuthRefusal): ServiceError {
   });
 }
 
-function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
+function authenticated(deps: AppDeps) {
   return async (c: AppContext, next: Next) => {
     const decision = await deps.authentication.decide((name) => c.req.header(name));
     const facts = c.get("facts");
@@ -50,32 +59,39 @@ function authenticated(deps: AppDeps, bucket: Bucket, counted: boolean) {
     c.set("principal", principal);
     facts.tenant = principal.tenant;
     facts.auth = principal.mode;
-    if (counted) await countRequest(c, deps, bucket);
     await next();
   };
 }
 
-/** Bodies are held in memory only as far as the budget goes. Uploads stream and are not counted. */
-function budgeted(budget: BodyBudget) {
+/** What a request may cost, settled before a byte of its body is read. */
+function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted }: Route) {
   return async (c: AppContext, next: Next) => {
-    const share = budget.share();
-    try {
-      countBody(c, share);
-      await next();
-    } finally {
-      share.release();
-    }
+    if (deps.inFlight.stopping && continues !== true) throw stopping();
+    const principal = c.get("principal");
+    deps.inFlight.admit(principalKey(principal), speaksForMany(principal), c.get("ended"));
+    await countRequest(c, deps, "request");
+    if (uncounted !== true) await countRequest(c, deps, bucket);
+    holdRequest(c, deps.memory);
+    const { hold } = c.get("memory");
+    void c.get("ended").then(() => hold.release());
+    if (streams === true) holdMore(c, STREAM_BYTES);
+    await next();
   };
 }
 
-function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, budget: BodyBudget, route: Route): void {
+const stopping = () =>
+  new ServiceError("shutting_down", "The service is shutting down", {
+    text: "Service is shutting down",
+    headers: { Connection: "close" },
+  });
+
+function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   app.openAPIRegistry.registerPath(route.spec);
   const path = route.spec.path.replaceAll(/\{([^}]+)\}/g, ":$1");
   const method = route.spec.method.toUpperCase();
   if (route.access !== "open") {
-    app.on(method, path, authenticated(deps, route.access, route.uncounted !== true));
+    app.on(method, path, authenticated(deps), admitted(deps, route.access, route));
   }
-  if (method === "POST" && route.access === "exec") app.on(method, path, budgeted(budget));
   app.on(method, path, (c) => route.handle(c));
 }
 
@@ -89,9 +105,13 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     const started = performance.now();
     c.set("requestId", requestId);
     c.set("facts", {});
+    const handled = Promise.withResolvers<void>();
+    c.set("ended", deps.inFlight.begin(c, handled.promise));
     c.header("X-Request-Id", requestId);
     c.header("X-Content-Type-Options", "nosniff");
     await next();
+    handled.resolve();
+    if (deps.inFlight.stopping) c.header("Connection", "close");
     // Probes come every few seconds.
     const level = c.req.path === "/health" ? "debug" : "info";
     deps.log[level](
@@ -114,9 +134,9 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
       facts.error = known.code;
       return c.json(known.body(), known.status, known.headers());
     }
-    // Names and stacks are ours; a message may quote a body.
+    // Names and places are ours; a message may quote a body.
     deps.log.error(
-      { req: c.get("requestId"), err: { name: error.name, stack: error.stack } },
+      { req: c.get("requestId"), err: { name: error.name, at: placesOf(error) } },
       "unexpected error",
     );
     const unexpected = new ServiceError("internal_error", "Unexpected error; the log has it by request id", {
@@ -129,8 +149,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     c.json(new ServiceError("not_found", `There is no ${c.req.method} ${c.req.path}`).body(), 404),
   );
 
-  const budget = new BodyBudget();
-  for (const route of routes(deps)) register(app, deps, budget, route);
+  for (const route of routes(deps)) register(app, deps, route);
   const description = JSON.stringify(openApiDocument(app), null, 2);
   app.get("/openapi.json", (c) => c.body(description, 200, { "Content-Type": "application/json" }));
   return app;

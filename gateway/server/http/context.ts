@@ -6,11 +6,14 @@ import type { Settings } from "../../common/settings/read.ts";
 import type { Authentication } from "../auth/authenticate.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
+import type { JsonReader } from "../bounds/json-reader.ts";
+import type { Hold, MemoryBudget } from "../bounds/memory.ts";
 import type { Executor } from "../execution/call.ts";
 import type { HealthMonitor } from "../execution/canary.ts";
 import type { Programs } from "../execution/programs/programs.ts";
 import type { ProgramReply } from "../execution/programs/run-program.ts";
 import type { FileStore } from "../files/store.ts";
+import type { InFlight } from "./in-flight.ts";
 
 /** Requests are limited per principal and kind of work. */
 export type Bucket = LimitedAction;
@@ -24,6 +27,10 @@ export interface AppDeps {
   readonly health: HealthMonitor;
   readonly files: FileStore;
   readonly programs: Programs<ProgramReply>;
+  readonly json: JsonReader;
+  /** What requests may hold together. */
+  readonly memory: MemoryBudget;
+  readonly inFlight: InFlight;
   readonly log: Logger;
 }
 
@@ -31,6 +38,10 @@ export interface AppEnv {
   Variables: {
     requestId: string;
     principal: Principal;
+    /** Resolves when the response is out, or nobody is there to read it. */
+    ended: Promise<void>;
+    /** This request's part of the memory that requests hold. */
+    memory: { readonly hold: Hold; readonly budget: MemoryBudget };
     /** Facts for the request's log line: identifiers, sizes, outcomes. Never content. */
     facts: Record<string, string | number | boolean | null>;
   };
@@ -42,7 +53,11 @@ export interface Route {
   readonly spec: RouteConfig;
   /** `open`: answered without authentication. Otherwise: authenticated, and counted in this bucket. */
   readonly access: "open" | Bucket;
-  /** Authenticated, and not counted: the route bounds itself. */
+  /** Counted as a request alone; the bucket's own window is not for it, or the route counts itself. */
   readonly uncounted?: true;
+  /** Serves on while the service stops: what began before goes on through it. */
+  readonly continues?: true;
+  /** A file streams through it: what that holds in memory. */
+  readonly streams?: true;
   handle(c: AppContext): Response | Promise<Response>;
 }

@@ -10,6 +10,7 @@ export const ERROR_STATUS = {
   unauthorized: 401,
   forbidden: 403,
   not_found: 404,
+  request_timeout: 408,
   runtime_session_busy: 409,
   execution_profile_mismatch: 409,
   unsupported_capability: 409,
@@ -86,31 +87,4 @@ export class ServiceError extends Error {
       ...headers,
     };
   }
-}
-
-/** `field` is the caller's name for it: `code`, `files[0].id`. */
-export function badField(field: string, problem: string): ServiceError {
-  return new ServiceError("bad_request", `\`${field}\` ${problem}`);
-}
-
-function fieldName(path: readonly PropertyKey[]): string {
-  return path
-    .map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`))
-    .join("");
-}
-
-/** Parses a body; the error names the first field that is wrong. */
-export function parseBody<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  if (issue === undefined || issue.path.length === 0) {
-    throw new ServiceError("bad_request", "The body must be a JSON object");
-  }
-  const field = fieldName(issue.path);
-  if (issue.code === "invalid_type") {
-    const missing = issue.message.endsWith("received undefined");
-    throw badField(field, missing ? `is required (${issue.expected})` : `must be of type ${issue.expected}`);
-  }
-  throw badField(field, issue.message);
 }

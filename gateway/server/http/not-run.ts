@@ -2,6 +2,9 @@
 import type { NotRun } from "../execution/call.ts";
 import { ServiceError } from "./errors.ts";
 
+/** A running call may end at any time. */
+const RETRY_AFTER_S = 2;
+
 export function notRunError(outcome: NotRun): ServiceError {
   switch (outcome.kind) {
     case "busy":
@@ -9,8 +12,14 @@ export function notRunError(outcome: NotRun): ServiceError {
     case "host_full":
       return new ServiceError(
         "rate_limited",
-        "The host's memory for sandboxes is taken; try again later or raise KERNELYARD_MEMORY_BUDGET",
-        { retryAfterSeconds: outcome.retryAfterSeconds },
+        "Calls run in all sandboxes that fit on this host; try again later or raise KERNELYARD_MEMORY_BUDGET",
+        { retryAfterSeconds: RETRY_AFTER_S },
+      );
+    case "caller_full":
+      return new ServiceError(
+        "rate_limited",
+        `${outcome.most} calls of this caller run, and one caller may run no more; try again when one has ended`,
+        { retryAfterSeconds: RETRY_AFTER_S },
       );
     case "unavailable":
       return new ServiceError(

@@ -16,6 +16,7 @@ export function tooManyRequests(bucket: Bucket, rate: RateDecision): ServiceErro
 export async function countRequest(c: AppContext, deps: AppDeps, bucket: Bucket): Promise<void> {
   if (deps.rateLimiter === null) return;
   const rate = await deps.rateLimiter.admit(c.get("principal"), bucket);
-  for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);
+  // The wide window is nobody's plan: it is told of when it is used up.
+  if (bucket !== "request") for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);
   if (!rate.allowed) throw tooManyRequests(bucket, rate);
 }

@@ -3,6 +3,8 @@ import type { AccessRefusal } from "../files/access.ts";
 import { FileStoreError } from "../files/store.ts";
 import { ServiceError } from "./errors.ts";
 
+const RETRY_AFTER_S = 5;
+
 const CODES = {
   400: "bad_request",
   403: "forbidden",
@@ -30,6 +32,8 @@ export function storeFailure(error: unknown): ServiceError | null {
       return new ServiceError("payload_too_large", error.message, { text: "File size limit exceeded" });
     case "storage_full":
       return new ServiceError("storage_full", error.message);
+    case "busy":
+      return new ServiceError("rate_limited", error.message, { retryAfterSeconds: RETRY_AFTER_S });
     case "closed":
       return new ServiceError("shutting_down", error.message, { text: "Service is shutting down" });
     default:

@@ -19,7 +19,8 @@ export const UNAVAILABLE = errorResponse(
 export const RUN_ERRORS = {
   401: UNAUTHORIZED,
   409: errorResponse("`runtime_session_busy`."),
-  413: errorResponse("The body exceeds 50 MB."),
+  408: errorResponse("`request_timeout`: the body did not come in time."),
+  413: errorResponse("The body exceeds 8 MiB, or has too many elements."),
   429: errorResponse("`rate_limited`: too many requests, or the host is full."),
   503: UNAVAILABLE,
 };

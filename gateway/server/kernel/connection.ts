@@ -206,6 +206,7 @@ export class KernelConnection {
             writer: this.#writer,
             deadline,
             onFailure: () => this.#abort(call),
+            onViolation: ({ message }) => this.#finish({ why: "violation", detail: message }),
           });
     const call: ActiveCall = {
       id: this.#writer.newId(),

@@ -46,8 +46,12 @@ export class FrameWriter {
   }
 
   /** What the first frame's body had no room for. */
-  async sendRest(parentId: string, bytes: Buffer): Promise<void> {
-    for (const piece of pieces(bytes, MAX_BODY_BYTES, MAX_BODY_BYTES)) {
+  sendRest(parentId: string, bytes: Buffer): Promise<void> {
+    return this.sendChunks(parentId, pieces(bytes, MAX_BODY_BYTES, MAX_BODY_BYTES));
+  }
+
+  async sendChunks(parentId: string, bodies: Iterable<Buffer>): Promise<void> {
+    for (const piece of bodies) {
       if (this.#socket.destroyed) return;
       if (!this.send({ msg_type: "chunk", parent_id: parentId }, piece)) await this.drained();
     }

@@ -1,14 +1,19 @@
-/** Text that a sandbox sends in pieces cut anywhere: kept up to a limit, decoded once at the end. */
+/**
+ * Text that a sandbox sends in pieces cut anywhere: kept up to a limit, decoded once at the end. Pieces are copied into
+ * one buffer: a piece of one byte would keep the whole read that it came in.
+ */
 
 /** A UTF-16 unit is at most this many bytes of UTF-8. */
 const BYTES_PER_UNIT = 3;
+
+const FIRST_BYTES = 4 * 1024;
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class OutputBuffer {
   readonly #limitUnits: number;
   readonly #limitBytes: number;
-  #chunks: Buffer[] = [];
+  #bytes: Buffer = Buffer.alloc(0);
   #kept = 0;
   #received = 0;
 
@@ -27,19 +32,34 @@ export class OutputBuffer {
     this.#received += bytes.length;
     const room = this.#limitBytes - this.#kept;
     if (room <= 0) return;
-    const kept = bytes.length > room ? bytes.subarray(0, room) : bytes;
-    this.#chunks.push(kept);
-    this.#kept += kept.length;
+    const taken = Math.min(bytes.length, room);
+    this.#reserve(this.#kept + taken);
+    bytes.copy(this.#bytes, this.#kept, 0, taken);
+    this.#kept += taken;
+  }
+
+  /** Memory that is held now, in bytes. */
+  get capacity(): number {
+    return this.#bytes.length;
   }
 
   /** Bytes that are not UTF-8 become U+FFFD. */
   text(): { readonly text: string; readonly cut: boolean } {
-    const bytes = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks);
+    const bytes = this.#bytes.subarray(0, this.#kept);
     const whole = decoder.decode(bytes);
     if (whole.length <= this.#limitUnits) return { text: whole, cut: this.#received > this.#kept };
     const last = whole.charCodeAt(this.#limitUnits - 1);
     // Half a surrogate pair is no character.
     const end = last >= 0xd800 && last <= 0xdbff ? this.#limitUnits - 1 : this.#limitUnits;
     return { text: whole.slice(0, end), cut: true };
+  }
+
+  #reserve(bytes: number): void {
+    if (bytes <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(
+      Math.min(this.#limitBytes, Math.max(bytes, FIRST_BYTES, 2 * this.#bytes.length)),
+    );
+    this.#bytes.copy(larger, 0, 0, this.#kept);
+    this.#bytes = larger;
   }
 }

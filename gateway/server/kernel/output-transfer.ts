@@ -6,11 +6,16 @@ import type { Message, OutputSink, RunLimits, Undelivered } from "./run.ts";
 import { Violation } from "./violation.ts";
 
 const MAX_UNDELIVERED = 256;
+/** Smaller pieces are gathered: each would keep the read that it came in, and an object of its own. */
+const BLOCK_BYTES = 64 * 1024;
 
 interface IncomingFile {
   readonly id: string;
   readonly size: number;
   readonly body: Readable;
+  /** Small pieces, up to `filled`. */
+  block: Buffer | null;
+  filled: number;
   received: number;
   /** The sink is done with it, one way or the other: what still comes is dropped. */
   settled: boolean;
@@ -44,7 +49,15 @@ export class OutputTransfer {
     if (size > this.#rules.max_file_bytes) throw new Violation("file_output beyond its limit");
     const body = new Readable({ read: () => this.#reader.unblock("room"), highWaterMark: MAX_BODY_BYTES });
     body.on("error", () => {});
-    const file: IncomingFile = { id: message.msg_id, size, body, received: 0, settled: false };
+    const file: IncomingFile = {
+      id: message.msg_id,
+      size,
+      body,
+      block: null,
+      filled: 0,
+      received: 0,
+      settled: false,
+    };
     this.#file = file;
     if (unwanted) {
       this.#settle(file);
@@ -66,9 +79,11 @@ export class OutputTransfer {
     if (file === null || message.parent_id !== file.id) throw new Violation("chunk of nothing");
     file.received += body.length;
     if (file.received > file.size) throw new Violation("a file longer than announced");
-    if (!file.settled && body.length > 0 && !file.body.push(body)) this.#reader.block("room");
     const aborted = message.content?.aborted === true;
-    if (!aborted && message.content?.last !== true) return;
+    const over = aborted || message.content?.last === true;
+    if (!over && body.length === 0) throw new Violation("an empty piece of a file");
+    if (!file.settled) this.#take(file, body, over);
+    if (!over) return;
     this.#file = null;
     if (file.settled) return;
     if (aborted || file.received !== file.size) {
@@ -85,8 +100,33 @@ export class OutputTransfer {
     this.#file?.body.destroy(reason);
   }
 
+  #take(file: IncomingFile, piece: Buffer, last: boolean): void {
+    const small = piece.length < BLOCK_BYTES;
+    if (small && piece.length > 0) {
+      file.block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      const copied = piece.copy(file.block, file.filled);
+      file.filled += copied;
+      if (file.filled === BLOCK_BYTES) {
+        this.#push(file, file.block);
+        file.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+        file.filled = piece.copy(file.block, 0, copied);
+      }
+    }
+    if (file.block !== null && file.filled > 0 && (last || !small)) {
+      this.#push(file, file.block.subarray(0, file.filled));
+      file.block = null;
+      file.filled = 0;
+    }
+    if (!small) this.#push(file, piece);
+  }
+
+  #push(file: IncomingFile, bytes: Buffer): void {
+    if (!file.body.push(bytes)) this.#reader.block("room");
+  }
+
   #settle(file: IncomingFile): void {
     file.settled = true;
+    file.block = null;
     file.body.destroy();
     this.#reader.unblock("sink");
   }

@@ -31,19 +31,6 @@ export interface OutputSink {
   accept(file: OutputFile, body: Readable): Promise<void>;
 }
 
-export interface ToolCall {
-  readonly id: string;
-  readonly name: string;
-  readonly input: unknown;
-}
-
-export interface ToolResult {
-  readonly call_id: string;
-  readonly result: unknown;
-  readonly is_error: boolean;
-  readonly error_message?: string | undefined;
-}
-
 export interface RunRequest {
   /** An id that the image declares (`py`, `bash` …). */
   readonly language: string;
@@ -56,8 +43,11 @@ export interface RunRequest {
   /** `null`: nothing is collected. */
   readonly outputs: OutputSink | null;
   readonly tools?: readonly ToolDeclaration[] | undefined;
-  /** Answers the program's tool calls; it waits, and its clock stands still meanwhile. Rejecting ends the run. */
-  readonly onToolCalls?: ((calls: readonly ToolCall[]) => Promise<readonly ToolResult[]>) | undefined;
+  /**
+   * Answers the program's tool calls; it waits, and its clock stands still meanwhile. Both are JSON arrays, as the sandbox
+   * wrote them and as it is to read them, the latter in pieces. Rejecting ends the run, with a `Violation` the sandbox.
+   */
+  readonly onToolCalls?: ((calls: Buffer) => Promise<readonly Buffer[]>) | undefined;
   /** Output as it comes, for streaming replies; whole output is in the result all the same. */
   readonly onStream?: ((name: "stdout" | "stderr", bytes: Buffer) => void) | undefined;
   /** Aborted when nobody waits any more: before the code runs it is given up, afterwards interrupted. */

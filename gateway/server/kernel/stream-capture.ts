@@ -23,6 +23,8 @@ export class StreamCapture {
 
   onStream(message: Message<"stream">, body: Buffer): void {
     const { name } = message.content;
+    // The supervisor sends none; they would go on for ever without counting.
+    if (body.length === 0) throw new Violation(`an empty piece of ${name}`);
     const buffer = name === "stdout" ? this.#stdout : this.#stderr;
     const limit = this.#limits[name];
     buffer.push(body);

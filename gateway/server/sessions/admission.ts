@@ -1,50 +1,100 @@
 /**
- * Places for sandboxes: how many are made at once, and what happens when the host's memory is spoken for. The launcher
- * counts the memory; this side decides who gives way and who waits.
+ * Places for sandboxes: how many are made at once, who may have how many, and what happens when the host's memory is
+ * spoken for. The launcher counts the memory; this side decides who gives way and who waits.
  */
 import type { CreateSandbox } from "../../common/protocol/launcher-api.ts";
 import { type LauncherClient, LauncherRefusal } from "../../common/protocol/launcher-client.ts";
+import type { Caller } from "../auth/principal.ts";
 
 export interface AdmissionOptions {
   readonly launcher: Pick<LauncherClient, "create">;
   /** Sandboxes that are made at the same time; each costs about two seconds of one CPU. */
   readonly concurrency: number;
-  /** How long a call waits for a running call without a session to end, when the host is full. */
+  /** How long a call waits for a running call to end, when there is no place for it. */
   readonly waitMs: number;
+}
+
+/** A call that may run now, before it has a sandbox. Whoever has it uses it for a place, or ends it. */
+export interface Turn {
+  /** Null: the service itself, which counts for nobody. */
+  readonly caller: Caller | null;
+  /** `performance.now()` until which it waits for a place. */
+  readonly deadline: number;
+  end(): void;
 }
 
 /** One sandbox's share of the host, until the sandbox is gone. Whoever holds a place answers for its sandbox. */
 export interface Place {
   readonly sandboxId: string;
-  /** One call runs here and then the place is free: as long as there is one of these, waiting makes sense. */
-  serve(): void;
-  /** The sandbox is gone: whoever waits for memory tries again. */
+  /** A call runs here from now on. */
+  use(turn: Turn): void;
+  /** The call is over and the sandbox stays: it may be asked to give way. */
+  rest(): void;
+  /** The sandbox is gone: whoever waits for a place tries again. */
   leave(): void;
 }
 
-/** Every byte of the sandboxes' memory is taken. */
+/** Whose sandboxes are meant; null: nobody's. */
+export type From = (holder: Caller | null) => boolean;
+/** Asked to end a sandbox that is needed less: it is gone, there is `none`, or it `stays` because removals fail. */
+export type RoomMaker = (from: From) => Promise<"gone" | "none" | "stays">;
+
+/** Every place of the host is taken by a running call. */
 export class HostFull extends Error {
   override readonly name = "HostFull";
 }
 
+/** This caller runs as many calls as one may. */
+export class CallerFull extends Error {
+  override readonly name = "CallerFull";
+  readonly most: number;
+
+  constructor(most: number) {
+    super(`One caller may run ${most} calls at a time`);
+    this.most = most;
+  }
+}
+
+/** The most of the places that calls of one user run in, and of one who speaks for many: others find one at any time. */
+const USERS_SHARE = 0.5;
+const SHARED_SHARE = 0.9;
+/** The service's own check has a place that no caller takes; a host of fewer has none to spare. */
+const OWN_PLACE_FROM = 4;
+
+/**
+ * What counts: a call that has no sandbox yet (`waiting`), a sandbox that the launcher makes (its memory is spoken for),
+ * one in which a call runs, one that is there.
+ */
+interface Seat {
+  caller: Caller | null;
+  state: "waiting" | "making" | "busy" | "resting";
+}
+
+const anybody: From = () => true;
+
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #turns = new Set<() => void>();
-  readonly #freed = new Set<() => void>();
-  readonly #givers: (() => Promise<boolean>)[] = [];
+  readonly #changed = new Set<() => void>();
+  readonly #givers: RoomMaker[] = [];
+  readonly #seats = new Set<Seat>();
+  #capacity = Number.POSITIVE_INFINITY;
   #creating = 0;
   /** Within `create`, also between two attempts: room that is made for them is not for a spare sandbox. */
   #callers = 0;
-  /** Places that serve one call. */
-  #serving = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
   }
 
-  /** Who is asked to end a sandbox that is needed less; false: has none. Asked in the order in which they came. */
-  onFull(giveWay: () => Promise<boolean>): void {
+  /** Who is asked to give way, in the order in which they came. */
+  onFull(giveWay: RoomMaker): void {
     this.#givers.push(giveWay);
+  }
+
+  /** Sandboxes that fit on this host, as the launcher says. */
+  set capacity(sandboxes: number) {
+    this.#capacity = sandboxes;
   }
 
   /** True when making a spare sandbox now would keep no caller waiting. */
@@ -52,16 +102,36 @@ export class Admission {
     return this.#creating === 0 && this.#callers === 0;
   }
 
-  /** The place of a sandbox that is there already. */
-  held(sandboxId: string): Place {
-    return this.#place(sandboxId, false);
+  /** Calls run in every place that callers have. */
+  get full(): boolean {
+    return this.#count(serving) >= this.#forCallers;
   }
 
-  /** A new sandbox; a fresh one serves already. Rejects with `HostFull`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
-  async create(spec: CreateSandbox, signal: AbortSignal): Promise<Place> {
+  /** The place of a sandbox that is there already; nobody uses it. */
+  held(sandboxId: string): Place {
+    return this.#place(sandboxId, this.#sit(null, "resting"));
+  }
+
+  /** Waits while this caller runs as many calls as one may. Rejects with `CallerFull` or the signal's reason. */
+  async turn(caller: Caller | null, signal: AbortSignal): Promise<Turn> {
+    const deadline = performance.now() + this.#options.waitMs;
+    while (caller !== null && this.#calls(caller) >= this.#mostOf(caller)) {
+      const left = deadline - performance.now();
+      if (left <= 0) throw new CallerFull(this.#mostOf(caller));
+      await this.#nextChange(left, signal);
+    }
+    const seat = this.#sit(caller, "waiting");
+    return { caller, deadline, end: () => this.#rise(seat) };
+  }
+
+  /**
+   * A new sandbox for this call, which is still to `use` it. Rejects with `HostFull`, `LauncherRefusal`,
+   * `LauncherUnavailable`, or the signal's reason.
+   */
+  async create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Place> {
     this.#callers += 1;
     try {
-      return await this.#create(spec, signal);
+      return await this.#create(spec, turn, signal);
     } finally {
       this.#callers -= 1;
     }
@@ -69,71 +139,116 @@ export class Admission {
 
   /** For the pool: one attempt, nobody gives way. */
   async createSpare(spec: CreateSandbox, signal: AbortSignal): Promise<Place> {
-    const made = await this.#attempt(spec, signal);
-    if (made === null) throw new HostFull("The host's memory for sandboxes is taken");
-    return this.held(made);
+    const place = this.#fits(false) ? await this.#attempt(spec, null, signal) : null;
+    if (place === null) throw new HostFull("The host's places are taken");
+    place.rest();
+    return place;
   }
 
-  #place(sandboxId: string, serving: boolean): Place {
-    let served = serving;
-    let left = false;
+  #mostOf({ shared }: Caller): number {
+    return Math.max(1, Math.floor(this.#forCallers * (shared ? SHARED_SHARE : USERS_SHARE)));
+  }
+
+  get #forCallers(): number {
+    return this.#capacity < OWN_PLACE_FROM ? this.#capacity : this.#capacity - 1;
+  }
+
+  /** Beside those that are taken; the service's own place is nobody else's, whatever the launcher has left. */
+  #fits(own: boolean): boolean {
+    return own || this.#count(taken) < this.#forCallers;
+  }
+
+  #calls(caller: Caller): number {
+    return this.#count((seat) => isOf(seat, caller) && (seat.state === "waiting" || seat.state === "busy"));
+  }
+
+  #sit(caller: Caller | null, state: Seat["state"]): Seat {
+    const seat = { caller, state };
+    this.#seats.add(seat);
+    return seat;
+  }
+
+  #rise(seat: Seat): void {
+    if (this.#seats.delete(seat)) this.#wake();
+  }
+
+  /** Whoever waits looks again. */
+  #wake(): void {
+    for (const wake of [...this.#changed]) wake();
+  }
+
+  #place(sandboxId: string, seat: Seat): Place {
     return {
       sandboxId,
-      serve: () => {
-        if (served || left) return;
-        served = true;
-        this.#serving += 1;
+      use: (turn) => {
+        seat.caller = turn.caller;
+        seat.state = "busy";
+        turn.end();
       },
-      leave: () => {
-        if (left) return;
-        left = true;
-        if (served) this.#serving -= 1;
+      rest: () => {
+        seat.state = "resting";
         this.#wake();
       },
+      leave: () => this.#rise(seat),
     };
   }
 
-  #wake(): void {
-    for (const wake of [...this.#freed]) wake();
+  #count(which: (seat: Seat) => boolean): number {
+    let count = 0;
+    for (const seat of this.#seats) if (which(seat)) count += 1;
+    return count;
   }
 
-  async #create(spec: CreateSandbox, signal: AbortSignal): Promise<Place> {
-    const deadline = performance.now() + this.#options.waitMs;
+  async #create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Place> {
+    const { caller, deadline } = turn;
     for (;;) {
-      const serving = spec.kind === "fresh";
-      const made = serving ? await this.#attemptServing(spec, signal) : await this.#attempt(spec, signal);
-      if (made !== null) return this.#place(made, serving);
-      if (await this.#makeRoom()) continue;
+      const made = this.#fits(caller === null) ? await this.#attempt(spec, caller, signal) : null;
+      if (made !== null) return made;
+      if (await this.#makeRoom(caller)) continue;
       const left = deadline - performance.now();
-      if (this.#serving === 0 || left <= 0) {
+      if (left <= 0 || this.#count(serving) === 0) {
         // Who waits for this very call must not wait in vain.
         this.#wake();
-        throw new HostFull("The host's memory for sandboxes is taken");
+        throw new HostFull("The host's places are taken");
       }
-      await this.#waitForFreed(left, signal);
+      await this.#nextChange(left, signal);
     }
   }
 
-  /** Counts from before the attempt: its memory is spoken for while the launcher works on it. */
-  async #attemptServing(spec: CreateSandbox, signal: AbortSignal): Promise<string | null> {
-    this.#serving += 1;
-    let made: string | null = null;
-    try {
-      made = await this.#attempt(spec, signal);
-      return made;
-    } finally {
-      if (made === null) this.#serving -= 1;
+  /** Those go first who have more than a caller's share of sandboxes, and of them the one who wants another. */
+  async #makeRoom(caller: Caller | null): Promise<boolean> {
+    const overShare: From = (holder) =>
+      holder !== null && this.#count((seat) => taken(seat) && isOf(seat, holder)) >= this.#mostOf(holder);
+    const own: From = (holder) => holder !== null && holder.key === caller?.key;
+    const order = caller !== null && overShare(caller) ? [own, overShare, anybody] : [overShare, anybody];
+    for (const from of order) {
+      for (const giveWay of this.#givers) {
+        const given = await giveWay(from);
+        // What does not go in one case would not in the next, and its variables would be lost for nothing.
+        if (given !== "none") return given === "gone";
+      }
     }
-  }
-
-  async #makeRoom(): Promise<boolean> {
-    for (const giveWay of this.#givers) if (await giveWay()) return true;
     return false;
   }
 
+  /** Null when the host is full. */
+  async #attempt(spec: CreateSandbox, caller: Caller | null, signal: AbortSignal): Promise<Place | null> {
+    const seat = this.#sit(caller, "making");
+    try {
+      const id = await this.#make(spec, signal);
+      if (id !== null) return this.#place(id, seat);
+    } catch (error) {
+      this.#rise(seat);
+      throw error;
+    }
+    // Nothing has changed for those who wait.
+    this.#seats.delete(seat);
+    return null;
+  }
+
   /** The new sandbox's id; null when the host is full. */
-  async #attempt(spec: CreateSandbox, signal: AbortSignal): Promise<string | null> {
-    await this.#turn(signal);
+  async #make(spec: CreateSandbox, signal: AbortSignal): Promise<string | null> {
+    await this.#next(signal);
     try {
       return (await this.#options.launcher.create(spec)).id;
     } catch (error) {
@@ -149,7 +264,7 @@ export class Admission {
     }
   }
 
-  async #turn(signal: AbortSignal): Promise<void> {
+  async #next(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#creating >= this.#options.concurrency) {
       await new Promise<void>((resolve, reject) => {
@@ -168,19 +283,27 @@ export class Admission {
     this.#creating += 1;
   }
 
-  #waitForFreed(ms: number, signal: AbortSignal): Promise<void> {
+  #nextChange(withinMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = (action: () => void) => {
         clearTimeout(timer);
         signal.removeEventListener("abort", abort);
-        this.#freed.delete(wake);
+        this.#changed.delete(wake);
         action();
       };
       const wake = () => settle(resolve);
       const abort = () => settle(() => reject(signal.reason));
-      const timer = setTimeout(wake, ms);
+      const timer = setTimeout(wake, withinMs);
       signal.addEventListener("abort", abort, { once: true });
-      this.#freed.add(wake);
+      this.#changed.add(wake);
     });
   }
+}
+
+/** A call runs in it, or will. */
+const serving = ({ state }: Seat) => state === "busy" || state === "making";
+const taken = ({ state }: Seat) => state !== "waiting";
+
+function isOf({ caller }: Seat, other: Caller): boolean {
+  return caller !== null && caller.key === other.key;
 }

@@ -9,9 +9,6 @@ import { Recovery } from "./recovery.ts";
 import { Registry } from "./registry.ts";
 import { Sandboxes } from "./sandboxes.ts";
 
-/** What a caller is told to wait when the host is full of sessions, in seconds. */
-const LONGEST_RETRY_AFTER_S = 60;
-const RETRY_AFTER_A_CALL_S = 2;
 /** How long a call waits for room on a full host; clients know how to come back. */
 const WAIT_FOR_ROOM_MS = 15_000;
 
@@ -26,28 +23,31 @@ export interface KernelsOptions {
 export class Kernels {
   readonly pool: Pool;
   readonly registry: Registry;
+  readonly #admission: Admission;
   readonly #recovery: Recovery;
 
   constructor({ settings, launcher, concurrency, log }: KernelsOptions) {
     const admission = new Admission({ launcher, concurrency, waitMs: WAIT_FOR_ROOM_MS });
+    this.#admission = admission;
     const sandboxes = new Sandboxes(launcher, admission, log);
     this.pool = new Pool(sandboxes, settings.poolSize, log);
     this.registry = new Registry({ ...settings, sandboxes, log });
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 
-  /** Rejects with `SessionBusy`, `SessionClosed`, `HostFull`, `SandboxBroken`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason. */
+  /**
+   * Rejects with `SessionBusy`, `SessionClosed`, `CallerFull`, `HostFull`, `SandboxBroken`, `LauncherRefusal`,
+   * `LauncherUnavailable`, or the signal's reason.
+   */
   lease(binding: Binding, signal: AbortSignal): Promise<Lease> {
     return binding.kind === "fresh"
-      ? this.pool.lease(signal)
-      : this.registry.lease(binding.key, signal, binding.patient ?? false);
+      ? this.pool.lease(binding.caller, signal)
+      : this.registry.lease(binding, signal);
   }
 
-  /** When a full host may have room again. */
-  get retryAfterSeconds(): number {
-    if (this.pool.inUse > 0) return RETRY_AFTER_A_CALL_S;
-    const seconds = Math.ceil((this.registry.nextIdleEndMs ?? 0) / 1000);
-    return Math.min(LONGEST_RETRY_AFTER_S, Math.max(1, seconds));
+  /** Calls run in every place of this host. */
+  get full(): boolean {
+    return this.#admission.full;
   }
 
   /** Finds what an earlier gateway left, then fills the pool and ends idle sessions. Resolves after the first look. */

@@ -1,16 +1,25 @@
 /** A kernel on loan to one call: the pool and the registry lend, whoever runs code borrows, and neither knows the other. */
 import type { SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { Caller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 
 /** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
 export type Binding =
-  | { readonly kind: "fresh" }
   | {
-      readonly kind: "session";
-      readonly key: SessionKey;
-      /** Never a reason to interrupt who runs: whoever asks only wants the session to be there. */
-      readonly patient?: boolean;
-    };
+      readonly kind: "fresh";
+      /** Null: the service itself. */
+      readonly caller: Caller | null;
+    }
+  | SessionBinding;
+
+export interface SessionBinding {
+  readonly kind: "session";
+  readonly key: SessionKey;
+  /** Null: the service itself. */
+  readonly caller: Caller | null;
+  /** Never a reason to interrupt who runs: whoever asks only wants the session to be there. */
+  readonly patient?: boolean;
+}
 
 /** `reused`: this session's kernel was there already. `new`: this call started it. Fresh sandboxes are always `new`. */
 export type KernelStatus = "new" | "reused";

@@ -1,6 +1,7 @@
 /** Warm sandboxes for calls without a session. Each serves one call and is removed. */
 import type { Logger } from "pino";
-import { HostFull } from "./admission.ts";
+import type { Caller } from "../auth/principal.ts";
+import { HostFull, type RoomMaker } from "./admission.ts";
 import type { Lease } from "./lease.ts";
 import type { Opened, Sandboxes } from "./sandboxes.ts";
 
@@ -53,11 +54,10 @@ export class Pool {
     this.#onStray = listener;
   }
 
-  /** A sandbox that has run nothing yet, and goes with the call. Rejects as `Admission.create` does. */
-  async lease(signal: AbortSignal): Promise<Lease> {
-    const opened = this.#pop() ?? (await this.#sandboxes.createFresh("wanted", signal));
+  /** A sandbox that has run nothing yet, and goes with the call. Rejects as `Admission.turn` and `create` do. */
+  async lease(caller: Caller | null, signal: AbortSignal): Promise<Lease> {
+    const opened = await this.#openFor(caller, signal);
     const { kernel, place } = opened;
-    place.serve();
     this.#inUse.add(place.sandboxId);
     this.#refillIn(REFILL_AFTER_MS);
     // Nobody else gets this sandbox: a caller who hangs up needs no ladder.
@@ -77,6 +77,18 @@ export class Pool {
     };
   }
 
+  async #openFor(caller: Caller | null, signal: AbortSignal): Promise<Opened> {
+    const turn = await this.#sandboxes.admission.turn(caller, signal);
+    try {
+      const opened = this.#pop() ?? (await this.#sandboxes.createFresh(turn, signal));
+      opened.place.use(turn);
+      return opened;
+    } catch (error) {
+      turn.end();
+      throw error;
+    }
+  }
+
   async #finish({ kernel, place }: Opened): Promise<void> {
     kernel.release();
     await this.#sandboxes.end(place);
@@ -84,7 +96,7 @@ export class Pool {
     this.#refillIn(0);
   }
 
-  /** An unused sandbox from before a restart; false when there is no room for it. */
+  /** One of its own whose stream broke; false when there is no room for it. */
   async adopt(id: string): Promise<boolean> {
     this.#strays.delete(id);
     if (this.#ready.length >= this.#size || this.#stop.signal.aborted) return false;
@@ -134,12 +146,12 @@ export class Pool {
     });
   }
 
-  async #giveWay(): Promise<boolean> {
+  async #giveWay(): ReturnType<RoomMaker> {
     const opened = this.#ready.pop();
-    if (opened === undefined) return false;
+    if (opened === undefined) return "none";
     opened.kernel.release();
     await this.#sandboxes.end(opened.place);
-    return true;
+    return this.#sandboxes.isDoomed(opened.place.sandboxId) ? "stays" : "gone";
   }
 
   #refillIn(ms: number): void {
@@ -158,7 +170,7 @@ export class Pool {
     this.#making = true;
     let nextMs = 0;
     try {
-      const opened = await this.#sandboxes.createFresh("spare", this.#stop.signal);
+      const opened = await this.#sandboxes.createSpare(this.#stop.signal);
       this.#retryMs = FIRST_RETRY_MS;
       if (this.#stop.signal.aborted) opened.kernel.release();
       else this.#keep(opened);

@@ -1,6 +1,7 @@
 /**
  * Brings the gateway's view in line with the launcher's list: after a restart of either, and every so often.
- * Kernels of sessions are attached again, unused sandboxes go to the pool, used ones that nobody owns are removed.
+ * Kernels of sessions are attached again. Of fresh sandboxes only the pool's own go back to it: what another gateway
+ * did with one is not known here, and a new one costs two seconds that nobody waits for.
  */
 import type { Logger } from "pino";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
@@ -72,6 +73,7 @@ export class Recovery {
 
   async #reconcile(): Promise<void> {
     const { sandboxes, pool, registry } = this.#options;
+    sandboxes.admission.capacity = (await sandboxes.launcher.health()).capacity;
     await sandboxes.endDoomed();
     const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
     pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));
@@ -89,7 +91,8 @@ export class Recovery {
     for (const sandbox of unknown) {
       if (this.#stopped || sandbox.session !== null || !this.#settled(sandbox)) continue;
       await this.#try(sandbox, async () => {
-        if (sandbox.used || !(await pool.adopt(sandbox.id))) {
+        const known = pool.isStray(sandbox.id) && !sandbox.used;
+        if (!known || !(await pool.adopt(sandbox.id))) {
           await sandboxes.end(sandboxes.admission.held(sandbox.id));
         }
       });

@@ -1,7 +1,8 @@
 /** The sessions of this gateway. The launcher's labels are the truth; this is a cache with a queue per session. */
 import type { Logger } from "pino";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
-import type { Lease } from "./lease.ts";
+import type { From, RoomMaker } from "./admission.ts";
+import type { Lease, SessionBinding } from "./lease.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 import { Session } from "./session.ts";
 import { keyText } from "./session-key.ts";
@@ -28,6 +29,7 @@ export class Registry {
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    options.sandboxes.admission.onFull((from) => this.#giveWay(from));
   }
 
   /** Sessions with a kernel. */
@@ -42,17 +44,6 @@ export class Registry {
     let count = 0;
     for (const session of this.#sessions.values()) count += session.waiting;
     return count;
-  }
-
-  /** Time until the next idle kernel ends, in milliseconds; null without kernels. */
-  get nextIdleEndMs(): number | null {
-    let earliest: number | null = null;
-    for (const session of this.#sessions.values()) {
-      if (session.sandboxId === null || !session.idle) continue;
-      const left = session.lastUsedAt + this.#options.idleMs - performance.now();
-      if (earliest === null || left < earliest) earliest = left;
-    }
-    return earliest === null ? null : Math.max(0, earliest);
   }
 
   /** Remembered from now on. */
@@ -73,8 +64,8 @@ export class Registry {
   }
 
   /** The session's kernel, when its turn has come; see `Session.lease`. */
-  lease(key: SessionKey, signal: AbortSignal, patient: boolean): Promise<Lease> {
-    return this.session(key).lease(signal, patient);
+  lease(binding: SessionBinding, signal: AbortSignal): Promise<Lease> {
+    return this.session(binding.key).lease(binding, signal);
   }
 
   /** Calls that run go on; those that wait for a session are refused from now on. */
@@ -98,6 +89,21 @@ export class Registry {
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     for (const session of this.#sessions.values()) session.release();
+  }
+
+  /** The session that has been idle longest: its files stay, and its next call is told. */
+  async #giveWay(from: From): ReturnType<RoomMaker> {
+    const { log, sandboxes } = this.#options;
+    if (sandboxes.stuck) return "stays";
+    let longest: Session | null = null;
+    for (const session of this.#sessions.values()) {
+      if (session.sandboxId === null || !session.idle || !from(session.caller)) continue;
+      if (longest === null || session.lastUsedAt < longest.lastUsedAt) longest = session;
+    }
+    const sandbox = (await longest?.end("the host was full and it had been idle longest")) ?? null;
+    if (sandbox === null) return "none";
+    log.info({ sandbox }, "idle kernel gave way");
+    return sandboxes.isDoomed(sandbox) ? "stays" : "gone";
   }
 
   async #sweep(): Promise<void> {

@@ -7,11 +7,12 @@ import {
   LauncherUnavailable,
 } from "../../common/protocol/launcher-client.ts";
 import { KernelConnection } from "../kernel/connection.ts";
-import type { Admission, Place } from "./admission.ts";
+import type { Admission, Place, Turn } from "./admission.ts";
 import type { Fate, KernelStatus } from "./lease.ts";
 
 /** The profile of the image that the settings name. */
 const PROFILE = "default";
+const FRESH = { kind: "fresh", profile: PROFILE } as const;
 /** After a stream's end the launcher may need a moment to know why. */
 const END_KNOWN_WITHIN_MS = 5_000;
 /** A launcher that was killed is back within this time, or the caller is told that it is away. */
@@ -54,6 +55,12 @@ export class Sandboxes {
     return this.#doomed.has(id);
   }
 
+  /** A removal was tried and not carried out. */
+  get stuck(): boolean {
+    for (const id of this.#doomed.keys()) if (!this.#removals.has(id)) return true;
+    return false;
+  }
+
   /** Rejects with `SandboxBroken`, `LauncherRefusal` or `LauncherUnavailable`; the sandbox is left as it is. */
   async attach(place: Place): Promise<Opened> {
     const id = place.sandboxId;
@@ -67,13 +74,17 @@ export class Sandboxes {
     }
   }
 
-  /** `wanted`: a call waits for it, and it serves. `spare`: only if there is room. */
-  async createFresh(make: "wanted" | "spare", signal: AbortSignal): Promise<Opened> {
-    const spec = { kind: "fresh", profile: PROFILE } as const;
-    const place =
-      make === "spare"
-        ? await this.admission.createSpare(spec, signal)
-        : await this.admission.create(spec, signal);
+  /** For a call whose turn it is. */
+  async createFresh(turn: Turn, signal: AbortSignal): Promise<Opened> {
+    return this.#attachNew(await this.admission.create(FRESH, turn, signal));
+  }
+
+  /** Only if there is room. */
+  async createSpare(signal: AbortSignal): Promise<Opened> {
+    return this.#attachNew(await this.admission.createSpare(FRESH, signal));
+  }
+
+  async #attachNew(place: Place): Promise<Opened> {
     try {
       return await this.attach(place);
     } catch (error) {
@@ -84,14 +95,15 @@ export class Sandboxes {
   }
 
   /** The live sandbox of this session, or a new one on the same volume. */
-  async openSession(key: SessionKey, signal: AbortSignal): Promise<OpenedSession> {
+  async openSession(key: SessionKey, turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {
-      const { place, status } = await this.#findOrCreate(key, signal);
+      const { place, status } = await this.#findOrCreate(key, turn, signal);
       try {
         return { ...(await this.attach(place)), status };
       } catch (error) {
         if (error instanceof SandboxBroken) await this.end(place);
+        else place.leave();
         const gone = error instanceof LauncherRefusal && error.code === "not_found";
         if (attempt > 1 || !(gone || error instanceof SandboxBroken)) throw error;
         this.#log.warn({ sandbox: place.sandboxId, err: error }, "session sandbox replaced");
@@ -151,11 +163,12 @@ export class Sandboxes {
 
   async #findOrCreate(
     key: SessionKey,
+    turn: Turn,
     signal: AbortSignal,
   ): Promise<{ readonly place: Place; readonly status: KernelStatus }> {
     try {
       const spec = { kind: "session", profile: PROFILE, session: key } as const;
-      return { place: await this.admission.create(spec, signal), status: "new" };
+      return { place: await this.admission.create(spec, turn, signal), status: "new" };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {
         return { place: this.admission.held(error.sandboxId), status: "reused" };

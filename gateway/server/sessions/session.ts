@@ -1,9 +1,10 @@
 /** One session: its queue, its kernel while it has one, and what must be told of kernels that it had. */
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { Caller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
-import type { Place } from "./admission.ts";
+import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
-import { type KernelAfter, type Lease, SessionBusy, SessionClosed } from "./lease.ts";
+import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 
@@ -27,6 +28,7 @@ export class Session {
   #kernel: KernelConnection | null = null;
   /** Set while this session is known to have a sandbox, attached or not. */
   #place: Place | null = null;
+  #caller: Caller | null = null;
   #leased = false;
   #lastUsedAt = performance.now();
   /** Code has run in the present kernel: there may be variables to lose. */
@@ -43,6 +45,11 @@ export class Session {
 
   get sandboxId(): string | null {
     return this.#place?.sandboxId ?? null;
+  }
+
+  /** Whose call was the last; null: nobody knows. */
+  get caller(): Caller | null {
+    return this.#caller;
   }
 
   get attached(): boolean {
@@ -63,11 +70,11 @@ export class Session {
     return this.#lastUsedAt;
   }
 
-  /** Waits for its turn. Rejects with `SessionBusy`, `SessionClosed`, the signal's reason, or as `Sandboxes.openSession` does. */
-  async lease(signal: AbortSignal, patient: boolean): Promise<Lease> {
+  /** Waits for its turn. Rejects with `SessionBusy`, `SessionClosed`, or as `Admission.turn` and `Sandboxes.openSession` do. */
+  async lease({ caller, patient = false }: SessionBinding, signal: AbortSignal): Promise<Lease> {
     const waitedMs = await this.#turn(signal, patient);
     try {
-      const { kernel, place, status } = await this.#open(signal);
+      const { kernel, place, status } = await this.#openFor(caller, signal);
       this.#leased = true;
       this.#giveWay.begin();
       return {
@@ -120,7 +127,8 @@ export class Session {
     try {
       this.#place = this.#options.sandboxes.admission.held(sandbox.id);
       this.#hasState = sandbox.used;
-      await this.#open(AbortSignal.timeout(ADOPT_WITHIN_MS));
+      await this.#openFor(null, AbortSignal.timeout(ADOPT_WITHIN_MS));
+      this.#place?.rest();
     } finally {
       this.#endTurn();
     }
@@ -143,11 +151,24 @@ export class Session {
     this.#kernel?.release();
   }
 
-  /** To be called with the turn held. */
-  async #open(signal: AbortSignal): Promise<OpenedSession> {
+  async #openFor(caller: Caller | null, signal: AbortSignal): Promise<OpenedSession> {
+    const turn = await this.#options.sandboxes.admission.turn(caller, signal);
+    try {
+      const opened = await this.#open(turn, signal);
+      opened.place.use(turn);
+      this.#caller = caller;
+      return opened;
+    } catch (error) {
+      turn.end();
+      throw error;
+    }
+  }
+
+  /** To be called with the queue's turn held. */
+  async #open(turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
     const [kernel, place] = [this.#kernel, this.#place];
     if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused" };
-    const opened = await this.#options.sandboxes.openSession(this.key, signal);
+    const opened = await this.#options.sandboxes.openSession(this.key, turn, signal);
     if (opened.status === "new" && this.#hasState) this.#lost ??= await this.#whyGone(place);
     this.#hasState = opened.status === "reused" && (this.#hasState || opened.kernel.executionCount > 0);
     if (place !== null && place !== opened.place) place.leave();
@@ -182,6 +203,7 @@ export class Session {
     }
     this.#leased = false;
     this.#endTurn();
+    place.rest();
   }
 
   /** The session's sandbox is to be no more, and why; null: whom it concerns knows. */

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { loadFileStore } from "../../../gateway/server/files/load-store.ts";
 import type { FileRecord } from "../../../gateway/server/files/store.ts";
-import { newFile } from "../../support/files/new-file.ts";
+import { HOLDER, newFile } from "../../support/files/new-file.ts";
 
 const loaded = () => Object.keys(createRequire(import.meta.url).cache);
 
@@ -19,7 +19,7 @@ async function put(blocks: number): Promise<FileRecord> {
   async function* bytes(): AsyncGenerator<Uint8Array> {
     for (let n = 0; n < blocks; n++) yield block;
   }
-  const staged = await store.stage(bytes(), { maxBytes: 1024 ** 3 });
+  const staged = await store.stage(bytes(), { maxBytes: 1024 ** 3, holder: HOLDER });
   const [record] = await store.commit([{ staged, file: newFile() }]);
   if (!record) throw new Error("commit returned no record");
   return record;

@@ -98,9 +98,11 @@ describe("a file of many parts", () => {
   it("leaves nothing when it is too large or its source breaks", async () => {
     const bucket = await server.makeBucket();
     const store = await openStore({ bucket });
-    await expect(store.stage(blocks(21), { maxBytes: 20 * BLOCK.length })).rejects.toMatchObject({
-      code: "too_large",
-    });
+    await expect(store.stage(blocks(21), { ...NO_LIMIT, maxBytes: 20 * BLOCK.length })).rejects.toMatchObject(
+      {
+        code: "too_large",
+      },
+    );
     await expect(store.stage(blocks(10, new Error("client hung up")), NO_LIMIT)).rejects.toThrow(
       "client hung up",
     );
@@ -226,6 +228,7 @@ it("is what KERNELYARD_FILE_STORE=s3 gives, and has loaded all its code before i
     `yard/content/${kept}`,
     `yard/files/${kept}.json`,
     expect.stringMatching(/^yard\/sessions\/[^/]+\/[^/]+\.json$/),
+    expect.stringMatching(/^yard\/usage\/[^/]+\/[^/]+\.\d+$/),
   ]);
 });
 

@@ -1,14 +1,19 @@
 /** The application with a real file store; who calls is said in a header, and an executor that each test scripts. */
 import { pino } from "pino";
+import { gatewayMemory } from "../../../gateway/common/gateway-memory.ts";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
+import { createJsonReader } from "../../../gateway/server/assemble.ts";
 import { Authentication } from "../../../gateway/server/auth/authenticate.ts";
 import { ABSENT } from "../../../gateway/server/auth/authenticator.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import type { RateLimiter } from "../../../gateway/server/auth/rate-limits.ts";
+import { MemoryBudget } from "../../../gateway/server/bounds/memory.ts";
 import type { CallOutcome, CallRequest, Executor } from "../../../gateway/server/execution/call.ts";
 import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
 import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import { createApp } from "../../../gateway/server/http/app.ts";
+import { InFlight } from "../../../gateway/server/http/in-flight.ts";
 
 const unexpected = (what: string) => (): never => {
   throw new Error(`this test did not expect ${what}`);
@@ -26,10 +31,13 @@ export function filesApp(
   files: FileStore,
   env: Record<string, string> = {},
   execute: (call: CallRequest) => Promise<CallOutcome> = unexpected("a call"),
+  rateLimiter: RateLimiter | null = null,
 ) {
   const settings = readSettings(env);
   const executor: Executor = { execute, languages: () => [] };
   const log: object[] = [];
+  const json = createJsonReader(settings);
+  const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const app = createApp({
     settings,
     authentication: new Authentication(
@@ -43,11 +51,14 @@ export function filesApp(
         },
       ],
     ),
-    rateLimiter: null,
+    rateLimiter,
     executor,
     health: { healthy: unexpected("a health check"), report: unexpected("a health report") },
     files,
-    programs: new Programs<ProgramReply>(),
+    programs: new Programs<ProgramReply>({ json, memory }),
+    json,
+    memory,
+    inFlight: new InFlight(),
     log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   const as =

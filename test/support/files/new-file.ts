@@ -1,6 +1,8 @@
 /** A file as a caller of `commit` describes it; for tests and for the processes that they start. */
 import { newId } from "../../../gateway/common/ids.ts";
-import type { NewFile } from "../../../gateway/server/files/store.ts";
+import type { Holder, NewFile } from "../../../gateway/server/files/store.ts";
+
+export const HOLDER: Holder = { key: "holder-of-these-tests", shared: false };
 
 export function newFile(overrides: Partial<NewFile> = {}): NewFile {
   return {
@@ -12,6 +14,7 @@ export function newFile(overrides: Partial<NewFile> = {}): NewFile {
     resourceId: null,
     version: null,
     readOnly: false,
+    storedBy: HOLDER.key,
     ...overrides,
   };
 }

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
 import { DiskFileStore } from "../../../gateway/server/files/disk/store.ts";
 import { S3FileStore } from "../../../gateway/server/files/s3/store.ts";
-import { newFile } from "./new-file.ts";
+import { HOLDER, newFile } from "./new-file.ts";
 
 const [place, bucket] = process.argv.slice(2);
 if (place === undefined) throw new Error("usage: putting.ts DIRECTORY | putting.ts ENDPOINT BUCKET");
@@ -20,7 +20,7 @@ async function putForever(): Promise<never> {
     async function* bytes(): AsyncGenerator<Uint8Array> {
       for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
     }
-    const staged = await store.stage(bytes(), { maxBytes: 1_000_000 });
+    const staged = await store.stage(bytes(), { maxBytes: 1_000_000, holder: HOLDER });
     const file = newFile();
     await store.commit([{ staged, file }]);
     const etag = createHash("sha256").update(content).digest("hex");

@@ -143,14 +143,32 @@ export function describeFileStore(makePlace: () => Promise<FilePlace>, { orphanA
     });
   });
 
+  describe("accounts", () => {
+    it("say what each holder and all of them have stored, and give back what is removed", async () => {
+      const place = await makePlace();
+      const store = await place.open();
+      const first = await put(store, "12345", { storedBy: "holder-a" });
+      await put(store, "123", { storedBy: "holder-a" });
+      await put(store, "1", { storedBy: "holder-b" });
+      expect(await store.usage("holder-a")).toEqual({ bytes: 8, files: 2 });
+      expect(await store.usage("holder-c")).toEqual({ bytes: 0, files: 0 });
+      expect(await store.usage(null)).toEqual({ bytes: 9, files: 3 });
+      await store.remove(first.storageSessionId, first.id);
+      await put(store, "12", { storedBy: "holder-c" });
+      expect(await store.usage("holder-a")).toEqual({ bytes: 3, files: 1 });
+      expect(await store.usage("holder-c")).toEqual({ bytes: 2, files: 1 });
+      expect(await store.usage(null)).toEqual({ bytes: 6, files: 3 });
+    });
+  });
+
   describe("staging", () => {
     it("refuses more bytes than allowed and leaves nothing", async () => {
       const place = await makePlace();
       const store = await place.open();
-      await expect(store.stage(chunks("12345", "6"), { maxBytes: 5 })).rejects.toMatchObject({
+      await expect(store.stage(chunks("12345", "6"), { ...NO_LIMIT, maxBytes: 5 })).rejects.toMatchObject({
         code: "too_large",
       });
-      expect((await store.stage(chunks("12345"), { maxBytes: 5 })).size).toBe(5);
+      expect((await store.stage(chunks("12345"), { ...NO_LIMIT, maxBytes: 5 })).size).toBe(5);
       expect(await place.contentIds()).toHaveLength(1);
     });
 

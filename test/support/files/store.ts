@@ -6,10 +6,10 @@ import type { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
 import { DiskFileStore, type DiskFileStoreOptions } from "../../../gateway/server/files/disk/store.ts";
 import type { FileRecord, FileStore, NewFile } from "../../../gateway/server/files/store.ts";
-import { newFile } from "./new-file.ts";
+import { HOLDER, newFile } from "./new-file.ts";
 
 export const DAY_MS = 86_400_000;
-export const NO_LIMIT = { maxBytes: 1024 * 1024 * 1024 };
+export const NO_LIMIT = { maxBytes: 1024 * 1024 * 1024, holder: HOLDER };
 
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "kernelyard-files-"));

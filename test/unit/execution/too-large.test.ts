@@ -22,7 +22,7 @@ const call = (more: Partial<CallRequest> = {}): CallRequest => ({
   code: "next",
   args: [],
   timeoutMs: 1000,
-  binding: { kind: "session", key: { kind: "named", tenant: "default", name: "s" } },
+  binding: { kind: "session", key: { kind: "named", tenant: "default", name: "s" }, caller: null },
   inputs: [],
   outputs: null,
   signal: new AbortController().signal,

@@ -4,11 +4,12 @@ import { describe, expect, it } from "vitest";
 import { MultipartError, receiveUpload } from "../../../gateway/server/files/multipart.ts";
 import { normaliseName } from "../../../gateway/server/files/names.ts";
 import { type FileStore, FileStoreError } from "../../../gateway/server/files/store.ts";
+import { HOLDER } from "../../support/files/new-file.ts";
 import { contentFiles, openStore, temporaryDirectory } from "../../support/files/store.ts";
 
 const BOUNDARY = "--------------------------0123456789";
 const TYPE = `multipart/form-data; boundary=${BOUNDARY}`;
-const LIMITS = { maxFiles: 5, maxFileBytes: 100_000 };
+const LIMITS = { maxFiles: 5, maxFileBytes: 100_000, holder: HOLDER };
 
 interface Part {
   readonly field: string;

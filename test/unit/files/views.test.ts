@@ -28,6 +28,7 @@ const FILE: SessionFile = {
     resourceId: null,
     version: null,
     readOnly: true,
+    storedBy: "holder",
   },
 };
 const IDS = { fileId: FID, id: FID, storage_session_id: SID, session_id: SID };

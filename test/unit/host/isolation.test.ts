@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
   confinementFindings,
+  diskFinding,
   memoryFinding,
   processesFinding,
   render,
@@ -120,4 +121,13 @@ describe("the doctor", () => {
     expect(render(findings)[1]).toContain("KERNELYARD_ISOLATION");
     expect(summary(findings)).toBe("Ready, with 1 weaker than designed.");
   });
+});
+
+test.each([
+  [20, "ok", "20.0 GiB free of 100.0 GiB, 5.0 GiB of them kept, room for 15 full session volumes"],
+  [5, "missing", "5.0 GiB free of 100.0 GiB, 5.0 GiB of them kept, room for 0 full session volumes"],
+])("a disk with %i GiB free is %s", (free, state, detail) => {
+  const gib = 1024 ** 3;
+  const space = { totalBytes: 100 * gib, freeBytes: free * gib, reserveBytes: 5 * gib };
+  expect(diskFinding(space, free - 5)).toMatchObject({ state, title: "disk", detail });
 });

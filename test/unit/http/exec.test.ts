@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
-import { startBehindStandIn, startGateway } from "./gateway-under-test.ts";
+import { ECHO, type LauncherStandIn, type Script } from "../sessions/launcher-stand-in.ts";
+import { KEY, startBehindStandIn, startGateway } from "./gateway-under-test.ts";
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
@@ -136,14 +136,14 @@ describe("POST /exec", () => {
   });
 });
 
+const RUNS_CANARY: Script = (message, body, sandbox) => {
+  expect(body.toString()).toBe("print(6 * 7)");
+  ECHO(message, Buffer.from("42\n"), sandbox);
+};
+
 describe("GET /health", () => {
   it("executes code at most once for many probes, and needs no key", async () => {
-    launcher.script = (message, body, sandbox) => {
-      if (message.msg_type !== "execute_request") throw new Error(message.msg_type);
-      expect(body.toString()).toBe("print(6 * 7)");
-      sandbox.print(message.msg_id, "42\n");
-      sandbox.reply(message.msg_id);
-    };
+    launcher.script = RUNS_CANARY;
     const replies = await Promise.all(
       ["/health", "/v1/health", "//health"].map((path) => gateway.app.request(path)),
     );
@@ -152,16 +152,25 @@ describe("GET /health", () => {
       expect(await reply.text()).toBe("OK");
     }
     expect(launcher.created).toBe(1);
-    const detail = await gateway.app.request("/health?detail");
+    const detail = await gateway.app.request("/health?detail", { headers: { "x-api-key": KEY } });
     expect(await detail.json()).toMatchObject({
       status: "ok",
       isolation: "runsc",
       warnings: [],
       engine: { state: "ok", version: "20.10" },
       capacity: 8,
+      disk: { total_bytes: 1e12, free_bytes: 5e11, reserve_bytes: 1e10 },
       canary: { ok: true },
     });
     expect(launcher.created).toBe(1);
+  });
+
+  it("tells strangers the state alone", async () => {
+    launcher.script = RUNS_CANARY;
+    for (const headers of [{}, { "x-api-key": "somebody-elses-key" }, { authorization: "Bearer x" }]) {
+      const detail = await gateway.app.request("/health?detail", { headers });
+      expect(await detail.json()).toEqual({ status: "ok" });
+    }
   });
 
   it("is 503 when the code does not do what it should, or nothing can be executed", async () => {
@@ -169,7 +178,9 @@ describe("GET /health", () => {
     await launcher.stop();
     gateway.stop();
     gateway = startGateway(launcher.socketPath);
-    const reply = await gateway.app.request("/health", { headers: { accept: "application/json" } });
+    const reply = await gateway.app.request("/health", {
+      headers: { accept: "application/json", "x-api-key": KEY },
+    });
     expect(reply.status).toBe(503);
     expect(await reply.json()).toMatchObject({
       status: "unhealthy",

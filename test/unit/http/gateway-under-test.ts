@@ -1,7 +1,7 @@
 /** The whole gateway in this process, in front of a launcher stand-in. */
 import { pino } from "pino";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { assemble } from "../../../gateway/server/assemble.ts";
+import { assemble, createJsonReader } from "../../../gateway/server/assemble.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
@@ -10,7 +10,7 @@ export const OTHER_KEY = "other-key-0123456789";
 
 /** For tests that have nothing to do with files: any use of it fails the test. */
 const unexpectedUse = () => Promise.reject(new Error("this test did not expect the file store to be used"));
-const NO_FILES: FileStore = {
+export const NO_FILES: FileStore = {
   stage: unexpectedUse,
   commit: unexpectedUse,
   discard: unexpectedUse,
@@ -20,6 +20,7 @@ const NO_FILES: FileStore = {
   // Every execution links its inputs; here it has none.
   link: (links) => (links.length === 0 ? Promise.resolve() : unexpectedUse()),
   remove: unexpectedUse,
+  usage: unexpectedUse,
   sweep: unexpectedUse,
   close: unexpectedUse,
 };
@@ -39,7 +40,12 @@ export function startGateway(
   });
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
-  const { app, kernels, executor, drain, close: stop } = assemble({ settings, files, log });
+  const json = createJsonReader(settings);
+  const { app, kernels, executor, inFlight, drain, close } = assemble({ settings, files, json, log });
+  const stop = () => {
+    close();
+    void json.close();
+  };
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     app.request(path, {
       method: "POST",
@@ -47,7 +53,7 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  return { app, post, kernels, executor, drain, logLines, stop };
+  return { app, post, kernels, executor, inFlight, drain, logLines, stop };
 }
 
 /** A launcher's stand-in and a gateway before it. */

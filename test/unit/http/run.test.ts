@@ -71,11 +71,11 @@ describe("POST /run", () => {
     },
   );
 
-  it("answers 401 without a key and with a wrong one, and 413 beyond 50 MB", async () => {
+  it("answers 401 without a key and with a wrong one, and 413 beyond 8 MiB", async () => {
     const without = await gateway.app.request("/run", { method: "POST", body: "{}" });
     expect(without.status).toBe(401);
     expect((await run("x", "s1", { "x-api-key": "wrong-key-0123456789" })).status).toBe(401);
-    const large = await run("x", "s1", { "content-length": String(60 * 1024 * 1024) });
+    const large = await run("x", "s1", { "content-length": String(9 * 1024 * 1024) });
     expect(large.status).toBe(413);
     expect(await large.json()).toMatchObject({ error: "payload_too_large" });
   });
@@ -90,8 +90,8 @@ describe("POST /run", () => {
     launcher.capacity = 0;
     const response = await run("x");
     expect(response.status).toBe(429);
-    expect(await response.json()).toMatchObject({ error: "rate_limited", retry_after_seconds: 1 });
-    expect(response.headers.get("retry-after")).toBe("1");
+    expect(await response.json()).toMatchObject({ error: "rate_limited", retry_after_seconds: 2 });
+    expect(response.headers.get("retry-after")).toBe("2");
   });
 
   it("answers 503 while the launcher or the engine is away, and recovers by itself", async () => {
@@ -101,7 +101,7 @@ describe("POST /run", () => {
     };
     expect(await (await run("x")).json()).toEqual({
       error: "engine_unavailable",
-      message: "The engine does not answer",
+      message: "The container engine does not answer; the launcher's log says why",
     });
     launcher.refusal = null;
     await launcher.stop();

@@ -101,6 +101,11 @@ describe("a wrong configuration names the key and the remedy", () => {
       "kernelyard:auth is none while kernelyard:bindAddress is 0.0.0.0: anybody who reaches it could run code. Remedy: pulumi config set auth api-key,jwt",
     ],
     [
+      "hosts",
+      { auth: "none" },
+      "kernelyard:auth is none, and the gateway listens on all addresses of its host: anybody could run code. Remedy: pulumi config set auth api-key,jwt",
+    ],
+    [
       "local",
       { settings: '{"KERNELYARD_MEMROY":"1g"}' },
       "kernelyard:settings (KERNELYARD_MEMROY) is not a setting of gateway or launcher; docs/settings.md lists them. Remedy: see infra/samples/ for the form and docs/settings.md for the names",

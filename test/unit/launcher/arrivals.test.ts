@@ -1,20 +1,16 @@
 /** Sandboxes whose start and end cross, with an engine of the test's own: strict, and at its edge a real stream. */
 import { once } from "node:events";
 import { type Duplex, duplexPair } from "node:stream";
-import pino from "pino";
 import { beforeEach, describe, expect, test } from "vitest";
 import { FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import type { HelloRequest } from "../../../gateway/common/protocol/messages.ts";
-import { SHIPPED_SECCOMP_PROFILE, SHIPPED_SECCOMP_SHA256 } from "../../../gateway/host/isolation.ts";
-import type { LauncherContext } from "../../../gateway/launcher/context.ts";
 import { type Engine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
 import { SandboxArrivals } from "../../../gateway/launcher/sandbox/arrivals.ts";
 import { SandboxEnds } from "../../../gateway/launcher/sandbox/ends.ts";
 import { SandboxRegister } from "../../../gateway/launcher/sandbox/register.ts";
-import { Volumes } from "../../../gateway/launcher/volumes/volumes.ts";
+import { contextOf } from "./context.ts";
 import { attachFrame, helloReply, strictEngine } from "./engine-side.ts";
 
-const MIB = 1024 * 1024;
 const CONTAINER = "c".repeat(64);
 const FOUND = {
   sandboxId: "abcdefghijklmnopqrstu",
@@ -27,33 +23,7 @@ const FOUND = {
 } as const;
 
 function launcherOf(stubs: Partial<Engine>) {
-  const engine = strictEngine(stubs);
-  const context: LauncherContext = {
-    settings: {
-      isolation: "runsc",
-      image: "image",
-      memoryBytes: 512 * MIB,
-      cpus: 0.5,
-      pids: 512,
-      freshDiskBytes: 64 * MIB,
-      memoryBudgetBytes: null,
-      idleMs: 60_000,
-      sessionVolumeTtlMs: 60_000,
-    },
-    instance: "instance",
-    engine,
-    volumes: new Volumes({
-      directory: "/nowhere",
-      instance: "instance",
-      sizeBytes: MIB,
-      engine,
-      now: Date.now,
-    }),
-    seccomp: { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 },
-    log: pino({ level: "silent" }),
-    now: Date.now,
-    stopping: new AbortController().signal,
-  };
+  const context = contextOf(strictEngine(stubs));
   const register = new SandboxRegister(context.now);
   const ends = new SandboxEnds(context, register, () => {});
   return { register, ends, arrivals: new SandboxArrivals(context, register, ends) };
@@ -152,4 +122,23 @@ test("a container that could neither be taken over nor removed is taken over the
   supervisor.write(attachFrame(await answerHello(supervisor)));
   await readopted;
   expect(sandbox).toMatchObject({ phase: "running", cause: null });
+});
+
+test("a container that ended and is still there keeps its memory and its session until it is gone", async () => {
+  const answers = [() => Promise.reject(new EngineAwayError("it hangs"))];
+  const { arrivals, ends, register } = launcherOf({
+    attach: async () => near,
+    pid: async () => null,
+    removeContainer: () => answers.shift()?.() ?? Promise.resolve(),
+  });
+  const adopted = arrivals.adopt(FOUND);
+  supervisor.write(attachFrame(await answerHello(supervisor)));
+  await adopted;
+  const sandbox = register.get(FOUND.sandboxId);
+  if (sandbox === undefined) throw new Error("it is not registered");
+  ends.vanished(sandbox);
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  expect([sandbox.phase, register.size]).toEqual(["ended", 1]);
+  await sandbox.gone;
+  expect(register.size).toBe(0);
 });

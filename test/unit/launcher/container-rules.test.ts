@@ -90,6 +90,8 @@ describe("the create body", () => {
       Memory: 512 * MIB,
       MemorySwap: 512 * MIB,
       NanoCpus: 500_000_000,
+      // An eighth of a service's weight.
+      CpuShares: 128,
       PidsLimit: 1024,
     });
     expect(sandboxSpec(input).Env).toEqual(["KERNELYARD_SANDBOX_MEMORY=536870912"]);

@@ -117,7 +117,7 @@ describe("the plan", () => {
       ["young", NOW - HOUR],
     ]);
     expect(steps({ volumes, volumesInUse: new Set(["used"]) })).toEqual([
-      { step: "remove-volume", volume: "old" },
+      { step: "remove-volume", volume: "old", unusedSince: NOW - 720 * HOUR },
     ]);
   });
 

@@ -35,6 +35,7 @@ async function pair(): Promise<[Socket, Socket]> {
 }
 
 class Counter {
+  uses = 0;
   first = 0;
   attached: boolean[] = [];
   broken: string[] = [];
@@ -49,6 +50,9 @@ async function setUp(used = false) {
   const relay = new Relay(
     engineEnd,
     {
+      firstUse: () => {
+        seen.uses++;
+      },
       firstExecute: () => {
         seen.first++;
       },
@@ -176,12 +180,36 @@ describe("towards the sandbox", () => {
     expect(seen.broken).toEqual([]);
   });
 
-  test("the first execute_request is announced once, before it is passed on", async () => {
+  test("anything but a hello is use, once, before it is passed on", async () => {
     const { attach, relay, sandbox, seen } = await setUp();
     const gateway = await attach();
-    await gateway.write(encodeFrame({ msg_type: "hello_request" }));
+    for (const nonce of ["a", "b"]) {
+      await gateway.write(encodeFrame({ msg_type: "hello_request", content: { nonce } }));
+      await sandbox.next();
+    }
+    expect([seen.uses, relay.used]).toEqual([0, false]);
+    const input = encodeFrame({ msg_type: "file_write_request", content: { path: "private.csv" } });
+    await gateway.write(input.subarray(0, -1));
+    expect([seen.uses, relay.used]).toEqual([0, false]);
+    await gateway.write(Buffer.concat([input.subarray(-1), encodeFrame({ msg_type: "chunk" })]));
     await sandbox.next();
-    expect([seen.first, relay.used]).toEqual([0, false]);
+    expect([seen.uses, seen.first, relay.used]).toEqual([1, 0, true]);
+  });
+
+  test.each([
+    ["a header without a type", encodeFrame({ n: 1 })],
+    ["a type that is no text", encodeFrame({ msg_type: ["hello_request"] })],
+    ["a header that is no JSON", Buffer.concat([Buffer.from([0, 0, 0, 2, 0, 0, 0, 0]), Buffer.from("{!")])],
+  ])("%s is use and may be code", async (_what, frame) => {
+    const { attach, relay, sandbox, seen } = await setUp();
+    await (await attach()).write(frame);
+    await sandbox.next();
+    expect([seen.uses, seen.first, relay.used]).toEqual([1, 1, true]);
+  });
+
+  test("the first execute_request is announced before it is passed on", async () => {
+    const { attach, relay, sandbox, seen } = await setUp();
+    const gateway = await attach();
     const request = encodeFrame({ msg_type: "execute_request" }, Buffer.alloc(200_000));
     await gateway.write(Buffer.concat([encodeFrame({ msg_type: "chunk" }), request.subarray(0, 20)]));
     await sandbox.next();
@@ -189,7 +217,7 @@ describe("towards the sandbox", () => {
     await gateway.write(Buffer.concat([request.subarray(20), request]));
     await sandbox.next();
     await sandbox.next();
-    expect([seen.first, relay.used]).toEqual([1, true]);
+    expect([seen.uses, seen.first, relay.used]).toEqual([1, 1, true]);
   });
 
   test("any sequence, cut anywhere, arrives as it was sent", async () => {

@@ -9,6 +9,7 @@ const END = { reason: "exited", exit_code: 1 } as const;
 function aRelay(): Relay {
   const nothing = () => {};
   const hooks = {
+    firstUse: nothing,
     firstExecute: nothing,
     attachedChanged: nothing,
     broken: nothing,

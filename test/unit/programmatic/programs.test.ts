@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createJsonReader } from "../../../gateway/server/assemble.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
+import { MemoryBudget } from "../../../gateway/server/bounds/memory.ts";
 import { TOKEN_LIFETIME_MS } from "../../../gateway/server/execution/programs/limits.ts";
 import type { ProgramHooks } from "../../../gateway/server/execution/programs/program.ts";
 import { type ProgramAnswer, Programs } from "../../../gateway/server/execution/programs/programs.ts";
@@ -7,7 +9,6 @@ import {
   checkToolResults,
   type ReceivedResult,
 } from "../../../gateway/server/execution/programs/tool-results.ts";
-import type { ToolCall, ToolResult } from "../../../gateway/server/kernel/run.ts";
 
 const alice: Principal = { mode: "jwt", tenant: "jwt-a", subject: "alice" };
 const bob: Principal = { mode: "jwt", tenant: "jwt-a", subject: "bob" };
@@ -37,14 +38,25 @@ function results(...entries: readonly unknown[]): readonly ReceivedResult[] {
 }
 const result = (call_id: string, value: unknown) => ({ call_id, result: value });
 
+interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  readonly input: unknown;
+}
 const call = (id: string, name = "a"): ToolCall => ({ id, name, input: { of: id } });
+const [X, Y] = ["call_007", "call_008"];
+
+/** As the kernel hands them over, and what it hears. */
+async function ask(hooks: ProgramHooks, calls: readonly ToolCall[]): Promise<unknown> {
+  return JSON.parse(Buffer.concat(await hooks.onToolCalls(Buffer.from(JSON.stringify(calls)))).toString());
+}
 
 /** A program as a kernel would run it: calls `a` and `b` together, then `a` again, and says what it got. */
 async function twoRounds(hooks: ProgramHooks): Promise<string> {
   hooks.onStream("stdout", Buffer.from("début\n").subarray(0, 2));
   hooks.onStream("stdout", Buffer.from("début\n").subarray(2));
-  const first = await hooks.onToolCalls([call("x"), call("y", "b")]);
-  const second = await hooks.onToolCalls([call("x")]);
+  const first = await ask(hooks, [call(X), call(Y, "b")]);
+  const second = await ask(hooks, [call(X)]);
   return JSON.stringify([first, second]);
 }
 
@@ -63,9 +75,12 @@ function finished(answer: Answer): string {
   return answer.round.reply;
 }
 
+const json = createJsonReader({ gatewayMemoryBytes: 1024 ** 3 });
+const newPrograms = (bytes = 1024 ** 2) =>
+  new Programs<string>({ json, memory: new MemoryBudget(bytes), limits: { total: 3, perUser: 2 } });
 let programs: Programs<string>;
 beforeEach(() => {
-  programs = new Programs<string>({ total: 3, perUser: 2 });
+  programs = newPrograms();
 });
 afterEach(() => {
   programs.close();
@@ -81,8 +96,8 @@ describe("a program that calls tools", () => {
         kind: "tool_calls",
         stdout: "début\n",
         calls: [
-          { id: "call_001", name: "a", input: { of: "x" } },
-          { id: "call_002", name: "b", input: { of: "y" } },
+          { id: "call_001", name: "a", input: { of: X } },
+          { id: "call_002", name: "b", input: { of: Y } },
         ],
       },
     });
@@ -96,13 +111,13 @@ describe("a program that calls tools", () => {
     );
     expect(waiting(second).ids).toEqual(["call_003"]);
     const last = await programs.continue(request(), waiting(second).token, results(result("call_003", "z")));
-    const [got, then]: readonly ToolResult[][] = JSON.parse(finished(last));
+    const [got, then]: readonly object[][] = JSON.parse(finished(last));
     // The program hears its own ids, whatever it chose.
     expect(got).toEqual([
-      { call_id: "y", result: null, is_error: true, error_message: "nope" },
-      { call_id: "x", result: [1], is_error: false },
+      { call_id: Y, result: null, is_error: true, error_message: "nope" },
+      { call_id: X, result: [1], is_error: false },
     ]);
-    expect(then).toEqual([{ call_id: "x", result: "z", is_error: false }]);
+    expect(then).toEqual([{ call_id: X, result: "z", is_error: false }]);
     expect(programs.size).toBe(0);
   });
 
@@ -138,7 +153,7 @@ describe("a program that calls tools", () => {
     const started = await programs.start(
       request(),
       program(async (hooks) => {
-        await hooks.onToolCalls([call("x")]);
+        await ask(hooks, [call(X)]);
         await answer.promise;
         return "done";
       }),
@@ -214,7 +229,7 @@ describe("a program that calls tools", () => {
       await programs.start(
         request(),
         program((hooks) => {
-          hooks.onToolCalls([call("x")]).catch(() => {});
+          ask(hooks, [call(X)]).catch(() => {});
           return broken.promise;
         }),
       ),
@@ -233,7 +248,7 @@ describe("what a sandbox may not do", () => {
     programs.start(
       request(),
       program(async (hooks) => {
-        await hooks.onToolCalls(calls).catch(() => {});
+        await ask(hooks, calls).catch(() => {});
         return hooks.failure() ?? "none";
       }),
     );
@@ -244,10 +259,10 @@ describe("what a sandbox may not do", () => {
       [],
       "sandbox emitted an empty pending tool call block; aborting to avoid a tight retry loop",
     ],
-    ["ask for another tool", [call("x", "rm")], "Sandbox requested an unregistered tool: rm"],
+    ["ask for another tool", [call(X, "rm")], "Sandbox requested an unregistered tool: rm"],
     [
       "ask 201 times",
-      Array.from({ length: 201 }, (_, i) => call(`c${i}`)),
+      Array.from({ length: 201 }, (_, i) => call(`call_${1000 + i}`)),
       "Execution exceeded maximum tool calls (200)",
     ],
   ])("%s", async (_, calls, failure) => {

@@ -34,7 +34,7 @@ describe("tool results", () => {
       checkToolResults([{ call_id: "call_001", result: null, is_error: false, other: 1 }]),
     ).toMatchObject({
       ok: true,
-      results: [{ call_id: "call_001", result: null, is_error: false }],
+      results: [{ call_id: "call_001", json: "null", is_error: false }],
     });
   });
 });

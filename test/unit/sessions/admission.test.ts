@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { CreateSandbox, Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../../gateway/common/protocol/launcher-client.ts";
-import { Admission, HostFull } from "../../../gateway/server/sessions/admission.ts";
+import { Admission, CallerFull, type From, HostFull } from "../../../gateway/server/sessions/admission.ts";
 
 const never = new AbortController().signal;
 const SESSION: CreateSandbox = {
@@ -46,11 +46,38 @@ function host(room: number) {
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-describe("Admission", () => {
-  it("makes no more sandboxes at once than it may", async () => {
+const admissionTo = (launcher: ReturnType<typeof host>, waitMs = 60_000, concurrency = 2) =>
+  new Admission({ launcher, concurrency, waitMs });
+
+const alice = { key: "alice", shared: false };
+const bob = { key: "bob", shared: false };
+const key = { key: "key", shared: true };
+
+/** As a call does: its turn, then a place, which it uses. */
+async function call(admission: Admission, caller: typeof alice | null = null, signal = never) {
+  const turn = await admission.turn(caller, signal);
+  try {
+    const place = await admission.create(SESSION, turn, signal);
+    place.use(turn);
+    return place;
+  } catch (error) {
+    turn.end();
+    throw error;
+  }
+}
+
+/** A call that runs in a sandbox that is there. */
+async function running(admission: Admission, caller: typeof alice | null = null) {
+  const place = admission.held("running");
+  place.use(await admission.turn(caller, never));
+  return place;
+}
+
+describe("places", () => {
+  it("are made no more at once than may be", async () => {
     const launcher = host(10);
-    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
-    const all = [1, 2, 3].map(() => admission.create(SESSION, never));
+    const admission = admissionTo(launcher);
+    const all = [1, 2, 3].map(() => call(admission));
     await settled();
     expect(launcher.pending).toHaveLength(2);
     expect(admission.quiet).toBe(false);
@@ -62,17 +89,18 @@ describe("Admission", () => {
     expect(admission.quiet).toBe(true);
   });
 
-  it("lets unused pool sandboxes give way", async () => {
+  it("are given up by who gives way, and by nobody for a spare sandbox", async () => {
     const launcher = host(0);
-    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    const admission = admissionTo(launcher);
     let quiet = true;
     admission.onFull(async () => {
       // A spare made now would take the room again.
       quiet = admission.quiet;
       launcher.room += 1;
-      return true;
+      return "gone";
     });
-    const made = admission.create(SESSION, never);
+    await expect(admission.createSpare(FRESH, never)).rejects.toThrow(HostFull);
+    const made = call(admission);
     await settled();
     expect(quiet).toBe(false);
     launcher.pending.shift()?.();
@@ -80,19 +108,15 @@ describe("Admission", () => {
     expect(admission.quiet).toBe(true);
   });
 
-  it("refuses at once when nothing is about to end", async () => {
-    const admission = new Admission({ launcher: host(0), concurrency: 2, waitMs: 60_000 });
-    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
-    await expect(admission.createSpare(SESSION, never)).rejects.toThrow(HostFull);
+  it("are refused at once when nothing is about to end", async () => {
+    await expect(call(admissionTo(host(0)))).rejects.toThrow(HostFull);
   });
 
-  it("waits for a place that serves one call, and then takes it", async () => {
+  it("are waited for while a call runs, and taken when it ends", async () => {
     const launcher = host(0);
-    const admission = new Admission({ launcher, concurrency: 2, waitMs: 60_000 });
-    const passing = admission.held("from-the-pool");
-    passing.serve();
-    passing.serve();
-    const made = admission.create(SESSION, never);
+    const admission = admissionTo(launcher);
+    const passing = await running(admission);
+    const made = call(admission);
     await settled();
     launcher.room = 1;
     passing.leave();
@@ -101,48 +125,137 @@ describe("Admission", () => {
     await made;
     // Left once, however often it is said.
     passing.leave();
-    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
+    await expect(admission.createSpare(FRESH, never)).rejects.toThrow(HostFull);
   });
 
-  it("waits for no place that stays: a session's, or a spare one's", async () => {
-    const launcher = host(2);
-    const admission = new Admission({ launcher, concurrency: 2, waitMs: 60_000 });
-    const places = [admission.create(SESSION, never), admission.createSpare(FRESH, never)];
-    await settled();
-    for (const finish of launcher.pending.splice(0)) finish();
-    await Promise.all(places);
-    await expect(admission.create(FRESH, never)).rejects.toThrow(HostFull);
-  });
-
-  it("asks who gives way one after another, until one does", async () => {
+  it("are waited for until the call in them ends, and the session gives way", async () => {
     const launcher = host(0);
-    const admission = new Admission({ launcher, concurrency: 2, waitMs: 0 });
+    const admission = admissionTo(launcher);
+    const place = await running(admission);
+    let idle = false;
+    admission.onFull(async () => {
+      if (idle) launcher.room = 1;
+      return idle ? "gone" : "none";
+    });
+    const made = call(admission);
+    await settled();
+    idle = true;
+    place.rest();
+    await settled();
+    launcher.pending.shift()?.();
+    await made;
+  });
+
+  it("are waited for no longer than allowed, nor when the caller hangs up", async () => {
+    const admission = admissionTo(host(0), 20);
+    await running(admission);
+    await expect(call(admission)).rejects.toThrow(HostFull);
+    const hangUp = new AbortController();
+    const made = call(admission, alice, hangUp.signal);
+    hangUp.abort(new Error("gone"));
+    await expect(made).rejects.toThrow("gone");
+  });
+
+  it("are asked for one after another, until somebody gives way", async () => {
+    const launcher = host(0);
+    const admission = admissionTo(launcher);
     const asked: string[] = [];
     for (const [name, gives] of [
-      ["pool", false],
-      ["sessions", true],
-      ["never", true],
+      ["pool", "none"],
+      ["sessions", "gone"],
+      ["never", "gone"],
     ] as const) {
       admission.onFull(async () => {
         asked.push(name);
-        if (gives) launcher.room += 1;
+        if (gives === "gone") launcher.room += 1;
         return gives;
       });
     }
-    const made = admission.create(SESSION, never);
+    const made = call(admission);
     await settled();
     launcher.pending.shift()?.();
     await made;
     expect(asked).toEqual(["pool", "sessions"]);
   });
+});
 
-  it("stops waiting in time, and when the caller hangs up", async () => {
-    const admission = new Admission({ launcher: host(0), concurrency: 2, waitMs: 20 });
-    admission.held("busy").serve();
-    await expect(admission.create(SESSION, never)).rejects.toThrow(HostFull);
-    const hangUp = new AbortController();
-    const made = admission.create(SESSION, hangUp.signal);
-    hangUp.abort(new Error("gone"));
-    await expect(made).rejects.toThrow("gone");
+describe("one caller", () => {
+  const endless = () => {
+    const launcher = host(100);
+    const admission = admissionTo(launcher, 60_000, 100);
+    admission.capacity = 11;
+    return { launcher, admission };
+  };
+  const finishAll = async ({ launcher }: ReturnType<typeof endless>) => {
+    await settled();
+    for (const finish of launcher.pending.splice(0)) finish();
+    await settled();
+  };
+
+  it("runs calls in half of the places, a key in nine tenths, and others find room at once", async () => {
+    const its = endless();
+    const { admission, launcher } = its;
+    const done: string[] = [];
+    const calls = Array.from({ length: 200 }, () =>
+      call(admission, alice).then((p) => void done.push(p.sandboxId)),
+    );
+    void Promise.allSettled(calls);
+    await finishAll(its);
+    expect(done).toHaveLength(5);
+    const other = call(admission, bob);
+    await finishAll(its);
+    await other;
+    expect(launcher.pending).toHaveLength(0);
+    const keys = endless();
+    const running: unknown[] = [];
+    for (let n = 0; n < 20; n++)
+      void call(keys.admission, key).then(
+        (place) => running.push(place),
+        () => {},
+      );
+    await finishAll(keys);
+    expect(running).toHaveLength(9);
+  });
+
+  it("goes on when one of their calls ends, and is told when none does in time", async () => {
+    const admission = admissionTo(host(100), 20);
+    admission.capacity = 2;
+    const first = await running(admission, alice);
+    await expect(call(admission, alice)).rejects.toThrow(CallerFull);
+    const next = admission.turn(alice, never);
+    first.rest();
+    await next;
+  });
+
+  it("who has more than their share gives way first, beginning with the one who asks", async () => {
+    const launcher = host(0);
+    const admission = admissionTo(launcher);
+    admission.capacity = 11;
+    for (let n = 0; n < 5; n++) (await running(admission, alice)).rest();
+    for (let n = 0; n < 5; n++) (await running(admission, bob)).rest();
+    const asked: unknown[] = [];
+    admission.onFull(async (from: From) => {
+      asked.push([alice, bob, key, null].filter((holder) => from(holder)).map((holder) => holder?.key));
+      return "none";
+    });
+    await expect(call(admission, alice)).rejects.toThrow(HostFull);
+    await expect(call(admission, key)).rejects.toThrow(HostFull);
+    const everybody = ["alice", "bob", "key", undefined];
+    expect(asked).toEqual([["alice"], ["alice", "bob"], everybody, ["alice", "bob"], everybody]);
+  });
+});
+
+describe("the service itself", () => {
+  it("has a place that no caller and no spare sandbox takes", async () => {
+    const launcher = host(100);
+    const admission = admissionTo(launcher, 60_000, 100);
+    admission.capacity = 4;
+    for (let n = 0; n < 3; n++) admission.held(`session-${n}`);
+    await expect(call(admission, key)).rejects.toThrow(HostFull);
+    await expect(admission.createSpare(FRESH, never)).rejects.toThrow(HostFull);
+    const own = call(admission, null);
+    await settled();
+    launcher.pending.shift()?.();
+    await own;
   });
 });

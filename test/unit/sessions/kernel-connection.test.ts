@@ -413,9 +413,12 @@ describe("tools", () => {
     const connection = await open();
     const result = await run(connection, {
       tools: [{ name: "f" }],
-      onToolCalls: async (calls) => calls.map(({ id }) => ({ call_id: id, result: 2, is_error: false })),
+      onToolCalls: async (calls) => {
+        expect(JSON.parse(calls.toString())).toEqual([{ id: "call_001", name: "f", input: { a: 1 } }]);
+        return [Buffer.from('[{"call_id":'), Buffer.from('"call_001","result":2}]')];
+      },
     });
-    expect(result).toMatchObject({ stdout: '[{"call_id":"call_001","result":2,"is_error":false}]' });
+    expect(result).toMatchObject({ stdout: '[{"call_id":"call_001","result":2}]' });
     connection.release();
   });
 });

@@ -1,9 +1,10 @@
 /** Registry, pool and recovery together, in front of a launcher stand-in. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import { namedSessionKey, runtimeSessionKey } from "../../../gateway/server/sessions/session-key.ts";
-import { startGateway, until } from "../http/gateway-under-test.ts";
-import { ECHO, LauncherStandIn, type SandboxStandIn } from "./launcher-stand-in.ts";
+import { KEY, OTHER_KEY, startGateway, until } from "../http/gateway-under-test.ts";
+import { ECHO, LauncherStandIn, type SandboxStandIn, type Script } from "./launcher-stand-in.ts";
 
 let launcher: LauncherStandIn;
 let gateways: ReturnType<typeof startGateway>[];
@@ -304,15 +305,18 @@ describe("a restarted gateway", () => {
     expect(launcher.created).toBe(1);
   });
 
-  it("takes unused sandboxes into its pool and removes used ones", async () => {
-    const unused = launcher.add({ kind: "fresh", profile: "default" });
+  it("removes fresh sandboxes that it did not make: nobody knows what is in them", async () => {
+    const before = start({ KERNELYARD_POOL_SIZE: "1" });
+    await before.kernels.start();
+    await until(() => before.kernels.pool.ready === 1);
+    const [theirs] = launcher.live;
+    before.stop();
     const used = launcher.add({ kind: "fresh", profile: "default" }, true);
     const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
     await gateway.kernels.start();
-    expect(gateway.kernels.pool.ready).toBe(1);
-    expect(launcher.removed).toEqual([used.id]);
-    await exec(gateway, "1");
-    await until(() => launcher.removed.includes(unused.id));
+    await until(() => gateway.kernels.pool.ready === 1);
+    expect(launcher.removed).toEqual([theirs?.id, used.id]);
+    expect(launcher.created).toBe(3);
   });
 
   it("waits for a launcher that is not there yet", async () => {
@@ -342,8 +346,6 @@ describe("the pool", () => {
     await until(() => gateway.kernels.pool.ready === 1);
     expect(await exec(gateway, "1", inSession)).toMatchObject({ runtime_status: "new" });
     expect(launcher.live.map(({ info }) => info.kind)).toEqual(["session"]);
-    const full = await gateway.post("/exec", { lang: "py", code: "1" });
-    expect(full.status).toBe(429);
   });
 
   it("makes callers wait for a running call to end when the host is full", async () => {
@@ -386,6 +388,18 @@ describe("the pool", () => {
     await exec(gateway, "1");
   });
 
+  it("does not take back one that was used while its stream was broken", async () => {
+    const gateway = start({ KERNELYARD_POOL_SIZE: "1" });
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 1);
+    const [spare] = launcher.live;
+    if (spare === undefined) throw new Error("no sandbox");
+    spare.used = true;
+    spare.socket?.destroy();
+    await until(() => launcher.removed.includes(spare.id) && gateway.kernels.pool.ready === 1);
+    expect(launcher.live[0]?.id).not.toBe(spare.id);
+  });
+
   it("removes the sandbox of a caller who hangs up", async () => {
     const gateway = start();
     launcher.script = () => {};
@@ -396,4 +410,123 @@ describe("the pool", () => {
     await call;
     await until(() => launcher.live.length === 0);
   });
+});
+
+/** `run on` ends when it is interrupted, the canary prints what it should, all else is printed. */
+const RUNS_ON: Script = (message, body, sandbox) => {
+  const code = body.toString();
+  if (message.msg_type === "interrupt_request") {
+    sandbox.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+    sandbox.reply(message.parent_id, { status: "error", reason: "interrupted" });
+  } else if (code.startsWith("print(")) {
+    ECHO(message, Buffer.from("42\n"), sandbox);
+  } else if (code !== "run on") {
+    ECHO(message, body, sandbox);
+  }
+};
+
+describe("a host that is full of idle sessions", () => {
+  const TOLD = "[sandbox] The session was restarted because the host was full and it had been idle longest";
+  const reply = z.object({ stderr: z.string(), runtime_status: z.enum(["new", "reused"]) });
+  const converse = async (gateway: Gateway, n: number) =>
+    reply.parse(await exec(gateway, `x${n}`, { runtime_session_hint: `conversation:${n}` }));
+
+  it("serves ten times as many conversations in turn, and tells each of what it lost", async () => {
+    launcher.capacity = 20;
+    const gateway = start();
+    await gateway.kernels.start();
+    for (let n = 0; n < 200; n++)
+      expect(await converse(gateway, n)).toEqual({ stderr: "", runtime_status: "new" });
+    // Now at random; whoever was served before has lost its kernel, or has it still.
+    let seed = 7;
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed % 200;
+    };
+    let reused = 0;
+    for (let call = 0; call < 200; call++) {
+      const { stderr, runtime_status } = await converse(gateway, random());
+      if (runtime_status === "reused") reused += 1;
+      expect(stderr).toContain(runtime_status === "reused" ? "" : TOLD);
+      expect(stderr === "").toBe(runtime_status === "reused");
+    }
+    expect(reused).toBeGreaterThan(0);
+    expect(launcher.live.length).toBeLessThanOrEqual(19);
+  });
+
+  it("lets the one go that has been idle longest, and none that runs", async () => {
+    launcher.capacity = 3;
+    const gateway = start();
+    await gateway.kernels.start();
+    const hangUp = new AbortController();
+    launcher.script = RUNS_ON;
+    const first = { lang: "py", code: "run on", runtime_session_hint: "conversation:0" };
+    const running = gateway.post("/exec", first, {}, hangUp.signal);
+    await until(() => launcher.live.some(({ executing }) => executing !== null));
+    for (const n of [1, 2, 1, 3]) await converse(gateway, n);
+    expect(await converse(gateway, 1)).toMatchObject({ runtime_status: "reused" });
+    expect(await converse(gateway, 2)).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining(TOLD),
+    });
+    hangUp.abort();
+    await running;
+  });
+
+  it("takes no other one's variables while removals fail", async () => {
+    launcher.capacity = 3;
+    const gateway = start();
+    await gateway.kernels.start();
+    for (const n of [1, 2, 3]) await converse(gateway, n);
+    launcher.keepsSandboxes = true;
+    const refused = await gateway.post("/exec", { lang: "py", code: "4", runtime_session_hint: "4" });
+    expect(refused.status).toBe(429);
+    expect(gateway.kernels.registry.live).toBe(2);
+  });
+
+  it("is healthy, and says that it is full when calls run in all of it", async () => {
+    launcher.capacity = 4;
+    const gateway = start();
+    await gateway.kernels.start();
+    for (const n of [1, 2, 3]) await converse(gateway, n);
+    const health = async () =>
+      (await gateway.app.request("/health?detail", { headers: { "x-api-key": KEY } })).json();
+    launcher.script = RUNS_ON;
+    expect(await health()).toMatchObject({ status: "ok", canary: { ok: true } });
+    // The canary has run in the place that is its own: nobody gave way.
+    expect(gateway.kernels.registry.live).toBe(3);
+    const hangUp = new AbortController();
+    const running = [1, 2, 3].map((n) =>
+      gateway.post(
+        "/exec",
+        { lang: "py", code: "run on", runtime_session_hint: `conversation:${n}` },
+        n === 3 ? { "x-api-key": OTHER_KEY } : {},
+        hangUp.signal,
+      ),
+    );
+    await until(() => launcher.live.filter(({ executing }) => executing !== null).length === 3);
+    expect(await health()).toMatchObject({ status: "host_full", canary: { ok: true } });
+    hangUp.abort();
+    await Promise.all(running);
+  });
+});
+
+it("one caller's two hundred hints do not keep another from running", async () => {
+  launcher.capacity = 10;
+  const gateway = start();
+  await gateway.kernels.start();
+  const hangUp = new AbortController();
+  launcher.script = RUNS_ON;
+  const many = Array.from({ length: 200 }, (_, n) =>
+    gateway.post("/exec", { lang: "py", code: "run on", runtime_session_hint: `h${n}` }, {}, hangUp.signal),
+  );
+  await until(() => launcher.live.filter(({ executing }) => executing !== null).length === 8);
+  const other = await gateway.post(
+    "/exec",
+    { lang: "py", code: "1", runtime_session_hint: "h" },
+    { "x-api-key": OTHER_KEY },
+  );
+  expect(other.status).toBe(200);
+  hangUp.abort();
+  await Promise.all(many);
 });

@@ -39,10 +39,12 @@ export class SandboxStandIn {
   socket: Socket | null = null;
   executing: string | null = null;
   cells = 0;
+  used: boolean;
   ended: SandboxEnd | null = null;
 
   constructor(info: Sandbox) {
     this.info = info;
+    this.used = info.used;
   }
 
   get id(): string {
@@ -94,6 +96,8 @@ export const HEALTH: LauncherHealth = {
   runtime_version: "runsc 1",
   seccomp_sha256: "0".repeat(64),
   session_disk_quota: "loop",
+  session_volume_problem: null,
+  disk: { total: 1e12, free: 5e11, reserve: 1e10 },
   profiles: [{ name: "default", image: "custom-rce-kernel:latest", digest: `sha256:${"1".repeat(64)}` }],
   memory_budget_bytes: 4e9,
   sandbox_memory_bytes: 5e8,
@@ -194,7 +198,7 @@ export class LauncherStandIn {
     };
     const what = `${request.method} ${request.url}`;
     const id = /^(?:GET|DELETE) \/sandboxes\/([A-Za-z0-9_-]{21})$/.exec(what)?.[1];
-    if (what === "GET /health") return answer(200, HEALTH);
+    if (what === "GET /health") return answer(200, { ...HEALTH, capacity: this.capacity });
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
     }
@@ -244,7 +248,8 @@ export class LauncherStandIn {
   }
 
   #info(sandbox: SandboxStandIn): Sandbox {
-    return { ...sandbox.info, attached: sandbox.socket !== null, ended: sandbox.ended };
+    const { ended, info, socket, used } = sandbox;
+    return { ...info, used, attached: socket !== null, ended };
   }
 
   #attach(request: IncomingMessage, socket: Socket): void {
@@ -281,6 +286,7 @@ export class LauncherStandIn {
 
   #receive(sandbox: SandboxStandIn, message: GatewayMessage, body: Buffer): void {
     sandbox.received.push(message);
+    if (message.msg_type !== "hello_request") sandbox.used = true;
     if (message.msg_type === "hello_request" && this.greets) {
       sandbox.send({
         msg_type: "hello_reply",

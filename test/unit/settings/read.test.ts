@@ -220,3 +220,16 @@ describe("readSettings", () => {
     expect(found[0]).toContain(part);
   });
 });
+
+it.each([
+  ["http://keys.example/jwks", false],
+  ["http://127.0.0.1.example/jwks", false],
+  ["ftp://127.0.0.1/jwks", false],
+  ["https://keys.example/jwks", true],
+  ["http://127.0.0.1:8080/jwks", true],
+  ["http://[::1]/jwks", true],
+])("a key set at %s is taken: %s", (url, taken) => {
+  const told = problems({ KERNELYARD_JWT_JWKS_URL: url });
+  if (taken) expect(told).toEqual([]);
+  else expect(told.join()).toMatch(/KERNELYARD_JWT_JWKS_URL.*https/);
+});

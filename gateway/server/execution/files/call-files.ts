@@ -8,6 +8,7 @@ import {
   claimColumns,
   type FileCaller,
   fileCaller,
+  fileHolder,
   mayUseFound,
   ownerKey,
   USER_CLAIM,
@@ -166,6 +167,7 @@ export class ExecFiles {
             owner: ownerKey(this.#caller, USER_CLAIM),
             ...claimColumns({ kind: "user", id: this.#caller.user, version: null }),
             readOnly: false,
+            storedBy: fileHolder(this.#request.principal).key,
           },
         })),
       );
@@ -211,7 +213,10 @@ export class ExecFiles {
       throw new Error(`more than ${limits.outputFilesMax} files: KERNELYARD_OUTPUT_FILES_MAX`);
     }
     const left = limits.outputTotalBytes - this.#stagedBytes;
-    const staged = await this.#store.stage(body, { maxBytes: Math.min(limits.fileMaxBytes, left) });
+    const staged = await this.#store.stage(body, {
+      maxBytes: Math.min(limits.fileMaxBytes, left),
+      holder: fileHolder(this.#request.principal),
+    });
     // Written anew with the same bytes: nothing changed.
     if (input && staged.etag === input.record.etag) {
       await this.#store.discard(staged);

@@ -15,5 +15,7 @@ export const MAX_PROGRAMS_PER_USER = 8;
 /** How long the id of a finished or cancelled request is remembered, and how many are. */
 export const REQUEST_ID_MEMORY_MS = 600_000;
 export const MAX_REQUEST_IDS = 10_000;
+/** Of them, those of one caller: whoever sends more forgets their own. */
+export const MAX_REQUEST_IDS_PER_CALLER = 1_000;
 /** Output that a reply shows while the program still runs, in UTF-16 units of each stream. */
 export const MAX_PARTIAL_OUTPUT = 65_536;

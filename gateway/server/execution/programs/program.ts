@@ -2,7 +2,10 @@
  * One program that calls tools. It stays blocked inside its kernel while the client runs them; nothing is replayed. At
  * any time either one request waits for what the program does next, or the program waits for the next request.
  */
-import type { ToolCall, ToolResult } from "../../kernel/run.ts";
+import type { JsonReader } from "../../bounds/json-reader.ts";
+import { Unreadable } from "../../bounds/json-shape.ts";
+import type { Hold } from "../../bounds/memory.ts";
+import { Violation } from "../../kernel/violation.ts";
 import {
   MAX_CALLS_PER_PROGRAM,
   MAX_PARTIAL_OUTPUT,
@@ -10,11 +13,15 @@ import {
   TOKEN_LIFETIME_MS,
 } from "./limits.ts";
 import { INTERRUPTED } from "./reply.ts";
-import type { ReceivedResult } from "./tool-results.ts";
+import { TOOL_CALLS, type ToolCall } from "./tool-calls.ts";
+import { encodeToolResults, type ReceivedResult, type ToolResult } from "./tool-results.ts";
+
+/** Values of the sandbox's JSON take more room than their text. */
+const CALLS_FACTOR = 4;
 
 /** What the call needs from the program that drives it; the same names as in `RunRequest`. */
 export interface ProgramHooks {
-  readonly onToolCalls: (calls: readonly ToolCall[]) => Promise<readonly ToolResult[]>;
+  readonly onToolCalls: (calls: Buffer) => Promise<readonly Buffer[]>;
   readonly onStream: (name: "stdout" | "stderr", bytes: Buffer) => void;
   readonly signal: AbortSignal;
   /** Why the program had to be ended, in words the client shows; null when it was not. */
@@ -33,12 +40,14 @@ export type Round<Reply> =
 
 export type Continuation<Reply> =
   | { readonly kind: "round"; readonly round: Promise<Round<Reply>> }
-  | { readonly kind: "refused"; readonly status: 400 | 409; readonly error: string };
+  | { readonly kind: "refused"; readonly status: 400 | 409; readonly error: string }
+  /** There is no memory for the results now. */
+  | { readonly kind: "full" };
 
 interface Batch {
   readonly calls: readonly ToolCall[];
   readonly results: Map<string, ToolResult>;
-  readonly answer: PromiseWithResolvers<readonly ToolResult[]>;
+  readonly answer: PromiseWithResolvers<readonly Buffer[]>;
   /** The program's own ids, in order; ours are what clients see. */
   readonly theirIds: ReadonlyMap<string, string>;
 }
@@ -54,6 +63,9 @@ export interface ProgramStart<Reply> {
 interface ProgramOptions<Reply> extends ProgramStart<Reply> {
   readonly id: string;
   readonly caller: string;
+  readonly json: JsonReader;
+  /** Memory for what the program asks and hears. */
+  readonly memory: Hold;
   /** Called once, when nobody can hear of the program any more. */
   readonly onGone: () => void;
 }
@@ -86,6 +98,8 @@ export class Program<Reply> {
   readonly #accepted = new Map<string, string>();
   #issued = 0;
   #resultBytes = 0;
+  /** Of `memory`, for the present batch. */
+  #batchBytes = 0;
   #failure: string | null = null;
   #listener: PromiseWithResolvers<Round<Reply>> | null = null;
   /** The last round, once the call has ended. */
@@ -133,6 +147,9 @@ export class Program<Reply> {
     }
     const problem = this.#check(results);
     if (problem !== null) return problem;
+    const known = results.filter(({ call_id }) => this.#accepted.has(call_id));
+    const bytes = sum(results) - sum(known);
+    if (!this.#grow(bytes)) return { kind: "full" };
     for (const result of results) this.#accept(result);
     // Someone heard what the program waits for and answered only a part, or delivers again what is known.
     const round = this.#listen(request);
@@ -177,20 +194,40 @@ export class Program<Reply> {
     if (!batch || theirId === undefined || this.#accepted.has(received.call_id)) return;
     this.#accepted.set(received.call_id, received.digest);
     this.#resultBytes += received.bytes;
-    const { result, is_error, error_message } = received;
+    const { json, is_error, error_message } = received;
     batch.results.set(received.call_id, {
       call_id: theirId,
-      result,
+      json,
       is_error,
       ...(error_message === undefined ? {} : { error_message }),
     });
     if (batch.results.size < batch.calls.length) return;
     this.#batch = null;
-    batch.answer.resolve([...batch.results.values()]);
+    batch.answer.resolve(encodeToolResults([...batch.results.values()]));
   }
 
-  async #onToolCalls(calls: readonly ToolCall[]): Promise<readonly ToolResult[]> {
-    const failure = this.#problemWith(calls);
+  #grow(bytes: number): boolean {
+    if (this.#gone || !this.#options.memory.grow(bytes)) return false;
+    this.#batchBytes += bytes;
+    return true;
+  }
+
+  async #read(bytes: Buffer): Promise<readonly ToolCall[]> {
+    try {
+      return await this.#options.json.read(TOOL_CALLS, new Uint8Array(bytes));
+    } catch (error) {
+      if (error instanceof Unreadable) throw new Violation(`tool calls that are not of the protocol`);
+      throw error;
+    }
+  }
+
+  async #onToolCalls(bytes: Buffer): Promise<readonly Buffer[]> {
+    // The results of the batch before are out of this process by now.
+    this.#options.memory.shrink(this.#batchBytes);
+    this.#batchBytes = 0;
+    const calls = await this.#read(bytes);
+    const failure =
+      this.#problemWith(calls) ?? (this.#grow(bytes.length * CALLS_FACTOR) ? null : INTERRUPTED);
     if (failure !== null) {
       this.#failure = failure;
       throw new Error(failure);
@@ -207,7 +244,7 @@ export class Program<Reply> {
     const batch: Batch = {
       calls: ours,
       results: new Map(),
-      answer: Promise.withResolvers<readonly ToolResult[]>(),
+      answer: Promise.withResolvers<readonly Buffer[]>(),
       theirIds,
     };
     this.#batch = batch;
@@ -277,6 +314,10 @@ export class Program<Reply> {
     if (this.#expiry !== null) clearTimeout(this.#expiry);
     if (this.#gone) return;
     this.#gone = true;
+    this.#options.memory.release();
     this.#options.onGone();
   }
 }
+
+const sum = (results: readonly ReceivedResult[]): number =>
+  results.reduce((bytes, result) => bytes + result.bytes, 0);

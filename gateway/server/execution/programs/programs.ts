@@ -1,7 +1,9 @@
 /** All programs that run or wait for tools: found by token, cancelled by request id, bounded in number. */
 
 import { newId } from "../../../common/ids.ts";
-import { type Principal, principalKey } from "../../auth/principal.ts";
+import { callerOf, type Principal, principalKey, speaksForMany } from "../../auth/principal.ts";
+import type { JsonReader } from "../../bounds/json-reader.ts";
+import type { MemoryBudget } from "../../bounds/memory.ts";
 import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
 import { Program, type ProgramStart, type Round } from "./program.ts";
 import { RequestIds } from "./request-ids.ts";
@@ -34,20 +36,31 @@ export interface ProgramLimits {
   readonly perUser: number;
 }
 
+export interface ProgramsOptions {
+  readonly json: JsonReader;
+  /** What programs ask and hear counts here. */
+  readonly memory: MemoryBudget;
+  readonly limits?: ProgramLimits;
+}
+
 const REUSED: { readonly kind: "refused"; readonly status: 409; readonly error: string } = {
   kind: "refused",
   status: 409,
   error: "This request id was used or cancelled before",
 };
 const LONGEST_RETRY_AFTER_S = 60;
+const NO_MEMORY = { kind: "full", retryAfterSeconds: 2 } as const;
 
 export class Programs<Reply> {
+  readonly #options: ProgramsOptions;
   readonly #limits: ProgramLimits;
   readonly #programs = new Map<string, Program<Reply>>();
   readonly #requestIds = new RequestIds();
+  #onGone = () => {};
 
-  constructor(limits: ProgramLimits = { total: MAX_PROGRAMS, perUser: MAX_PROGRAMS_PER_USER }) {
-    this.#limits = limits;
+  constructor(options: ProgramsOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? { total: MAX_PROGRAMS, perUser: MAX_PROGRAMS_PER_USER };
   }
 
   get size(): number {
@@ -59,8 +72,14 @@ export class Programs<Reply> {
     const full = this.#full(request.principal, caller);
     if (full !== null) return full;
     const id = newId();
-    const onGone = () => this.#programs.delete(id);
-    const program = new Program<Reply>({ ...start, id, caller, onGone });
+    const { json, memory: budget } = this.#options;
+    const memory = budget.take(0, callerOf(request.principal));
+    if (memory === null) return NO_MEMORY;
+    const onGone = () => {
+      this.#programs.delete(id);
+      this.#onGone();
+    };
+    const program = new Program<Reply>({ ...start, id, caller, json, memory, onGone });
     if (!this.#claim(request, program)) return REUSED;
     this.#programs.set(id, program);
     return this.#answer(program, program.start(request.signal));
@@ -82,7 +101,14 @@ export class Programs<Reply> {
     }
     if (!this.#claim(request, program)) return REUSED;
     const continuation = program.continue(results, request.signal);
-    return continuation.kind === "refused" ? continuation : this.#answer(program, continuation.round);
+    switch (continuation.kind) {
+      case "round":
+        return this.#answer(program, continuation.round);
+      case "full":
+        return NO_MEMORY;
+      case "refused":
+        return continuation;
+    }
   }
 
   /** Any request id of a program ends it, also while it waits: the client that aborted will not come back. */
@@ -101,7 +127,18 @@ export class Programs<Reply> {
     return "cancellation_requested";
   }
 
-  /** Ends them all: the service stops. */
+  /** The service stops: those that wait for their tools have `withinMs` to be continued, then they are ended. */
+  async drain(withinMs: number): Promise<void> {
+    const late = setTimeout(() => this.close(), withinMs);
+    while (this.#programs.size > 0) {
+      const gone = Promise.withResolvers<void>();
+      this.#onGone = gone.resolve;
+      await gone.promise;
+    }
+    clearTimeout(late);
+  }
+
+  /** Ends them all. */
   close(): void {
     for (const program of this.#programs.values()) program.cancel();
   }
@@ -122,7 +159,7 @@ export class Programs<Reply> {
   #full(principal: Principal, caller: string): { kind: "full"; retryAfterSeconds: number } | null {
     const all = [...this.#programs.values()];
     const own = all.filter((program) => program.caller === caller);
-    const overShare = principal.mode === "jwt" && own.length >= this.#limits.perUser;
+    const overShare = !speaksForMany(principal) && own.length >= this.#limits.perUser;
     if (!overShare && all.length < this.#limits.total) return null;
     const waiting = (overShare ? own : all).map(({ expiresAtMs }) => expiresAtMs ?? Number.POSITIVE_INFINITY);
     const seconds = Math.ceil((Math.min(...waiting) - Date.now()) / 1000);

@@ -2,7 +2,7 @@
  * Which program a request belonged to, by the id that the client gave the request: the key for cancelling. Bounded;
  * an id is remembered for a while after its request, so that it can be used once only.
  */
-import { MAX_REQUEST_IDS, REQUEST_ID_MEMORY_MS } from "./limits.ts";
+import { MAX_REQUEST_IDS, MAX_REQUEST_IDS_PER_CALLER, REQUEST_ID_MEMORY_MS } from "./limits.ts";
 
 interface Entry {
   readonly caller: string;
@@ -13,6 +13,8 @@ interface Entry {
 
 export class RequestIds {
   readonly #entries = new Map<string, Entry>();
+  /** Ids of each caller, oldest first. */
+  readonly #ofCaller = new Map<string, Set<string>>();
 
   /** False when the id has been used, or was cancelled, before. */
   claim(id: string, caller: string, program: string): boolean {
@@ -33,11 +35,25 @@ export class RequestIds {
     return this.#entries.get(id) ?? null;
   }
 
+  /** Who sends too many forgets their own, not somebody else's. */
   #insert(id: string, entry: Entry): void {
+    this.#forget(id);
+    const own = this.#ofCaller.get(entry.caller) ?? new Set();
+    this.#ofCaller.set(entry.caller, own.add(id));
     this.#entries.set(id, entry);
-    if (this.#entries.size <= MAX_REQUEST_IDS) return;
-    const oldest = this.#entries.keys().next();
-    if (!oldest.done) this.#entries.delete(oldest.value);
+    const [oldestOwn] = own;
+    if (own.size > MAX_REQUEST_IDS_PER_CALLER && oldestOwn !== undefined) this.#forget(oldestOwn);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > MAX_REQUEST_IDS && oldest !== undefined) this.#forget(oldest);
+  }
+
+  #forget(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#entries.delete(id);
+    const own = this.#ofCaller.get(entry.caller);
+    own?.delete(id);
+    if (own?.size === 0) this.#ofCaller.delete(entry.caller);
   }
 
   /** Entries are in the order of their time: the sweep stops at the first that stays. */
@@ -45,7 +61,7 @@ export class RequestIds {
     const now = performance.now();
     for (const [id, entry] of this.#entries) {
       if (entry.forgetAtMs > now) return;
-      this.#entries.delete(id);
+      this.#forget(id);
     }
   }
 }

@@ -1,4 +1,5 @@
 /** One program as a call of the execution layer: files in, rounds of tools, files out, the last reply. */
+import type { Caller } from "../../auth/principal.ts";
 import type { CallOutcome, Executor, NotRun } from "../call.ts";
 import type { ExecFiles } from "../files/call-files.ts";
 import type { ReplyFiles } from "../files/lineage.ts";
@@ -7,6 +8,7 @@ import type { ProgramHooks } from "./program.ts";
 import { failureOf, INTERRUPTED } from "./reply.ts";
 
 export interface ProgramCall {
+  readonly caller: Caller;
   readonly language: "py" | "bash";
   readonly code: string;
   readonly timeoutMs: number;
@@ -40,7 +42,7 @@ export async function runProgram(
       args: [],
       timeoutMs: call.timeoutMs,
       // Never the session's kernel: a program that waits for its tools would block every other call of that session.
-      binding: { kind: "fresh" },
+      binding: { kind: "fresh", caller: call.caller },
       inputs: files.inputs,
       outputs: files.outputs,
       tools: call.toolNames.map((name) => ({ name })),

@@ -10,11 +10,16 @@ const Entry = z.object({
   error_message: z.string().optional(),
 });
 
-export interface ReceivedResult {
+/** One result, as it goes on to the program. */
+export interface ToolResult {
   readonly call_id: string;
-  readonly result: unknown;
+  /** The result itself as JSON: nobody here looks into it. */
+  readonly json: string;
   readonly is_error: boolean;
   readonly error_message?: string | undefined;
+}
+
+export interface ReceivedResult extends ToolResult {
   /** Of the whole entry as JSON. */
   readonly bytes: number;
   /** Tells a repeated delivery from a different one. */
@@ -40,20 +45,33 @@ function checkEntry(value: unknown, at: number): ReceivedResult | string {
   }
   const { call_id, result, is_error = false, error_message } = parsed.data;
   if (!CALL_ID.test(call_id)) return `${where}.call_id must look like call_001`;
-  const json = JSON.stringify([result, is_error, error_message ?? null]);
-  const bytes = Buffer.byteLength(json);
+  const json = JSON.stringify(result);
+  const rest = JSON.stringify([is_error, error_message ?? null]);
+  const bytes = Buffer.byteLength(json) + Buffer.byteLength(rest);
   if (bytes > MAX_RESULT_BYTES) {
     return `${where}.result has ${bytes} bytes; one result may have ${MAX_RESULT_BYTES}`;
   }
-  const digest = createHash("sha256").update(json).digest("base64");
+  const digest = createHash("sha256").update(json).update(rest).digest("base64");
   return {
     call_id,
-    result,
+    json,
     is_error,
     ...(error_message === undefined ? {} : { error_message }),
     bytes,
     digest,
   };
+}
+
+/** What the sandbox reads: an array of `{call_id, result, is_error, error_message?}`, in pieces. */
+export function encodeToolResults(results: readonly ToolResult[]): Buffer[] {
+  const entries = results.map(({ call_id, json, is_error, error_message }, index) => {
+    const more = error_message === undefined ? "" : `,"error_message":${JSON.stringify(error_message)}`;
+    const id = JSON.stringify(call_id);
+    return Buffer.from(
+      `${index === 0 ? "[" : ","}{"call_id":${id},"result":${json},"is_error":${is_error}${more}}`,
+    );
+  });
+  return [...entries, Buffer.from(entries.length === 0 ? "[]" : "]")];
 }
 
 export function checkToolResults(value: unknown): CheckedResults {

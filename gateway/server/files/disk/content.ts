@@ -153,31 +153,28 @@ async function writeAll(
 ): Promise<{ size: number; etag: string }> {
   const hash = createHash("sha256");
   let size = 0;
-  let gathered: Uint8Array[] = [];
-  let gatheredBytes = 0;
+  // Copied, not kept: a sender of single bytes would cost an object and a whole read for each.
+  const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  let filled = 0;
   const flush = async () => {
-    if (gatheredBytes === 0) return;
-    const blocks = gathered;
-    const total = gatheredBytes;
-    gathered = [];
-    gatheredBytes = 0;
-    const { bytesWritten } = await handle.writev(blocks);
-    if (bytesWritten === total) return;
     // A write can be short, on a nearly full disk for one.
-    const block = Buffer.concat(blocks, total);
-    for (let offset = bytesWritten; offset < total; ) {
-      offset += (await handle.write(block, offset, total - offset)).bytesWritten;
+    for (let offset = 0; offset < filled; ) {
+      offset += (await handle.write(block, offset, filled - offset)).bytesWritten;
     }
+    countTransfer(filled);
+    filled = 0;
   };
   for await (const chunk of bytes) {
     size += chunk.length;
     if (size > maxBytes) throw new FileStoreError("too_large", `the file is larger than ${maxBytes} bytes`);
     hash.update(chunk);
-    gathered.push(chunk);
-    gatheredBytes += chunk.length;
-    if (gatheredBytes < BLOCK_BYTES) continue;
-    countTransfer(gatheredBytes);
-    await flush();
+    for (let at = 0; at < chunk.length; ) {
+      const taken = Math.min(chunk.length - at, BLOCK_BYTES - filled);
+      block.set(chunk.subarray(at, at + taken), filled);
+      filled += taken;
+      at += taken;
+      if (filled === BLOCK_BYTES) await flush();
+    }
   }
   await flush();
   return { size, etag: hash.digest("hex") };

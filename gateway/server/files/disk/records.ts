@@ -11,11 +11,10 @@ import {
   FileStoreError,
   MAX_LISTED_FILES,
   type SessionFile,
+  type Usage,
 } from "../store.ts";
 
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
+const FIRST_SCHEMA = `
   CREATE TABLE files (
     id TEXT PRIMARY KEY,
     session_id TEXT NOT NULL,
@@ -42,8 +41,29 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX links_by_file ON links (file_id);
   CREATE TABLE opened (only INTEGER PRIMARY KEY CHECK (only = 1), at_ms INTEGER NOT NULL) STRICT;
-  PRAGMA user_version = ${SCHEMA_VERSION};
 `;
+
+/** What each holder has stored is counted as it changes: nobody adds up a hundred thousand rows for one upload. */
+const USAGE = `
+  ALTER TABLE files ADD COLUMN stored_by TEXT NOT NULL DEFAULT '';
+  CREATE TABLE usage (
+    holder TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    files INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO usage SELECT '', TOTAL(size), COUNT(*) FROM files;
+  CREATE TRIGGER file_stored AFTER INSERT ON files BEGIN
+    INSERT INTO usage VALUES (NEW.stored_by, NEW.size, 1)
+      ON CONFLICT (holder) DO UPDATE SET bytes = bytes + NEW.size, files = files + 1;
+  END;
+  CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN
+    UPDATE usage SET bytes = bytes - OLD.size, files = files - 1 WHERE holder = OLD.stored_by;
+    DELETE FROM usage WHERE holder = OLD.stored_by AND files <= 0;
+  END;
+`;
+
+/** What leads from each version to the next, beginning with an empty database. */
+const MIGRATIONS = [FIRST_SCHEMA, USAGE];
 
 const Row = z
   .object({
@@ -60,6 +80,7 @@ const Row = z
     resource_id: z.string().nullable(),
     version: z.number().nullable(),
     read_only: z.number(),
+    stored_by: z.string(),
   })
   .transform(
     (row): FileRecord => ({
@@ -76,11 +97,13 @@ const Row = z
       resourceId: row.resource_id,
       version: row.version,
       readOnly: row.read_only !== 0,
+      storedBy: row.stored_by,
     }),
   );
 
 const LinkColumns = z.object({ link_session_id: z.string(), link_owner: z.string(), link_name: z.string() });
 const IdRow = z.object({ id: z.string() });
+const UsageRow = z.object({ bytes: z.number(), files: z.number() });
 const VersionRow = z.object({ user_version: z.number() });
 
 /** SQLITE_FULL; extended codes carry the primary one in the low byte. */
@@ -95,7 +118,7 @@ function sqliteCode(error: unknown): number | null {
 
 const SQLITE_BUSY = 5;
 const FILE_COLUMNS =
-  "f.id, f.session_id, f.name, f.size, f.etag, f.content_type, f.created_ms, f.modified_ms, f.owner, f.kind, f.resource_id, f.version, f.read_only";
+  "f.id, f.session_id, f.name, f.size, f.etag, f.content_type, f.created_ms, f.modified_ms, f.owner, f.kind, f.resource_id, f.version, f.read_only, f.stored_by";
 const LINK_COLUMNS = "l.session_id AS link_session_id, l.owner AS link_owner, l.name AS link_name";
 
 type SqlRow = Record<string, SQLOutputValue>;
@@ -113,6 +136,8 @@ export class FileRecords {
   readonly #delete: StatementSync;
   readonly #expired: StatementSync;
   readonly #idsAfter: StatementSync;
+  readonly #usage: StatementSync;
+  readonly #usageOfAll: StatementSync;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path);
@@ -140,8 +165,8 @@ export class FileRecords {
     }
     const db = this.#db;
     this.#insert = db.prepare(
-      `INSERT INTO files (id, session_id, name, size, etag, content_type, created_ms, modified_ms, owner, kind, resource_id, version, read_only)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO files (id, session_id, name, size, etag, content_type, created_ms, modified_ms, owner, kind, resource_id, version, read_only, stored_by)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#find = db.prepare(
       `SELECT ${FILE_COLUMNS} FROM files f WHERE f.id = ? AND f.session_id = ? AND f.modified_ms >= ?`,
@@ -166,17 +191,21 @@ export class FileRecords {
     this.#delete = db.prepare("DELETE FROM files WHERE id = ?");
     this.#expired = db.prepare("SELECT id FROM files WHERE modified_ms < ? ORDER BY modified_ms LIMIT ?");
     this.#idsAfter = db.prepare("SELECT id FROM files WHERE id > ? ORDER BY id LIMIT ?");
+    this.#usage = db.prepare("SELECT bytes, files FROM usage WHERE holder = ?");
+    this.#usageOfAll = db.prepare("SELECT TOTAL(bytes) AS bytes, TOTAL(files) AS files FROM usage");
   }
 
   #migrate(): void {
     const { user_version: version } = VersionRow.parse(this.#db.prepare("PRAGMA user_version").get());
-    if (version === SCHEMA_VERSION) return;
-    if (version !== 0) {
+    if (version > MIGRATIONS.length) {
       throw new Error(
-        `the file records have schema ${version}, this version reads ${SCHEMA_VERSION}: use a newer gateway`,
+        `the file records have schema ${version}, this version reads ${MIGRATIONS.length}: use a newer gateway`,
       );
     }
-    this.#transaction(() => this.#db.exec(SCHEMA));
+    this.#transaction(() => {
+      for (const migration of MIGRATIONS.slice(version)) this.#db.exec(migration);
+      this.#db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    });
   }
 
   #transaction(work: () => void): void {
@@ -208,6 +237,7 @@ export class FileRecords {
           r.resourceId,
           r.version,
           r.readOnly ? 1 : 0,
+          r.storedBy,
         );
       }
     });
@@ -253,6 +283,12 @@ export class FileRecords {
 
   idsAfter(id: string, limit: number): string[] {
     return this.#idsAfter.all(id, limit).map((row) => IdRow.parse(row).id);
+  }
+
+  /** `null`: of all holders. */
+  usage(holder: string | null): Usage {
+    const row = holder === null ? this.#usageOfAll.get() : this.#usage.get(holder);
+    return row === undefined ? { bytes: 0, files: 0 } : UsageRow.parse(row);
   }
 
   close(): void {

@@ -17,8 +17,10 @@ import {
   type SessionFile,
   type StagedCommit,
   type StagedFile,
+  type StageLimits,
   type SweepResult,
   storeClosed,
+  type Usage,
 } from "../store.ts";
 import { type Retention, Sweeping } from "../sweeping.ts";
 import { DiskContent, translate } from "./content.ts";
@@ -82,7 +84,7 @@ export class DiskFileStore implements FileStore {
     }
   }
 
-  async stage(bytes: AsyncIterable<Uint8Array>, limits: { readonly maxBytes: number }): Promise<StagedFile> {
+  async stage(bytes: AsyncIterable<Uint8Array>, limits: StageLimits): Promise<StagedFile> {
     this.#assertOpen();
     const id = newId();
     this.#inFlight.add(id);
@@ -167,6 +169,11 @@ export class DiskFileStore implements FileStore {
     await this.#syncLog();
     await this.#content.remove(fileId);
     return true;
+  }
+
+  async usage(holder: string | null): Promise<Usage> {
+    this.#assertOpen();
+    return this.#records.usage(holder);
   }
 
   sweep(): Promise<SweepResult> {

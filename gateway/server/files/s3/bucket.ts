@@ -38,6 +38,7 @@ export interface BucketPlace {
 export interface Listed {
   readonly key: string;
   readonly modifiedMs: number;
+  readonly bytes: number;
 }
 
 /** An upload in parts that has begun and not ended. */
@@ -136,10 +137,10 @@ export class Bucket {
           ...(token === undefined ? {} : { ContinuationToken: token }),
         }),
       );
-      yield (page.Contents ?? []).flatMap(({ Key, LastModified }) =>
+      yield (page.Contents ?? []).flatMap(({ Key, LastModified, Size }) =>
         Key === undefined || LastModified === undefined
           ? []
-          : [{ key: Key.slice(this.#prefix.length), modifiedMs: LastModified.getTime() }],
+          : [{ key: Key.slice(this.#prefix.length), modifiedMs: LastModified.getTime(), bytes: Size ?? 0 }],
       );
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);

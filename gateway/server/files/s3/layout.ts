@@ -3,10 +3,16 @@
  *
  *   content/<id>                  bytes of a file
  *   sessions/<session>/<id>.json  what a session lists: its own files, and links (`{"link":{"owner","name"}}`)
+ *   usage/<holder>/<id>.<size>    on whose account it is: a listing tells what a holder has stored
  *   files/<id>.json               the record; a file exists exactly while this object does
  */
 
-export const UNDER = { content: "content/", sessions: "sessions/", records: "files/" } as const;
+export const UNDER = {
+  content: "content/",
+  sessions: "sessions/",
+  usage: "usage/",
+  records: "files/",
+} as const;
 
 export function contentKey(id: string): string {
   return `${UNDER.content}${id}`;
@@ -22,6 +28,19 @@ export function entriesUnder(sessionId: string): string {
 
 export function entryKey(sessionId: string, id: string): string {
   return `${entriesUnder(sessionId)}${id}.json`;
+}
+
+export function usageUnder(holder: string): string {
+  return `${UNDER.usage}${holder}/`;
+}
+
+export function usageKey(holder: string, id: string, size: number): string {
+  return `${usageUnder(holder)}${id}.${size}`;
+}
+
+/** Bytes of the file that a key under `usage/` stands for. */
+export function usageBytes(key: string): number {
+  return Number(/\.(\d{1,15})$/.exec(key)?.[1] ?? 0);
 }
 
 export function idOf(key: string): string {

@@ -28,12 +28,25 @@ import {
   type SessionFile,
   type StagedCommit,
   type StagedFile,
+  type StageLimits,
   type SweepResult,
   storeClosed,
+  type Usage,
 } from "../store.ts";
 import { type Retention, Sweeping } from "../sweeping.ts";
 import { Bucket, type BucketPlace, connectS3, inParallel, translate } from "./bucket.ts";
-import { compareIds, contentKey, entriesUnder, entryKey, idOf, recordKey } from "./layout.ts";
+import {
+  compareIds,
+  contentKey,
+  entriesUnder,
+  entryKey,
+  idOf,
+  recordKey,
+  UNDER,
+  usageBytes,
+  usageKey,
+  usageUnder,
+} from "./layout.ts";
 import { sweepBucket } from "./sweep.ts";
 
 const CLOSE_MS = 5000;
@@ -42,6 +55,8 @@ const CLOSE_MS = 5000;
  * be told from lost ones, so the sweep takes only what is twice as old.
  */
 const STAGED_MS = 3 * 3_600_000;
+
+const COUNT_AGAIN_MS = 60_000;
 
 export const ORPHAN_AGE_MS = 2 * STAGED_MS;
 
@@ -61,6 +76,7 @@ const Record = z.object({
   resourceId: z.string().nullable(),
   version: z.number().nullable(),
   readOnly: z.boolean(),
+  storedBy: z.string().default(""),
 });
 const Link = z.object({ link: z.object({ owner: z.string(), name: z.string() }) });
 
@@ -71,6 +87,7 @@ export class S3FileStore implements FileStore {
   /** Ids of this process between the start of `stage` and the end of `commit` or `discard`, and since when. */
   readonly #inFlight = new Map<string, number>();
   readonly #sweeping: Sweeping;
+  readonly #usage: UsageCounter;
   #closed = false;
 
   /** Takes the client over: `close` ends it. */
@@ -79,6 +96,7 @@ export class S3FileStore implements FileStore {
     this.#bucket = bucket;
     this.#ttlMs = options.ttlMs;
     this.#now = options.now ?? Date.now;
+    this.#usage = new UsageCounter(bucket);
     this.#sweeping = new Sweeping(options, (end) =>
       sweepBucket({
         bucket,
@@ -96,7 +114,7 @@ export class S3FileStore implements FileStore {
     return new S3FileStore(options, await connectS3(options));
   }
 
-  async stage(bytes: AsyncIterable<Uint8Array>, limits: { readonly maxBytes: number }): Promise<StagedFile> {
+  async stage(bytes: AsyncIterable<Uint8Array>, limits: StageLimits): Promise<StagedFile> {
     this.#assertOpen();
     const id = newId();
     this.#inFlight.set(id, this.#now());
@@ -141,12 +159,17 @@ export class S3FileStore implements FileStore {
       await inParallel(records, ({ storageSessionId, id }) =>
         this.#bucket.putJson(entryKey(storageSessionId, id), {}),
       );
+      await inParallel(records, ({ id, size, storedBy }) =>
+        this.#bucket.putJson(usageKey(storedBy, id, size), {}),
+      );
       await inParallel(records, (record) => this.#bucket.putJson(recordKey(record.id), record));
+      for (const { storedBy, size } of records) this.#usage.add(storedBy, size);
       return records;
     } catch (error) {
       const written = [
         ...ours.map(({ id }) => recordKey(id)),
         ...ours.map(({ storageSessionId, id }) => entryKey(storageSessionId, id)),
+        ...ours.map(({ id, size, storedBy }) => usageKey(storedBy, id, size)),
         ...ours.map(({ id }) => contentKey(id)),
       ];
       await this.#bucket.deleteAll(written).catch(ignore);
@@ -203,9 +226,16 @@ export class S3FileStore implements FileStore {
     if (!found) return false;
     // A file is gone with its record; links of other sessions show nothing from then on.
     if (!found.linked) await this.#bucket.deleteAll([recordKey(fileId)]);
-    const rest = found.linked ? [] : [contentKey(fileId)];
+    const { size, storedBy } = found.record;
+    const rest = found.linked ? [] : [contentKey(fileId), usageKey(storedBy, fileId, size)];
+    if (!found.linked) this.#usage.add(storedBy, -size);
     await this.#bucket.deleteAll([entryKey(sessionId, fileId), ...rest]);
     return true;
+  }
+
+  async usage(holder: string | null): Promise<Usage> {
+    this.#assertOpen();
+    return this.#usage.of(holder);
   }
 
   sweep(): Promise<SweepResult> {
@@ -237,6 +267,48 @@ export class S3FileStore implements FileStore {
 
   #assertOpen(): void {
     if (this.#closed) throw storeClosed();
+  }
+}
+
+/** Counts by listing, and goes by its last count for a minute: what other gateways store meanwhile is told later. */
+class UsageCounter {
+  readonly #bucket: Bucket;
+  readonly #counted = new Map<
+    string,
+    { usage: Promise<Usage>; readonly at: number; bytes: number; files: number }
+  >();
+
+  constructor(bucket: Bucket) {
+    this.#bucket = bucket;
+  }
+
+  async of(holder: string | null): Promise<Usage> {
+    const under = holder === null ? UNDER.usage : usageUnder(holder);
+    const now = performance.now();
+    for (const [key, { at }] of this.#counted) if (now - at > COUNT_AGAIN_MS) this.#counted.delete(key);
+    const known = this.#counted.get(under) ?? { usage: this.#count(under), at: now, bytes: 0, files: 0 };
+    this.#counted.set(under, known);
+    const { bytes, files } = await known.usage;
+    return { bytes: bytes + known.bytes, files: files + known.files };
+  }
+
+  /** Stored here since it was counted; removed, when negative. */
+  add(holder: string, bytes: number): void {
+    for (const under of [UNDER.usage, usageUnder(holder)]) {
+      const known = this.#counted.get(under);
+      if (known === undefined) continue;
+      known.bytes += bytes;
+      known.files += Math.sign(bytes);
+    }
+  }
+
+  async #count(under: string): Promise<Usage> {
+    let [bytes, files] = [0, 0];
+    for await (const page of this.#bucket.list(under)) {
+      files += page.length;
+      for (const { key } of page) bytes += usageBytes(key);
+    }
+    return { bytes, files };
   }
 }
 

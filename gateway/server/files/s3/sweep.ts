@@ -82,13 +82,15 @@ async function removeFiles(sweep: Sweep): Promise<SweepResult> {
   return { expired, orphanedContent, orphanedRecords };
 }
 
-/** An entry or a link is never needed longer than its file, which is older. */
+/** An entry, a link, an account is never needed longer than its file, which is as old or older. */
 async function removeEntries(sweep: Sweep): Promise<void> {
   const { bucket, end } = sweep;
-  for await (const page of bucket.list(UNDER.sessions)) {
-    if (end.aborted) break;
-    const old = page.filter(({ modifiedMs }) => modifiedMs < expiredBefore(sweep));
-    await bucket.deleteAll(old.map(({ key }) => key));
+  for (const under of [UNDER.sessions, UNDER.usage]) {
+    for await (const page of bucket.list(under)) {
+      if (end.aborted) return;
+      const old = page.filter(({ modifiedMs }) => modifiedMs < expiredBefore(sweep));
+      await bucket.deleteAll(old.map(({ key }) => key));
+    }
   }
 }
 

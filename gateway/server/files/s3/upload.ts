@@ -10,17 +10,20 @@ import {
 } from "@aws-sdk/client-s3";
 import { countTransfer } from "../../../common/transfer-memory.ts";
 
-/** The most that one transfer holds in memory. S3 takes 10,000 parts, so 80 GB: more than the largest file allowed. */
+/** S3 takes 10,000 parts, so 80 GB: more than the largest file allowed. */
 const PART_BYTES = 8 * 1024 * 1024;
+const FIRST_BYTES = 64 * 1024;
+/** The most that one transfer holds in memory: the part that is gathered, and half of it while it grows. */
+export const UPLOAD_BYTES = PART_BYTES + PART_BYTES / 2;
 
-/** At once when it is small, in parts otherwise. Holds one part; the source waits meanwhile. */
+/** At once when it is small, in parts otherwise. Holds one part; the source waits while it is sent. */
 export class Upload {
   readonly #client: S3Client;
   readonly #object: { readonly Bucket: string; readonly Key: string };
   readonly #parts: { PartNumber: number; ETag: string }[] = [];
   #uploadId: string | null = null;
-  #gathered: Uint8Array[] = [];
-  #gatheredBytes = 0;
+  #part: Buffer = Buffer.alloc(0);
+  #filled = 0;
   #written = false;
 
   constructor(client: S3Client, object: { readonly Bucket: string; readonly Key: string }) {
@@ -28,10 +31,16 @@ export class Upload {
     this.#object = object;
   }
 
+  /** Copies: a sender of single bytes would cost an object and a whole read for each. */
   async write(chunk: Uint8Array): Promise<void> {
-    this.#gathered.push(chunk);
-    this.#gatheredBytes += chunk.length;
-    if (this.#gatheredBytes >= PART_BYTES) await this.#sendPart();
+    for (let at = 0; at < chunk.length; ) {
+      const taken = Math.min(chunk.length - at, PART_BYTES - this.#filled);
+      this.#reserve(this.#filled + taken);
+      this.#part.set(chunk.subarray(at, at + taken), this.#filled);
+      this.#filled += taken;
+      at += taken;
+      if (this.#filled === PART_BYTES) await this.#sendPart();
+    }
   }
 
   async end(): Promise<void> {
@@ -40,7 +49,7 @@ export class Upload {
       await this.#client.send(new PutObjectCommand({ ...this.#object, Body: this.#take() }));
       return;
     }
-    if (this.#gatheredBytes > 0) await this.#sendPart();
+    if (this.#filled > 0) await this.#sendPart();
     await this.#client.send(
       new CompleteMultipartUploadCommand({
         ...this.#object,
@@ -77,10 +86,19 @@ export class Upload {
     this.#parts.push({ PartNumber, ETag });
   }
 
+  #reserve(bytes: number): void {
+    if (bytes <= this.#part.length) return;
+    const larger = Buffer.allocUnsafeSlow(
+      Math.min(PART_BYTES, Math.max(bytes, FIRST_BYTES, 2 * this.#part.length)),
+    );
+    this.#part.copy(larger, 0, 0, this.#filled);
+    this.#part = larger;
+  }
+
+  /** The same memory is filled again when this has been sent. */
   #take(): Buffer {
-    const body = Buffer.concat(this.#gathered, this.#gatheredBytes);
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
+    const body = this.#part.subarray(0, this.#filled);
+    this.#filled = 0;
     countTransfer(body.length);
     return body;
   }

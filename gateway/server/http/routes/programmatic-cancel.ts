@@ -1,16 +1,10 @@
 /** `POST /exec/programmatic/cancel`: ends the program that a request belongs to, by the id which the client gave it. */
 import { z } from "@hono/zod-openapi";
-import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { parseBody, ServiceError } from "../errors.ts";
+import { ServiceError } from "../errors.ts";
+import { readBody } from "../intake/body.ts";
+import { CANCEL_BODY, CancelRequest } from "../requests/cancel.ts";
 import { errorResponse, SECURITY, UNAUTHORIZED } from "../responses.ts";
-import { RequestId } from "./programmatic.ts";
-
-export const CancelRequest = z
-  .object({
-    request_id: RequestId.openapi({ description: "Value of `X-LibreChat-Code-Request-ID`." }),
-  })
-  .openapi("CancelRequest");
 
 const answer = (status: string, description: string) => ({
   description,
@@ -36,8 +30,9 @@ export function programmaticCancelRoute(deps: AppDeps): Route {
     },
     access: "exec",
     uncounted: true,
+    continues: true,
     async handle(c: AppContext): Promise<Response> {
-      const { request_id } = parseBody(CancelRequest, await readJson(c));
+      const { request_id } = await readBody(c, deps, CANCEL_BODY);
       const status = deps.programs.cancel(c.get("principal"), request_id);
       c.get("facts").outcome = status;
       if (status === "forbidden") {

@@ -4,67 +4,32 @@
  */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
+import { callerOf } from "../../auth/principal.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
-import { FileRef, MAX_FILE_REFS, ReplyFiles } from "../../execution/files/lineage.ts";
-import { MAX_REQUEST_BYTES, MAX_TOOLS } from "../../execution/programs/limits.ts";
+import { ReplyFiles } from "../../execution/files/lineage.ts";
 import type { ProgramAnswer, ProgramRequest } from "../../execution/programs/programs.ts";
 import { type ProgramReply, runProgram } from "../../execution/programs/run-program.ts";
-import { findBashCollision } from "../../execution/programs/tool-names.ts";
-import { checkToolResults } from "../../execution/programs/tool-results.ts";
-import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { parseBody, ServiceError } from "../errors.ts";
+import { ServiceError } from "../errors.ts";
+import { readBody } from "../intake/body.ts";
 import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
 import { countRequest } from "../rate-limit.ts";
 import { refusalError } from "../refusals.ts";
+import { RequestId } from "../requests/cancel.ts";
+import {
+  PROGRAMMATIC_BODY,
+  type ProgrammaticCall,
+  ProgrammaticContinuation,
+  ProgrammaticStart,
+} from "../requests/programmatic.ts";
 import { errorResponse, SECURITY, UNAUTHORIZED, UNAVAILABLE } from "../responses.ts";
 
 /** Key for cancelling; the client makes a new one for each request. */
 const REQUEST_ID_HEADER = "X-LibreChat-Code-Request-ID";
-export const RequestId = z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/);
 /** They select a machine of the user's own, which this service does not bridge to. */
 const WORKSPACE_HEADERS = ["X-LibreChat-Code-Worker-ID", "X-LibreChat-Code-Workspace-ID"];
-/** The reference's own file in its sandbox. */
-const RESERVED_FILE = "_ptc_history.json";
-/** Names travel in one frame's header, with those of all files. */
-const MAX_TOOL_NAMES_BYTES = 24 * 1024;
 const RETRY_LATER = "Too many programs wait for their tools; try again later";
-
-const Tool = z.object({
-  name: z.string().min(1).max(256),
-  description: z.string().nullish(),
-  parameters: z.unknown().optional(),
-});
-
-export const ProgrammaticStart = z
-  .object({
-    code: z.string(),
-    lang: z.string().nullish().openapi({ description: "`bash`; Python otherwise." }),
-    language: z.string().nullish(),
-    tools: z.array(Tool),
-    timeout: z.number().positive().nullish().openapi({
-      description: "Milliseconds of the program's own time; waiting for tools does not count.",
-    }),
-    files: z.array(FileRef).max(MAX_FILE_REFS).nullish(),
-    session_id: z.unknown().optional(),
-    runtime_session_hint: z.unknown().optional(),
-  })
-  .openapi("ProgrammaticStart");
-
-export const ProgrammaticContinuation = z
-  .object({
-    continuation_token: z.string(),
-    tool_results: z.array(
-      z.object({
-        call_id: z.string(),
-        result: z.unknown(),
-        is_error: z.boolean().optional(),
-        error_message: z.string().optional(),
-      }),
-    ),
-  })
-  .openapi("ProgrammaticContinuation");
 
 const Output = ReplyFiles.extend({ session_id: z.string(), stdout: z.string(), stderr: z.string() });
 
@@ -86,48 +51,6 @@ type ProgrammaticResponse = z.infer<typeof ProgrammaticResponse>;
 
 const bad = (text: string) => new ServiceError("bad_request", text, { text });
 
-type Start = z.output<typeof ProgrammaticStart>;
-
-function languageOf({ language, lang }: { language?: unknown; lang?: unknown }): "py" | "bash" {
-  const name = language ?? lang ?? "python";
-  if (name === "bash") return "bash";
-  if (name === "python" || name === "py") return "py";
-  throw bad(`Unsupported language "${String(name).slice(0, 32)}"; supported values are "python" and "bash"`);
-}
-
-/** The reference's order and words; the client shows neither, people do read them. */
-function parseStart(raw: Readonly<Record<string, unknown>>): { start: Start; language: "py" | "bash" } {
-  const language = languageOf(raw);
-  if (raw.code === undefined || raw.code === null || raw.code === "") {
-    throw bad("Missing required field: code");
-  }
-  const { tools } = raw;
-  if (!Array.isArray(tools) || tools.length === 0) {
-    throw bad("Missing required field: tools (must be a non-empty array)");
-  }
-  if (tools.length > MAX_TOOLS) {
-    throw bad(`Too many tools provided (${tools.length}). Maximum is ${MAX_TOOLS}.`);
-  }
-  const bytes = Buffer.byteLength(JSON.stringify([raw.code, tools, raw.files ?? null]));
-  if (bytes > MAX_REQUEST_BYTES) {
-    const text = `Request too large: ${bytes} bytes (max ${MAX_REQUEST_BYTES}). Reduce the size of "code", "tools", or "files".`;
-    throw new ServiceError("payload_too_large", text, { text });
-  }
-  const start = parseBody(ProgrammaticStart, raw);
-  if (Buffer.byteLength(JSON.stringify(start.tools.map(({ name }) => name))) > MAX_TOOL_NAMES_BYTES) {
-    throw bad(`The names of all tools together exceed ${MAX_TOOL_NAMES_BYTES} bytes`);
-  }
-  const reserved = (start.files ?? []).find(({ name }) => name.replace(/^(\.?\/)+/, "") === RESERVED_FILE);
-  if (reserved !== undefined) throw bad(`files[].name "${RESERVED_FILE}" is reserved and cannot be supplied`);
-  const collision = language === "bash" ? findBashCollision(start.tools) : null;
-  if (collision !== null) {
-    throw bad(
-      `Bash tool names "${collision.first}" and "${collision.second}" normalize to the same function identifier "${collision.identifier}"; rename one to avoid collision`,
-    );
-  }
-  return { start, language };
-}
-
 function requestOf(c: AppContext): ProgramRequest {
   const header = c.req.header(REQUEST_ID_HEADER);
   if (header !== undefined && !RequestId.safeParse(header).success) {
@@ -139,32 +62,27 @@ function requestOf(c: AppContext): ProgramRequest {
 async function begin(
   c: AppContext,
   deps: AppDeps,
-  raw: Readonly<Record<string, unknown>>,
+  start: Extract<ProgrammaticCall, { kind: "start" }>,
 ): Promise<ProgramAnswer<ProgramReply>> {
   const request = requestOf(c);
-  const { start, language } = parseStart(raw);
+  const { code, language, toolNames } = start;
   const { settings } = deps;
   const facts = c.get("facts");
   facts.lang = language;
-  facts.code_bytes = start.code.length;
-  facts.tools = start.tools.length;
+  facts.code_bytes = code.length;
+  facts.tools = toolNames.length;
   const sessionId = newId();
   facts.session = sessionId;
   const prepared = await prepareExecFiles(deps.files, {
     principal: request.principal,
     sessionId,
-    refs: start.files ?? [],
+    refs: start.files,
     limits: settings,
   });
   if (!prepared.ok) throw refusalError(prepared);
-  const toolNames = start.tools.map(({ name }) => name);
-  const call = {
-    language,
-    code: start.code,
-    timeoutMs: Math.min(Math.ceil(start.timeout ?? settings.timeoutMs), settings.timeoutMaxMs),
-    toolNames,
-    files: prepared.files,
-  };
+  const timeoutMs = Math.min(start.timeoutMs ?? settings.timeoutMs, settings.timeoutMaxMs);
+  const { files } = prepared;
+  const call = { caller: callerOf(request.principal), language, code, timeoutMs, toolNames, files };
   return deps.programs.start(request, {
     sessionId,
     toolNames: new Set(toolNames),
@@ -175,14 +93,10 @@ async function begin(
 function proceed(
   c: AppContext,
   deps: AppDeps,
-  raw: Readonly<Record<string, unknown>>,
+  { token, results }: Extract<ProgrammaticCall, { kind: "continuation" }>,
 ): Promise<ProgramAnswer<ProgramReply>> {
-  const token = raw.continuation_token;
-  if (typeof token !== "string" || token === "") throw bad("Invalid continuation_token");
-  const checked = checkToolResults(raw.tool_results);
-  if (!checked.ok) throw bad(checked.error);
-  c.get("facts").tool_results = checked.results.length;
-  return deps.programs.continue(requestOf(c), token, checked.results);
+  c.get("facts").tool_results = results.length;
+  return deps.programs.continue(requestOf(c), token, results);
 }
 
 const REFUSALS = { 400: "bad_request", 403: "forbidden", 404: "not_found", 409: "conflict" } as const;
@@ -240,7 +154,7 @@ export function programmaticRoute(deps: AppDeps): Route {
         409: errorResponse(
           "Another continuation is in flight, a result differs from an earlier one, a request id is used twice, or `unsupported_capability`.",
         ),
-        413: errorResponse("Code, tools and file references exceed 10 MB."),
+        413: errorResponse("Code, tools and file references exceed 10 MB, or the body 16 MiB."),
         429: errorResponse("`rate_limited`: too many requests or waiting programs, or the host is full."),
         503: UNAVAILABLE,
       },
@@ -248,6 +162,7 @@ export function programmaticRoute(deps: AppDeps): Route {
     access: "exec",
     // Rounds of one program are one execution.
     uncounted: true,
+    continues: true,
     async handle(c: AppContext): Promise<Response> {
       if (WORKSPACE_HEADERS.some((name) => c.req.header(name) !== undefined)) {
         throw new ServiceError(
@@ -256,10 +171,9 @@ export function programmaticRoute(deps: AppDeps): Route {
         );
       }
       applyProfile(c, "default");
-      const body = parseBody(z.record(z.string(), z.unknown()), await readJson(c));
-      const continues = body.continuation_token !== undefined && body.continuation_token !== null;
-      if (!continues) await countRequest(c, deps, "exec");
-      const reply = response(await (continues ? proceed(c, deps, body) : begin(c, deps, body)));
+      const call = await readBody(c, deps, PROGRAMMATIC_BODY);
+      if (call.kind === "start") await countRequest(c, deps, "exec");
+      const reply = response(await (call.kind === "start" ? begin(c, deps, call) : proceed(c, deps, call)));
       c.get("facts").outcome = reply.status;
       return c.json(reply);
     },

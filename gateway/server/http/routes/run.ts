@@ -1,23 +1,13 @@
 /** `POST /run`: code in a named session, the specification's own endpoint. */
 import { z } from "@hono/zod-openapi";
-import { SessionName } from "../../../common/protocol/launcher-api.ts";
+import { callerOf } from "../../auth/principal.ts";
 import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
-import { readJson } from "../body.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { parseBody } from "../errors.ts";
+import { readBody } from "../intake/body.ts";
 import { notRunError } from "../not-run.ts";
+import { RUN_BODY, RunRequest } from "../requests/run.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
-
-export const RunRequest = z
-  .object({
-    session_id: SessionName.openapi({
-      description: "Names the session: its kernel, and the volume at `/mnt/session_data`.",
-      example: "analysis-1",
-    }),
-    code: z.string().openapi({ description: "Python.", example: "print(6 * 7)" }),
-  })
-  .openapi("RunRequest");
 
 export const RunResponse = z
   .object({
@@ -51,7 +41,7 @@ export function runRoute(deps: AppDeps): Route {
     access: "exec",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
-      const body = parseBody(RunRequest, await readJson(c));
+      const body = await readBody(c, deps, RUN_BODY);
       const principal = c.get("principal");
       const facts = c.get("facts");
       facts.code_bytes = body.code.length;
@@ -60,7 +50,11 @@ export function runRoute(deps: AppDeps): Route {
         code: body.code,
         args: [],
         timeoutMs: deps.settings.timeoutMs,
-        binding: { kind: "session", key: namedSessionKey(principal, body.session_id) },
+        binding: {
+          kind: "session",
+          key: namedSessionKey(principal, body.session_id),
+          caller: callerOf(principal),
+        },
         inputs: [],
         outputs: null,
         signal: c.req.raw.signal,

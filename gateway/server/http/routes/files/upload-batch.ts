@@ -67,6 +67,7 @@ export function uploadBatchRoute(deps: AppDeps): Route {
       },
     },
     access: "upload",
+    streams: true,
     async handle(c: AppContext): Promise<Response> {
       const stored = await storeForm(c, deps, "each");
       const files = stored.parts.map(

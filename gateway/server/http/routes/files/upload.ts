@@ -68,6 +68,7 @@ export function uploadRoute(deps: AppDeps): Route {
       },
     },
     access: "upload",
+    streams: true,
     async handle(c: AppContext): Promise<Response> {
       const stored = await storeForm(c, deps, "whole");
       const accepted = stored.parts.filter((part) => part.accepted);

@@ -1,0 +1,35 @@
+/**
+ * How the gateway's memory is divided. Its container gets the whole, Node the heap as a flag, requests and transfers
+ * are counted against their parts: so what is refused is refused before the kernel of the host has to kill.
+ */
+
+const MIB = 1024 * 1024;
+
+export interface GatewayMemory {
+  readonly totalMib: number;
+  /** `--max-old-space-size` of the process. */
+  readonly heapMib: number;
+  /** Old generation of the thread that reads large JSON. */
+  readonly jsonHeapMib: number;
+  /** Bodies and what is made of them, as long as their requests last. */
+  readonly requestBytes: number;
+  /** Files on their way in and out. */
+  readonly transferBytes: number;
+}
+
+/** A fifth is left: the program itself, both young generations, sockets, the kernels' streams. */
+export function gatewayMemory(totalBytes: number): GatewayMemory {
+  const mib = (share: number) => Math.floor((totalBytes * share) / MIB);
+  return {
+    totalMib: mib(1),
+    heapMib: mib(3 / 8),
+    jsonHeapMib: mib(3 / 16),
+    requestBytes: Math.floor(totalBytes / 8),
+    transferBytes: Math.floor(totalBytes / 8),
+  };
+}
+
+/** Flags of the gateway's Node. */
+export function heapFlags({ heapMib }: GatewayMemory): string[] {
+  return [`--max-old-space-size=${heapMib}`];
+}
