@@ -67,6 +67,8 @@ const OWN_PLACE_FROM = 4;
  */
 interface Seat {
   caller: Caller | null;
+  /** Null until the launcher has made its sandbox. */
+  place: Place | null;
   state: "waiting" | "making" | "busy" | "resting";
 }
 
@@ -107,9 +109,20 @@ export class Admission {
     return this.#count(serving) >= this.#forCallers;
   }
 
-  /** The place of a sandbox that is there already; nobody uses it. */
+  /** The place of a sandbox that is there already: a new one, which nobody uses, unless it has one. */
   held(sandboxId: string): Place {
+    for (const { place } of this.#seats) if (place?.sandboxId === sandboxId) return place;
     return this.#place(sandboxId, this.#sit(null, "resting"));
+  }
+
+  /** The sandboxes that have a place. */
+  get sandboxIds(): ReadonlySet<string> {
+    return new Set([...this.#seats].flatMap(({ place }) => place?.sandboxId ?? []));
+  }
+
+  /** Sandboxes that ended by themselves leave their places, whoever holds those. */
+  leaveAll(gone: ReadonlySet<string>): void {
+    for (const { place } of [...this.#seats]) if (place !== null && gone.has(place.sandboxId)) place.leave();
   }
 
   /** Waits while this caller runs as many calls as one may. Rejects with `CallerFull` or the signal's reason. */
@@ -163,7 +176,7 @@ export class Admission {
   }
 
   #sit(caller: Caller | null, state: Seat["state"]): Seat {
-    const seat = { caller, state };
+    const seat: Seat = { caller, place: null, state };
     this.#seats.add(seat);
     return seat;
   }
@@ -178,7 +191,7 @@ export class Admission {
   }
 
   #place(sandboxId: string, seat: Seat): Place {
-    return {
+    const place: Place = {
       sandboxId,
       use: (turn) => {
         seat.caller = turn.caller;
@@ -191,6 +204,8 @@ export class Admission {
       },
       leave: () => this.#rise(seat),
     };
+    seat.place = place;
+    return place;
   }
 
   #count(which: (seat: Seat) => boolean): number {

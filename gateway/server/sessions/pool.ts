@@ -1,7 +1,7 @@
 /** Warm sandboxes for calls without a session. Each serves one call and is removed. */
 import type { Logger } from "pino";
 import type { Caller } from "../auth/principal.ts";
-import { HostFull, type RoomMaker } from "./admission.ts";
+import { HostFull, type Place, type RoomMaker } from "./admission.ts";
 import type { Lease } from "./lease.ts";
 import type { Opened, Sandboxes } from "./sandboxes.ts";
 
@@ -98,9 +98,9 @@ export class Pool {
 
   /** One of its own whose stream broke; false when there is no room for it. */
   async adopt(id: string): Promise<boolean> {
-    this.#strays.delete(id);
     if (this.#ready.length >= this.#size || this.#stop.signal.aborted) return false;
     this.#keep(await this.#sandboxes.attach(this.#sandboxes.admission.held(id)));
+    this.#strays.delete(id);
     return true;
   }
 
@@ -126,6 +126,7 @@ export class Pool {
       const opened = this.#ready.shift();
       if (opened === undefined) return null;
       if (opened.kernel.usable) return opened;
+      this.#astray(opened.place);
     }
   }
 
@@ -139,11 +140,16 @@ export class Pool {
       if (end.why === "violation") {
         void this.#sandboxes.end(place);
       } else {
-        this.#strays.add(place.sandboxId);
-        this.#onStray();
+        this.#astray(place);
       }
       this.#refillIn(FIRST_RETRY_MS);
     });
+  }
+
+  /** Its place is taken until the launcher says that it is gone. */
+  #astray({ sandboxId }: Place): void {
+    this.#strays.add(sandboxId);
+    this.#onStray();
   }
 
   async #giveWay(): ReturnType<RoomMaker> {

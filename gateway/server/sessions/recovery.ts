@@ -75,8 +75,12 @@ export class Recovery {
     const { sandboxes, pool, registry } = this.#options;
     sandboxes.admission.capacity = (await sandboxes.launcher.health()).capacity;
     await sandboxes.endDoomed();
+    // Read before the launcher's list: a sandbox that is made meanwhile is not in it.
+    const placed = sandboxes.admission.sandboxIds;
     const present = (await sandboxes.launcher.list()).filter((sandbox) => sandbox.ended === null);
-    pool.keepStrays(new Set(present.map((sandbox) => sandbox.id)));
+    const ids = new Set(present.map((sandbox) => sandbox.id));
+    sandboxes.admission.leaveAll(new Set([...placed].filter((id) => !ids.has(id))));
+    pool.keepStrays(ids);
     const unknown = present.filter(
       ({ id }) => !sandboxes.isDoomed(id) && !registry.knows(id) && !pool.owns(id),
     );

@@ -102,9 +102,9 @@ export class Sandboxes {
       try {
         return { ...(await this.attach(place)), status };
       } catch (error) {
-        if (error instanceof SandboxBroken) await this.end(place);
-        else place.leave();
         const gone = error instanceof LauncherRefusal && error.code === "not_found";
+        if (gone) place.leave();
+        else if (error instanceof SandboxBroken) await this.end(place);
         if (attempt > 1 || !(gone || error instanceof SandboxBroken)) throw error;
         this.#log.warn({ sandbox: place.sandboxId, err: error }, "session sandbox replaced");
       }

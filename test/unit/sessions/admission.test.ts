@@ -66,9 +66,11 @@ async function call(admission: Admission, caller: typeof alice | null = null, si
   }
 }
 
+let runs = 0;
+
 /** A call that runs in a sandbox that is there. */
 async function running(admission: Admission, caller: typeof alice | null = null) {
-  const place = admission.held("running");
+  const place = admission.held(`running-${runs++}`);
   place.use(await admission.turn(caller, never));
   return place;
 }
@@ -176,6 +178,33 @@ describe("places", () => {
     launcher.pending.shift()?.();
     await made;
     expect(asked).toEqual(["pool", "sessions"]);
+  });
+});
+
+describe("a sandbox", () => {
+  it("has one place, whoever asks for it, until it is left", () => {
+    const admission = admissionTo(host(0));
+    const place = admission.held("stray");
+    expect(admission.held("stray")).toBe(place);
+    place.leave();
+    expect(admission.sandboxIds.size).toBe(0);
+    expect(admission.held("stray")).not.toBe(place);
+  });
+
+  it("that ended by itself leaves its place, and whoever waits for one takes it", async () => {
+    const launcher = host(100);
+    const admission = admissionTo(launcher);
+    admission.capacity = 2;
+    admission.held("pool");
+    const busy = await running(admission);
+    const made = call(admission, alice);
+    await settled();
+    expect(launcher.pending).toHaveLength(0);
+    admission.leaveAll(new Set(["pool", "another"]));
+    expect([...admission.sandboxIds]).toEqual([busy.sandboxId]);
+    await settled();
+    launcher.pending.shift()?.();
+    await made;
   });
 });
 
