@@ -121,7 +121,7 @@ class CellRunner:
             while True:
                 request, body = control.receive()
                 if control.fds:
-                    self._take_pipes(control.fds, originals)
+                    self._take_pipes(control.fds, originals, for_good=not request.get("guest"))
                 outcome = self._call(request, body)
                 control.send({"run": request["run"], "count": self._count, **outcome})
                 # After the answer, so that nobody waits for it.
@@ -141,11 +141,15 @@ class CellRunner:
             raise MemoryError("the memory of this sandbox is nearly used up")
 
     @staticmethod
-    def _take_pipes(fds: list[int], originals: list[int]) -> None:
-        """New ends of the output pipes: what earlier calls left running keeps the old ones."""
+    def _take_pipes(fds: list[int], originals: list[int], *, for_good: bool) -> None:
+        """New ends of the output pipes: what earlier calls left running keeps the old ones.
+
+        Not for good: a bash program has the cell write where it writes itself.
+        """
         for number, fd in zip((1, 2), fds, strict=True):
             os.dup2(fd, number)
-            os.dup2(fd, originals[number], inheritable=False)
+            if for_good:
+                os.dup2(fd, originals[number], inheritable=False)
             os.close(fd)
 
     def _restore(self, originals: list[int]) -> None:

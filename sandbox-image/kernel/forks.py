@@ -39,16 +39,24 @@ def _memory() -> tuple[int, int]:
     return values.get(b"MemTotal:", 0), free
 
 
+def _is_own_system(memory: int) -> bool:
+    """Whether the system's memory is the sandbox's (gVisor). `memory`: what a kernel may use, 0 for no limit."""
+    return memory > 0 and _memory()[0] - memory <= _OWN_WITHIN_BYTES
+
+
+def fork_fits(memory: int) -> bool:
+    """Whether there is room for one more process with the libraries; always so where that cannot be known."""
+    return not _is_own_system(memory) or _memory()[1] >= _RESERVE_BYTES + _FORK_BYTES
+
+
 def guard_forks(memory: int) -> None:
-    """Where the system's memory is the sandbox's own (gVisor). `memory`: what a kernel may use, 0 for no limit."""
-    total, _ = _memory()
-    if memory <= 0 or total - memory > _OWN_WITHIN_BYTES:
+    if not _is_own_system(memory):
         return
     fork = os.fork
 
     def guarded() -> int:
         """Fork a child process; fails with ENOMEM when it would not fit into the sandbox."""
-        if _memory()[1] < _RESERVE_BYTES + _FORK_BYTES:
+        if not fork_fits(memory):
             raise OSError(errno.ENOMEM, "Cannot allocate memory: another process does not fit into this sandbox")
         return fork()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import Any
@@ -13,9 +14,11 @@ from supervisor.channel import Channel
 from supervisor.collect import Collector, Report
 from supervisor.files import FileWriter
 from supervisor.frames import Header
+from supervisor.guests import Guests
 from supervisor.kernels import Kernel, Kernels
 from supervisor.ladder import Ladder
 from supervisor.languages import Language
+from supervisor.launch import Launch, ReadyShell, launch
 from supervisor.loop import Loop
 from supervisor.output import READ_BYTES
 from supervisor.programs import Program
@@ -25,6 +28,9 @@ from supervisor.tools import Tools
 #: A kernel that is not there by then will not come: the call is answered without it.
 _KERNEL_SECONDS = 90.0
 _FAILURES = 4
+_SHELL = "bash"
+#: So long after a bash program the next shell is started: not in the way of the reply.
+_SHELL_SECONDS = 0.02
 
 
 class Calls:
@@ -50,7 +56,10 @@ class Calls:
         self._collector = Collector(data, channel, files)
         self._files = files
         self._background = Background(loop)
+        #: Cells of bash programs.
+        self.guests = Guests(loop, kernels, self._guest_refusal, self._next_sequence, self._kernel_free)
         self._call: Call | None = None
+        self._shell: ReadyShell | None = None
         self._sequence = 0
         #: A kernel with variables died while no call ran: the next one must be told.
         self._lost: str | None = None
@@ -62,6 +71,8 @@ class Calls:
     def close(self) -> None:
         """Removes what a running call has in /tmp."""
         self._background.close()
+        if self._shell is not None:
+            self._shell.close()
         call = self._call
         if call is not None and call.tools is not None:
             call.tools.close()
@@ -135,16 +146,19 @@ class Calls:
             call.phase = "waiting"
             self._kernels.provide()
             kernel = self._kernels.current
-            if kernel is not None and kernel.ready:
+            if kernel is not None and kernel.ready and not self.guests.running:
                 self._run_cell(call, kernel)
             else:
                 call.timer = self._loop.after(
                     _KERNEL_SECONDS, lambda: self._finish_unrun(call, "No Python kernel could be started.")
                 )
 
-    def _run_cell(self, call: Call, kernel: Kernel) -> None:
+    def _next_sequence(self) -> int:
         self._sequence += 1
-        call.sequence = self._sequence
+        return self._sequence
+
+    def _run_cell(self, call: Call, kernel: Kernel) -> None:
+        call.sequence = self._next_sequence()
         request: dict[str, Any] = {"run": call.sequence, "args": call.args, "code_bytes": call.code_bytes}
         if call.script:
             request["script"] = kernel.spent = True
@@ -170,27 +184,39 @@ class Calls:
             self._kernels.await_quick()
 
     def _run_program(self, call: Call, language: Language) -> None:
-        environment = self._environment
-        if call.tool_names:
-            environment = {**environment, "BASH_ENV": self._open_tools(call).shell_prelude()}
+        prelude = self._open_tools(call).shell_prelude() if call.tool_names else ""
         try:
-            call.program = Program(
-                self._loop,
-                language,
-                call.code,
-                call.args,
-                self._data,
-                environment,
-                lambda name: self._on_program_output(call, name),
-            )
+            launched = self._launch(call, language, prelude)
         except (OSError, ValueError) as error:
             self._finish_unrun(call, f"{language.id} could not be started: {error}")
             return
+        call.program = Program(self._loop, launched, lambda name: self._on_program_output(call, name))
         call.code = b""
         self._kernels.protected = {call.program.pid}
         for sentence in self._files.tell_left_out():
             self._replies.note(call, sentence)
         self._ladder.start(call)
+
+    def _launch(self, call: Call, language: Language, prelude: str) -> Launch:
+        if self._shell is not None and language.id == _SHELL and not call.args:
+            with contextlib.suppress(OSError):
+                return self._take_shell().run(call.code, prelude)
+        environment = {**self._environment, "BASH_ENV": prelude} if prelude else self._environment
+        return launch(language, call.code, call.args, self._data, environment)
+
+    def _take_shell(self) -> ReadyShell:
+        shell, self._shell = self._shell, None
+        self._kernels.spared = set()
+        assert shell is not None
+        return shell
+
+    def start_shell(self) -> None:
+        """One that waits for the next bash program."""
+        language = self._languages.get(_SHELL)
+        if self._shell is None and language is not None and self._call is None:
+            with contextlib.suppress(OSError):
+                self._shell = ReadyShell(language, self._data, self._environment)
+                self._kernels.spared = {self._shell.pid}
 
     def _open_tools(self, call: Call) -> Tools:
         call.tools = Tools(
@@ -216,7 +242,20 @@ class Calls:
 
     # ------------------------------------------------------------ from the kernel
 
+    def _guest_refusal(self) -> str | None:
+        """Why a bash program's cell cannot run now."""
+        call = self._call
+        if call is None or call.phase != "running":
+            return "It runs cells only while a call runs."
+        return "It is running this call." if call.program is None else None
+
     def kernel_ready(self) -> None:
+        self.guests.kernel_ready()
+        self._kernel_free()
+
+    def _kernel_free(self) -> None:
+        if self.guests.running:
+            return
         call, kernel = self._call, self._kernels.current
         if call is not None and call.phase == "waiting" and kernel is not None:
             self._run_cell(call, kernel)
@@ -227,19 +266,18 @@ class Calls:
         if kernel is None:
             return
         count, exit_code = message.get("count"), message.get("exit_code")
-        if (
-            call is None
-            or call.phase != "running"
-            or call.program is not None
-            or message.get("run") != call.sequence
-            or not isinstance(count, int)
-            or not isinstance(exit_code, int)
-            or not 0 <= exit_code <= 255
-            or not 0 <= count < 2**53
-        ):
+        if not isinstance(count, int) or not isinstance(exit_code, int):
+            self._kernels.give_up(None)
+            return
+        if not 0 <= exit_code <= 255 or not 0 <= count < 2**53:
             self._kernels.give_up(None)
             return
         kernel.execution_count = count
+        if self.guests.message(message):
+            return
+        if call is None or call.phase != "running" or call.program is not None or message.get("run") != call.sequence:
+            self._kernels.give_up(None)
+            return
         ended: dict[str, Any] = {"exit_code": exit_code, "signal": None}
         for name, characters in (("ename", 256), ("evalue", 4096)):
             value = message.get(name)
@@ -269,6 +307,10 @@ class Calls:
     def kernel_died(self, kernel: Kernel, status: int | None) -> None:
         call = self._call
         text, ended = _describe(status)
+        if self.guests.died(text):
+            if call is not None:
+                call.kernel = "restarted"
+            return
         if call is None or call.phase in ("receiving", "collecting") or call.program is not None:
             if kernel.ready and not kernel.spent:
                 self._lost = f"The kernel ended ({text}) after the previous call; variables are lost, files are kept."
@@ -298,7 +340,10 @@ class Calls:
     # ------------------------------------------------------------ from programs
 
     def program_ended(self, pid: int, status: int) -> bool:
-        """Whether it was the running call's program."""
+        """Whether it was the running call's program, or the shell that waits for the next one."""
+        if self._shell is not None and self._shell.pid == pid:
+            self._take_shell().forget()
+            return True
         call = self._call
         if call is None or call.program is None or call.program.pid != pid:
             return False
@@ -311,6 +356,7 @@ class Calls:
         if program is None or call.phase != "running":
             return
         _, call.ended = _describe(status)
+        self.guests.cancel()
         self._take_rest(call, program.stdout, program.stderr)
         self._kernels.protected = set()
         if call.script or call.stage:
@@ -366,6 +412,8 @@ class Calls:
         self._call = None
         if call.abandoned and report is not None:
             self._collector.take_back()
+        if call.program is not None and not call.script:
+            self._loop.after(_SHELL_SECONDS, self.start_shell)
         failed = call.reason is not None or call.ended.get("exit_code") != 0
         self._reply(call, "error" if failed else "ok", report)
 

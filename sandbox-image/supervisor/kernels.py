@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from supervisor import processes
@@ -54,8 +56,24 @@ class Kernel:
         os.close(self.stderr)
 
 
+@dataclass(frozen=True)
+class TemplateSpec:
+    """How the template is started. `memory`: bytes a kernel may use; `socket`: where clients of `python3` connect."""
+
+    program: str
+    data: str
+    preload: str
+    memory: int
+    library: str
+    socket: str
+    environment: dict[str, str]
+
+
 class Observer(Protocol):
-    """Who hears what the kernel does."""
+    """Who hears what the template and the kernel do."""
+
+    def forks_ready(self) -> None:
+        """The template has everything imported, and a fork waits."""
 
     def kernel_ready(self) -> None: ...
 
@@ -69,20 +87,26 @@ class Observer(Protocol):
 
 
 class Kernels:
-    """Keeps one kernel ready: starts the template, asks it for forks, notices deaths."""
+    """Starts the template, has a kernel made of one of its forks when one is needed, notices deaths."""
 
-    def __init__(self, loop: Loop, observer: Observer, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, loop: Loop, observer: Observer, template: TemplateSpec) -> None:
         self._loop = loop
         self._observer = observer
-        self._arguments = arguments
-        self._environment = environment
+        self._spec = template
         self._template: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._listener: socket.socket | None = None
+        self._forks_ready = False
+        self._wanted = False
         self._timer: Timer | None = None
         self.failures = 0
         self.current: Kernel | None = None
         #: A running program of another language, ended by its own call.
         self.protected: set[int] = set()
+        #: Waits for a program of another language.
+        self.spared: set[int] = set()
+        #: Forks that are a `python3`, and the client that each stands for.
+        self._interpreters: dict[int, int] = {}
 
     # ------------------------------------------------------------ the template
 
@@ -91,14 +115,15 @@ class Kernels:
         return self._template.pid if self._template is not None else 0
 
     def start(self) -> None:
-        """Starts what is missing: the template, then a kernel."""
+        """Starts what is missing: the template; a kernel, if one is wanted."""
         if self._template is None:
             self._start_template()
-        elif self.current is None:
+        if self._wanted and self.current is None:
             self._fork()
 
     def provide(self) -> None:
-        """A kernel for the next call, when the last one ended with its program."""
+        """A kernel for a call that needs one."""
+        self._wanted = True
         if self.current is None and self.failures == 0:
             self.start()
 
@@ -108,22 +133,56 @@ class Kernels:
         # its own again. Smaller ones, because the memory limit counts them whole.
         soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
         resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK_BYTES, hard))
-        package, *arguments = self._arguments
+        spec = self._spec
+        self._listener = self._make_listener()
+        passed = [theirs.fileno(), *([] if self._listener is None else [self._listener.fileno()])]
+        arguments = [str(theirs.fileno()), str(-1 if self._listener is None else self._listener.fileno())]
+        arguments += [spec.data, spec.preload, str(spec.memory), spec.library]
+        # Under the name by which `python3` is found, which its forks have as theirs.
+        name = os.path.join(os.path.dirname(sys.executable), "python3")
         with theirs:
             self._template = subprocess.Popen(
-                [sys.executable, "-B", package, str(theirs.fileno()), *arguments],
+                [name if os.path.exists(name) else sys.executable, "-B", spec.program, *arguments],
+                executable=sys.executable,
                 stdin=subprocess.DEVNULL,
                 stdout=2,
-                env=self._environment,
+                env=spec.environment,
                 cwd="/",
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
+                pass_fds=passed,
+                # In our session: its forks can join the groups of the programs that they are part of.
+                process_group=0,
             )
         resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
         ours.setblocking(False)
         self._requests = ours
+        self._forks_ready = False
         self._loop.watch(ours.fileno(), self._on_report)
-        self._fork()
+        self._expect(_TEMPLATE_SECONDS)
+
+    def _make_listener(self) -> socket.socket | None:
+        """Not listening yet, so that nobody waits for a template that is not ready."""
+        if self._listener is not None:
+            self._listener.close()
+        if not os.path.exists(self._spec.library):
+            return None
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind("\0" + self._spec.socket)
+        except OSError as error:
+            print(f"supervisor: every `python3` starts anew: {self._spec.socket}: {error}", file=sys.stderr)
+            listener.close()
+            return None
+        return listener
+
+    def _expect(self, seconds: float) -> None:
+        """Something has to be heard from the template or the kernel by then."""
+        self._loop.cancel(self._timer)
+        self._timer = self._loop.after(seconds, self._drop_template)
+
+    def _heard(self) -> None:
+        self.failures = 0
+        self._loop.cancel(self._timer)
+        self._timer = None
 
     def _drop_template(self) -> None:
         """The template is gone or lied: whatever it forked is ended with it."""
@@ -135,6 +194,7 @@ class Kernels:
             processes.send(self._template.pid, signal.SIGKILL)
             self._template.returncode = -signal.SIGKILL
             self._template = None
+        self._interpreters.clear()
         self.failures += 1
         self.give_up(signal.SIGKILL)
 
@@ -149,12 +209,21 @@ class Kernels:
         if len(report) != REPORT.size:
             self._drop_template()
             return
-        kind, pid, status = REPORT.unpack(report)
+        kind, pid, value = REPORT.unpack(report)
         kernel = self.current
-        if kind == b"P" and kernel is not None and not kernel.pid:
+        if kind == b"R":
+            self._forks_ready = True
+            if kernel is None:
+                self._heard()
+            self._observer.forks_ready()
+        elif kind == b"P" and kernel is not None and not kernel.pid:
             kernel.pid = pid
-        elif kind == b"X" and kernel is not None and kernel.pid == pid:
-            self.died(status)
+        elif kind == b"T":
+            self._interpreters[pid] = value
+        elif kind == b"X":
+            self._interpreters.pop(pid, None)
+            if kernel is not None and kernel.pid == pid:
+                self.died(value)
 
     def reaped(self, pid: int, status: int) -> None:
         """A child of this process ended: the template, or a kernel that the template left behind."""
@@ -188,9 +257,7 @@ class Kernels:
         self.current = kernel
         self._loop.watch(ours.fileno(), self._on_control)
         self._watch_output(kernel)
-        self._loop.cancel(self._timer)
-        seconds = _FORK_SECONDS if self.failures == 0 and kernel.execution_count else _TEMPLATE_SECONDS
-        self._timer = self._loop.after(seconds, self._drop_template)
+        self._expect(_FORK_SECONDS if self._forks_ready else _TEMPLATE_SECONDS)
 
     def send(self, header: dict[str, Any], body: bytes = b"", fds: list[int] | None = None) -> None:
         """To the kernel: u32 length, JSON, then as many body bytes as the JSON says."""
@@ -308,9 +375,8 @@ class Kernels:
                 return
             if not kernel.ready:
                 kernel.ready = True
-                self.failures = 0
-                self._loop.cancel(self._timer)
-                self._timer = None
+                self._wanted = False
+                self._heard()
                 self._observer.kernel_ready()
             else:
                 self._observer.kernel_message(message)
@@ -347,15 +413,24 @@ class Kernels:
 
     def end_strays(self, *, kernel_too: bool = False) -> None:
         """Ends what runs in this sandbox besides the kernel and its children: a pool kept in a variable is state."""
-        keep = {self.template_pid, *self.protected}
-        below = set(self.protected)
-        if self.current is not None and not kernel_too:
-            keep.add(self.current.pid)
-            # Before the template has said which process the new kernel is, it is somewhere below the template.
-            below.add(self.current.pid or self.template_pid)
-        if not processes.end_all(keep, below) and os.getpid() == 1:
+
+        def kept(table: dict[int, int]) -> set[int]:
+            kernel = 0 if self.current is None else self.current.pid
+            roots = {*self.protected, *(() if kernel_too else (kernel,))} - {0}
+            # Forks that have no role yet, and a kernel of which the template has not told yet.
+            forks = {pid for pid, parent in table.items() if parent == self.template_pid}
+            forks -= {kernel, *self._interpreters}
+            return {self.template_pid, *self.spared, *forks, *roots, *processes.descendants(roots, table)}
+
+        if not processes.end_all(kept, self._interpreters) and os.getpid() == 1:
             # Only this call is atomic against a fork bomb. It ends the template as well, which starts again.
             os.kill(-1, signal.SIGKILL)
+
+    def drop_waiting(self) -> None:
+        """The fork that waits for its role gives its memory to what runs."""
+        if self._requests is not None:
+            with contextlib.suppress(OSError):
+                self._requests.send(b"D")
 
     def give_up(self, status: int | None) -> None:
         """The kernel cannot be trusted or waited for any more."""

@@ -91,6 +91,9 @@ class Ladder:
         if tight and not call.memory_told and call.program is None:
             self._kernels.tell_memory(used // 2)
         call.memory_told = tight
+        if tight:
+            # The fork that waits takes about as much.
+            self._kernels.drop_waiting()
         # One fork of a process with the libraries takes 40 MiB within 30 ms under gVisor: look often when it is tight.
         pause = _WATCH_SECONDS if used < self._memory // 2 else _TIGHT_WATCH_SECONDS
         call.watch = self._loop.after(pause, lambda: self._watch_memory(call))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 _ROUNDS = 20
 
 
-def parents() -> dict[int, int]:
-    """Parent of every process that can be seen, zombies left out."""
+def parents(adopted: Mapping[int, int] | None = None) -> dict[int, int]:
+    """Parent of every process that can be seen, zombies left out.
+
+    `adopted`: processes that stand for another one, and count as its children as long as it is there.
+    """
     table: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -23,6 +27,9 @@ def parents() -> dict[int, int]:
             continue
         if len(fields) > 1 and fields[0] not in (b"Z", b"X"):
             table[int(name)] = int(fields[1])
+    for pid, parent in (adopted or {}).items():
+        if pid in table and parent in table:
+            table[pid] = parent
     return table
 
 
@@ -49,8 +56,8 @@ def send(pid: int, number: int) -> bool:
     return True
 
 
-def end_all(keep: AbstractSet[int], keep_below: AbstractSet[int]) -> bool:
-    """Kills every descendant of this process except `keep` and what runs below `keep_below`.
+def end_all(kept: Callable[[dict[int, int]], AbstractSet[int]], adopted: Mapping[int, int] | None = None) -> bool:
+    """Kills every descendant of this process except what `kept` makes of the table of parents.
 
     Stopped first, until no new ones appear: a process that forks faster than it is killed cannot win that race.
     Returns whether it worked within a bounded number of rounds.
@@ -59,10 +66,8 @@ def end_all(keep: AbstractSet[int], keep_below: AbstractSet[int]) -> bool:
     for _ in range(_ROUNDS):
         stopped: set[int] = set()
         for _ in range(_ROUNDS):
-            table = parents()
-            fresh = descendants({myself}, table) - keep - stopped
-            if keep_below:
-                fresh -= descendants(keep_below, table)
+            table = parents(adopted)
+            fresh = descendants({myself}, table) - kept(table) - stopped
             if not fresh:
                 break
             for pid in fresh:

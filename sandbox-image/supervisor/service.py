@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ from supervisor.calls import Calls
 from supervisor.channel import Channel, ChannelClosed
 from supervisor.files import FileWriter
 from supervisor.frames import Decoder, FrameError, Header
-from supervisor.kernels import Kernel, Kernels
+from supervisor.kernels import Kernel, Kernels, TemplateSpec
 from supervisor.languages import Language, read_languages
 from supervisor.loop import READ, Loop
 from supervisor.messages import BadMessage, integer, mapping, text
@@ -31,7 +32,7 @@ _MIB = 1024 * 1024
 _KERNEL_HEADROOM = 128 * _MIB
 #: All processes together are ended here. The runtime's own share, and what can be allocated between two looks.
 _SANDBOX_HEADROOM = 96 * _MIB
-#: The first hello waits for a kernel, so that imports are done while the CPU share is lifted; at most that long.
+#: The first hello waits for the template, so that imports are done while the CPU share is lifted; at most that long.
 _FIRST_HELLO_WITHIN_S = 20.0
 _MOST_WAITING_HELLOS = 16
 _OPEN_FILES = 4096
@@ -44,18 +45,31 @@ _DATA_NAMES = {"data", "session_data"}
 
 @dataclass(frozen=True)
 class Options:
-    """`directory`: where `languages.json` and `preload.txt` are."""
+    """`directory`: where `languages.json` and `preload.txt` are.
+
+    `native`: what native/ was built to. Among abstract sockets, `python_socket` is where clients of `python3` connect,
+    `kernel_socket` where the command `kernel` does.
+    """
 
     #: The working directory of user code, by default ours.
     data: str
     directory: Path
+    native: Path
+    python_socket: str
+    kernel_socket: str
     #: Bytes that the whole sandbox may use; 0 when nobody said.
     memory: int
 
 
 def read_options(arguments: list[str]) -> Options:
     here = Path(__file__).resolve().parent.parent
-    values = {"--data": os.getcwd(), "--directory": str(here)}
+    values = {
+        "--data": os.getcwd(),
+        "--directory": str(here),
+        "--native": str(here / "native"),
+        "--python-socket": "kernelyard-python3",
+        "--kernel-socket": "kernelyard-kernel",
+    }
     for name, value in zip(arguments[::2], arguments[1::2], strict=False):
         if name not in values:
             raise SystemExit(f"supervisor: unknown option {name}; known: {', '.join(values)}")
@@ -63,7 +77,14 @@ def read_options(arguments: list[str]) -> Options:
     memory = os.environ.get("KERNELYARD_SANDBOX_MEMORY", "0")
     if not memory.isdigit():
         raise SystemExit(f"supervisor: KERNELYARD_SANDBOX_MEMORY={memory!r} is not a number of bytes")
-    return Options(values["--data"], Path(values["--directory"]), int(memory))
+    return Options(
+        data=values["--data"],
+        directory=Path(values["--directory"]),
+        native=Path(values["--native"]),
+        python_socket=values["--python-socket"],
+        kernel_socket=values["--kernel-socket"],
+        memory=int(memory),
+    )
 
 
 def _offer_other_name(data: str) -> None:
@@ -90,6 +111,9 @@ def _protect_self() -> None:
     libc.prctl(pr_set_dumpable, 0, 0, 0, 0)
     if os.getpid() != 1:
         libc.prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+        # As process 1 is: away from the terminal of whoever started us.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
 
 
 def _limit(kind: int, value: int) -> None:
@@ -124,7 +148,7 @@ def user_environment(data: str) -> dict[str, str]:
 
 
 class Service:
-    """Also the observer of the kernel: a first hello waits for it, the running call hears the rest."""
+    """Also the observer of the template: a first hello waits for it, the running call hears the rest."""
 
     def __init__(self, options: Options, languages: dict[str, Language]) -> None:
         self._options = options
@@ -136,11 +160,16 @@ class Service:
         environment = user_environment(options.data)
         kernel_memory = max(options.memory - _KERNEL_HEADROOM, options.memory // 2)
         sandbox_memory = max(options.memory - _SANDBOX_HEADROOM, options.memory * 3 // 4)
-        package = Path(__file__).resolve().parent.parent / "kernel"
-        preload = str(options.directory / "preload.txt")
-        self._kernels = Kernels(
-            self._loop, self, [str(package), options.data, preload, str(kernel_memory)], environment
+        template = TemplateSpec(
+            program=str(Path(__file__).resolve().parent.parent / "kernel" / "__main__.py"),
+            data=options.data,
+            preload=str(options.directory / "preload.txt"),
+            memory=kernel_memory,
+            library=str(options.native / "run_main.so"),
+            socket=options.python_socket,
+            environment=environment,
         )
+        self._kernels = Kernels(self._loop, self, template)
         self._files = FileWriter(options.data, self._channel)
         self._calls = Calls(
             self._loop,
@@ -152,7 +181,7 @@ class Service:
             environment,
             sandbox_memory if options.memory else 0,
         )
-        #: Hellos that wait for the first kernel; `None` once there has been one.
+        #: Hellos that wait until the template can fork; `None` from then on.
         self._waiting_hellos: list[Header] | None = []
 
     def run(self) -> None:
@@ -160,13 +189,15 @@ class Service:
         os.set_blocking(0, False)
         self._loop.watch(0, self._on_input)
         self._kernels.start()
+        if self._options.native.is_dir():
+            self._calls.guests.listen(self._options.kernel_socket)
         self._loop.after(_FIRST_HELLO_WITHIN_S, self._answer_waiting_hellos)
         self._files.remember_present()
         self._loop.run()
 
     def close(self) -> None:
         """Ends everything that runs below this process."""
-        processes.end_all(set(), set())
+        processes.end_all(lambda _table: set())
         self._calls.close()
 
     # ------------------------------------------------------------ children and signals
@@ -251,9 +282,12 @@ class Service:
 
     # ------------------------------------------------------------ the kernel
 
+    def forks_ready(self) -> None:
+        self._calls.start_shell()
+        self._answer_waiting_hellos()
+
     def kernel_ready(self) -> None:
         self._calls.kernel_ready()
-        self._answer_waiting_hellos()
 
     def kernel_message(self, message: dict[str, Any]) -> None:
         self._calls.kernel_message(message)

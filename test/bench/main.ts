@@ -7,7 +7,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { z } from "@hono/zod-openapi";
 import { type Stack, startStack } from "../support/stack.ts";
+import { BASH_PAIRS, benchBash } from "./bash.ts";
 import { RawKernel } from "./raw-kernel.ts";
 import { type Summary, summarise, timed } from "./statistics.ts";
 
@@ -17,6 +19,8 @@ const FRESH_CALLS = 10;
 const POOL = 2;
 const NEW_SESSIONS = 5;
 const DOCKER_EXECS = 20;
+
+const Streams = z.object({ stdout: z.string(), stderr: z.string() });
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
@@ -53,6 +57,15 @@ async function expectOutput(stack: Stack, path: string, body: object, stdout: st
   const answer = await post(stack, path, body);
   if (answer.status !== 200 || !answer.text.includes(JSON.stringify(stdout).slice(1, -1))) {
     throw new Error(`${path} answered ${answer.status} ${answer.text}`);
+  }
+}
+
+/** Also that nothing is said on standard error. */
+async function expectResult(stack: Stack, body: object, stdout: string): Promise<void> {
+  const answer = await post(stack, "/v1/exec", body);
+  const result = answer.status === 200 ? Streams.safeParse(JSON.parse(answer.text)) : null;
+  if (result?.data?.stdout !== stdout || result.data.stderr !== "") {
+    throw new Error(`/v1/exec answered ${answer.status} ${answer.text}`);
   }
 }
 
@@ -114,11 +127,21 @@ async function main(): Promise<void> {
       expectOutput(stack, "/run", { session_id: `bench-new-${i}`, code: "print(1+1)" }, "2\n"),
     );
 
+    await benchBash({
+      exec: (body, expected) => expectResult(stack, body, expected),
+      measure,
+      poolIsFull: () => poolIsFull(stack),
+    });
+
     const reference = summarise(samples[names.raw] ?? []);
     const lines = [
       `${"".padEnd(44)}${"calls".padStart(6)}${"p50 ms".padStart(10)}${"p99 ms".padStart(10)}${"p50/raw".padStart(10)}`,
     ];
     for (const [name, list] of Object.entries(samples)) lines.push(row(name, summarise(list), reference));
+    for (const [slow, fast] of BASH_PAIRS) {
+      const ratio = summarise(samples[slow] ?? []).p50 / summarise(samples[fast] ?? []).p50;
+      lines.push(`${fast}: ${ratio.toFixed(1)} × as fast as ${slow.replace("bash: ", "")}`);
+    }
     process.stdout.write(`${lines.join("\n")}\n`);
     const results = join(import.meta.dirname, "../results");
     mkdirSync(results, { recursive: true });

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import Docker from "dockerode";
+import { IMAGE_TAG } from "../../sandbox-image/tools/plan.ts";
 
 const MIB = 1024 * 1024;
 const HEADER_BYTES = 8;
@@ -33,7 +34,7 @@ export class RawKernel {
     const docker = new Docker();
     const program = readFileSync(join(import.meta.dirname, "raw_kernel.py"), "utf8");
     const container = await docker.createContainer({
-      Image: "custom-rce-kernel:latest",
+      Image: process.env.KERNELYARD_IMAGE ?? IMAGE_TAG,
       Entrypoint: ["python3", "-u", "-c", program],
       Cmd: [],
       OpenStdin: true,

@@ -58,6 +58,34 @@ describe("b-9 a stateful session", () => {
     expect((await session.py("print(open('note.txt').read())")).content).toContain("from bash");
   });
 
+  it("has figures of Python in bash as files of the call, once", async () => {
+    const session = stateful(newHint());
+    const plot = (rest: string) =>
+      session.bash(`KERNELYARD_PYTHON=explain python3 - <<'PY'
+import pandas, numpy, matplotlib.pyplot as plt
+plt.plot(numpy.arange(3)); plt.show()
+${rest}
+PY`);
+    const first = await plot("pandas.DataFrame({'a': [1, 2]}).plot.bar()");
+    expect(first.content).not.toContain("interpreter itself");
+    expect(first.artifact.files?.map((file) => file.name).sort()).toEqual(["plot_1.png", "plot_2.png"]);
+    const second = await plot("print('said')");
+    expect(second.content).toContain("said");
+    expect(second.artifact.files?.map((file) => file.name)).toEqual(["plot_3.png"]);
+    const cell = await session.py("import matplotlib.pyplot as plt; plt.plot([1]); plt.show()");
+    expect(cell.artifact.files?.map((file) => file.name)).toEqual(["plot_4.png"]);
+  });
+
+  it("has a live kernel that bash reaches by the command `kernel`", async () => {
+    const session = stateful(newHint());
+    await session.bash("kernel <<'PY'\nimport pandas\ntable = pandas.DataFrame({'a': [40, 2]})\nPY");
+    const later = await session.bash(
+      "kernel 'print(table.a.sum())'; kernel 'import sys; sys.exit(3)'; echo $?",
+    );
+    expect(later.content).toContain("42\n3");
+    expect((await session.py("len(table)")).content).toContain("2");
+  });
+
   it("belongs to one user, whatever the hint", async () => {
     const hint = newHint();
     const alices = await stateful(hint, ALICE).py("secret = 1\nopen('s.txt','w').write('s')");

@@ -11,6 +11,7 @@ import {
   type ToolDeclaration,
 } from "../../gateway/common/protocol/messages.ts";
 import { ensureVenv } from "../../sandbox-image/tools/venv.ts";
+import type { SandboxPrograms } from "./sandbox-programs.ts";
 
 const SUPERVISOR = join(import.meta.dirname, "../../sandbox-image/supervisor");
 const ROOM = 64 * 1024;
@@ -281,6 +282,8 @@ export class Supervised extends Conversation {
       preload?: readonly string[];
       env?: Record<string, string>;
       files?: Record<string, string>;
+      /** Without them there is no `kernel`, and `python3` is the one of this machine. */
+      programs?: SandboxPrograms;
     } = {},
   ) {
     const home = mkdtempSync(join(tmpdir(), "supervised-"));
@@ -296,10 +299,17 @@ export class Supervised extends Conversation {
       join(home, "preload.txt"),
       ["# libraries", "a_library_that_is_not_there", ...(options.preload ?? [])].join("\n"),
     );
+    const { programs } = options;
+    const path = process.env.PATH ?? "";
+    const args = ["-I", "-B", SUPERVISOR, "--data", data, "--directory", home, ...(programs?.args ?? [])];
     super(
-      spawn(python, ["-I", "-B", SUPERVISOR, "--data", data, "--directory", home], {
+      spawn(programs === undefined ? python : join(programs.bin, "python3.11"), args, {
         stdio: ["pipe", "pipe", "pipe"],
-        env: { PATH: process.env.PATH ?? "", LANG: "C.UTF-8", ...options.env },
+        env: {
+          PATH: programs === undefined ? path : `${programs.bin}:${path}`,
+          LANG: "C.UTF-8",
+          ...options.env,
+        },
       }),
     );
     this.#home = home;

@@ -130,7 +130,7 @@ describe("tools called by programs", () => {
   });
 
   test("hostile clients of the socket harm nobody, and nothing stays in /tmp", async () => {
-    const before = readdirSync(tmpdir()).filter((name) => name.startsWith(".kernelyard")).length;
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith(".kernelyard-tools")).length;
     const outcome = await run(
       [
         "import glob, os, socket, struct",
@@ -149,6 +149,6 @@ describe("tools called by programs", () => {
     );
     expect(outcome.stdout.match(/error/g)?.length).toBe(7);
     expect(outcome.stdout).toMatch(/add\n$/);
-    expect(readdirSync(tmpdir()).filter((name) => name.startsWith(".kernelyard")).length).toBe(before);
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith(".kernelyard-tools")).length).toBe(before);
   });
 });

@@ -1,4 +1,7 @@
-/** Proves that the image's own process 1 answers, and that its live kernel runs code and keeps state. */
+/**
+ * Proves that the image's own process 1 answers, that its live kernel runs code and keeps state, and that bash programs
+ * reach it and get a forked `python3`.
+ */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
@@ -10,15 +13,18 @@ const STDERR_KEPT = 4096;
 
 /** What is run, in this order, and what each call prints. */
 const CALLS = [
-  { code: "answer = 6 * 7", prints: "" },
-  { code: "print(answer)", prints: "42\n" },
+  { language: "py", code: "answer = 6 * 7", prints: "" },
+  { language: "py", code: "print(answer)", prints: "42\n" },
+  { language: "bash", code: "kernel 'print(answer)'", prints: "42\n" },
+  // It says so when it is not a fork.
+  { language: "bash", code: "KERNELYARD_PYTHON=explain python3 -c 'print(43)'", prints: "43\n" },
 ] as const;
 
-const executeRequest = (id: string, code: string): GatewayMessage => ({
+const executeRequest = (id: string, language: string, code: string): GatewayMessage => ({
   msg_type: "execute_request",
   msg_id: id,
   content: {
-    language: "py",
+    language,
     args: [],
     code_bytes: Buffer.byteLength(code),
     timeout_ms: 30_000,
@@ -56,7 +62,9 @@ export async function supervisorProblem(runArgs: readonly string[], name: string
         const step = CALLS[++call];
         if (step === undefined) return resolve(null);
         printed = "";
-        child.stdin.write(encodeFrame(executeRequest(`call-${call}`, step.code), Buffer.from(step.code)));
+        child.stdin.write(
+          encodeFrame(executeRequest(`call-${call}`, step.language, step.code), Buffer.from(step.code)),
+        );
       };
       const onFrame = (header: Buffer, body: Buffer) => {
         const message = parseSandboxMessage(header);

@@ -33,7 +33,7 @@ describe("the sandbox image", () => {
     expect(JSON.parse(config)).toMatchObject({
       User: "10001:10001",
       WorkingDir: "/mnt/data",
-      Entrypoint: ["/opt/python/bin/python3", "-I", "-B", "/opt/kernelyard/supervisor"],
+      Entrypoint: ["/opt/python/bin/python3.11", "-I", "-B", "/opt/kernelyard/supervisor"],
     });
     const result = await shell(
       'id -u; id -g; pwd -P; stat -c %U:%G /mnt/data; stat -c %U:%G /mnt/session_data; echo "$LANG"',
@@ -52,6 +52,17 @@ describe("the sandbox image", () => {
       "/opt/python/bin/python\n/opt/python/bin/python3\n/opt/python/bin/pip\n(3, 11)\n",
     );
     expect(result.code).toBe(0);
+  });
+
+  it("has no compiler: its own programs come from another stage of the build", async () => {
+    const result = await shell(
+      "command -v gcc cc ld; python3 -c 'print(1)'; kernel 1; file -b $(command -v python3 kernel) | cut -d , -f 1,4",
+    );
+    expect(result.stdout).toBe(
+      "1\nELF 64-bit LSB executable, statically linked\nELF 64-bit LSB executable, statically linked\n",
+    );
+    // No supervisor runs here.
+    expect(result.stderr).toContain("kernel: there is no kernel here");
   });
 
   it("declares its languages with the versions that are in it", async () => {

@@ -56,9 +56,14 @@ describe("Dockerfile.rce", () => {
     expect(texts("USER").at(-1)).toBe("10001:10001");
     expect(all.at(-1)?.name).toBe("USER");
     expect(texts("ENTRYPOINT")).toEqual([
-      '["/opt/python/bin/python3", "-I", "-B", "/opt/kernelyard/supervisor"]',
+      '["/opt/python/bin/python3.11", "-I", "-B", "/opt/kernelyard/supervisor"]',
     ]);
     expect(texts("WORKDIR")).toEqual(["/mnt/data"]);
+  });
+
+  it("leaves the compiler in a stage of its own", () => {
+    for (const step of last) expect(step.text).not.toMatch(/gcc|libc6-dev/);
+    expect(texts("RUN").filter((text) => text.includes("gcc"))).toHaveLength(1);
   });
 
   it("copies the code after the libraries, so that editing it does not install them again", () => {

@@ -1,0 +1,65 @@
+/**
+ * The image's layout of Python, made of the development environment: `python3` and `kernel` as the image has them, the
+ * interpreter itself as `python3.11`, and what the image adds to every start.
+ */
+import {
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { buildNative } from "../../sandbox-image/tools/native.ts";
+import { ROOM } from "../../sandbox-image/tools/plan.ts";
+
+const SITE_PACKAGES = "lib/python3.11/site-packages";
+
+export interface SandboxPrograms {
+  /** Where `python3`, `python`, `python3.11` and `kernel` are. */
+  readonly bin: string;
+  readonly pythonSocket: string;
+  readonly kernelSocket: string;
+  /** What the supervisor has to be told. */
+  readonly args: readonly string[];
+  remove(): void;
+}
+
+/** `python`: of the development environment. */
+export async function makeSandboxPrograms(python: string): Promise<SandboxPrograms> {
+  const root = mkdtempSync(join(tmpdir(), "sandbox-programs-"));
+  const name = basename(root);
+  const home = join(root, "python");
+  const bin = join(home, "bin");
+  const native = join(root, "native");
+  const realPython = join(bin, "python3.11");
+  const venv = dirname(dirname(python));
+  const packages = join(home, SITE_PACKAGES);
+  mkdirSync(bin, { recursive: true });
+  mkdirSync(packages, { recursive: true });
+  for (const entry of readdirSync(join(venv, SITE_PACKAGES)))
+    symlinkSync(join(venv, SITE_PACKAGES, entry), join(packages, entry));
+  for (const file of ["kernelyard.pth", "kernelyard_site.py"])
+    copyFileSync(join(ROOM, "site", file), join(packages, file));
+  copyFileSync(join(venv, "pyvenv.cfg"), join(home, "pyvenv.cfg"));
+  symlinkSync(realpathSync(python), realPython);
+  symlinkSync(ROOM, join(root, "kernelyard"));
+
+  const [pythonSocket, kernelSocket] = [`${name}-python3`, `${name}-kernel`];
+  await buildNative({ directory: native, realPython, pythonSocket, kernelSocket });
+  renameSync(join(native, "python3"), join(bin, "python3"));
+  linkSync(join(bin, "python3"), join(bin, "python"));
+  renameSync(join(native, "kernel"), join(bin, "kernel"));
+  return {
+    bin,
+    pythonSocket,
+    kernelSocket,
+    args: ["--native", native, "--python-socket", pythonSocket, "--kernel-socket", kernelSocket],
+    remove: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
