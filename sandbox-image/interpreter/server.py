@@ -86,9 +86,9 @@ class ForkServer:
         requests: socket.socket,
         listener: socket.socket | None,
         facts: Facts,
-        fits: Callable[[], bool],
+        fits: Callable[[int], bool],
     ) -> None:
-        """`fits`: whether there is memory for one more fork."""
+        """`fits`: whether there is memory for one more fork beside so many that may yet grow."""
         self._requests = requests
         self._listener = listener
         self._facts = facts
@@ -165,9 +165,14 @@ class ForkServer:
             return None
         if self._kernels:
             self._tend_at = kept_until
-        if self._waiting is None and self._fits():
+        if self._waiting is None and self._one_more_fits():
             return self._fork(None)
         return None
+
+    def _one_more_fits(self) -> bool:
+        """A fork grows until its program has ended, which touches every object: what is free is promised to them."""
+        given = sum(1 for fork in self._forks.values() if fork.pid not in self._running)
+        return self._fits(given + len(self._running))
 
     def _plan_to_tend(self) -> None:
         self._tend_at = time.monotonic() + _REFILL_SECONDS
@@ -368,7 +373,7 @@ class ForkServer:
             except OSError:
                 fork.client = None
                 self._close_fork(fork)
-        if not self._fits():
+        if not self._one_more_fits():
             client.connection.close()
             return None
         return self._fork(client)

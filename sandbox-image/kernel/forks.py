@@ -44,9 +44,12 @@ def _is_own_system(memory: int) -> bool:
     return memory > 0 and _memory()[0] - memory <= _OWN_WITHIN_BYTES
 
 
-def fork_fits(memory: int) -> bool:
-    """Whether there is room for one more process with the libraries; always so where that cannot be known."""
-    return not _is_own_system(memory) or _memory()[1] >= _RESERVE_BYTES + _FORK_BYTES
+def fork_fits(memory: int, growing: int = 0) -> bool:
+    """Whether there is room for one more process with the libraries; always so where that cannot be known.
+
+    `growing`: how many there are that have not taken all of theirs yet.
+    """
+    return not _is_own_system(memory) or _memory()[1] >= _RESERVE_BYTES + _FORK_BYTES * (1 + growing)
 
 
 def guard_forks(memory: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import resource
@@ -116,7 +117,7 @@ def serve(arguments: Arguments, facts: Facts) -> None:
     _libc().malloc_trim(0)
     # Once, and not in every fork.
     library = None if listener is None else ctypes.PyDLL(arguments.library)
-    role = ForkServer(requests, listener, facts, lambda: fork_fits(arguments.memory)).run()
+    role = ForkServer(requests, listener, facts, functools.partial(fork_fits, arguments.memory)).run()
     if isinstance(role, KernelRole):
         try:
             _become_kernel(runner, role, arguments.memory)

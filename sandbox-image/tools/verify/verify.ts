@@ -14,7 +14,7 @@ import { supervisorProblem } from "./supervisor.ts";
 
 const VERIFY_TIMEOUT_MS = 300_000;
 /** The same as the smallest sandbox that the specification has. */
-const MEMORY = "512m";
+const MEMORY_BYTES = 512 * 1024 * 1024;
 /** Compiled programs run from here; without `exec` the engine mounts with `noexec`. */
 const TMPFS = "rw,exec,nosuid,nodev";
 
@@ -50,7 +50,8 @@ export const sandboxRunArgs = (
   ...["run", "--rm", "--pull=never", `--runtime=${options.runtime}`, "--network=none", "--read-only"],
   ...[`--tmpfs=/tmp:${TMPFS},size=64m,mode=1777`],
   ...[`--tmpfs=/mnt/data:${TMPFS},size=64m,uid=10001,gid=10001`],
-  ...[`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`, "--pids-limit=1024", "--cap-drop=ALL"],
+  ...[`--memory=${MEMORY_BYTES}`, `--memory-swap=${MEMORY_BYTES}`, "--pids-limit=1024", "--cap-drop=ALL"],
+  `--env=KERNELYARD_SANDBOX_MEMORY=${MEMORY_BYTES}`,
   ...["--security-opt=no-new-privileges", `--security-opt=seccomp=${options.seccompProfile}`],
   ...["--label=kernelyard.kind=verify", "--log-driver=none"],
   ...(run.interactive === true ? ["--interactive"] : []),
