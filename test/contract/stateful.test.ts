@@ -7,7 +7,7 @@ import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
 let service: Service;
 beforeAll(async () => {
-  service = await startService({ KERNELYARD_TIMEOUT_MS: "1000", KERNELYARD_BUSY_WAIT_MS: "1000" });
+  service = await startService({ KERNELYARD_TIMEOUT_MS: "4000", KERNELYARD_BUSY_WAIT_MS: "4000" });
 });
 afterAll(() => service?.stop());
 
@@ -116,12 +116,12 @@ PY`);
   it("a-1 busy for longer than the bounded wait: 409, which the client may retry", async () => {
     const hint = newHint();
     await exec({ lang: "bash", code: "true", runtime_session_hint: hint });
-    const sleep = { lang: "py", code: "import time; time.sleep(10)", timeout: 20_000 };
+    const sleep = { lang: "py", code: "import time; time.sleep(15)", timeout: 25_000 };
     const long = exec({ ...sleep, runtime_session_hint: hint });
     // The long call has its turn before the next one asks.
     await expect
       .poll(async () => (await exec({ lang: "bash", code: "true", runtime_session_hint: hint })).status, {
-        timeout: 8000,
+        timeout: 20_000,
         interval: 1,
       })
       .toBe(409);
