@@ -4,28 +4,23 @@
  *
  *   node sandbox-image/tools/build.ts [--base IMAGE] [--profile NAME] [--tag NAME] [--force]
  */
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { baseIsCurrent, chooseBase, engineSources } from "./base/choose.ts";
-import { builderEnvironment, docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
+import { docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
+import { buildImage } from "./image-build.ts";
 import { ensureLock, IMAGE_LOCK } from "./lock.ts";
 import {
   BASE_LABEL,
   CONTENT_LABEL,
   contentDigest,
   IMAGE_TAG,
-  machineFiles,
-  ROOM,
-  stageContext,
   TAG_LABEL,
   verificationDigest,
 } from "./plan.ts";
 import { isProven, type Proof, recordProof } from "./proof.ts";
+import { ownDockerfile, sandboxRecipe } from "./recipe.ts";
+import { thisMachine } from "./this-machine.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
-
-const BUILD_TIMEOUT_MS = 1_800_000;
 
 export interface BuildOptions {
   readonly profile: string;
@@ -41,65 +36,6 @@ export interface BuildOptions {
 export interface BuiltImage {
   readonly id: string;
   readonly built: boolean;
-}
-
-/** One progress line per build step, whichever builder speaks. */
-export function progressLine(line: string): string | null {
-  const step = /^(?:Step (\d+\/\d+) : |#\d+ \[(?:\S+ )?(\d+\/\d+)\] )(.*)/.exec(line);
-  if (step === null) return null;
-  const text = (step[3] ?? "").replace(/\s+/g, " ");
-  return `  ${step[1] ?? step[2]} ${text.length > 90 ? `${text.slice(0, 89)}…` : text}`;
-}
-
-/** The whole build context, with what the build takes from this machine; whoever else builds the image uses it too. */
-export function writeContext(profile: string, context: string, env: NodeJS.ProcessEnv = process.env): void {
-  stageContext(profile, context);
-  const machine = machineFiles(env, existsSync);
-  if (machine.certificates !== null) {
-    copyFileSync(machine.certificates, join(context, "build-machine", "ca-certificates.crt"));
-  }
-  if (machine.pipConf !== null) writeFileSync(join(context, "build-machine", "pip.conf"), machine.pipConf);
-}
-
-/** A profile with a Dockerfile of its own adds to the default image. */
-const ownDockerfile = (profile: string): string | null => {
-  const file = join("profiles", profile, "Dockerfile");
-  return existsSync(join(ROOM, file)) ? file : null;
-};
-
-async function buildImage(
-  tag: string,
-  content: string,
-  base: string,
-  options: BuildOptions,
-): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), "kernelyard-build-"));
-  try {
-    const context = join(directory, "context");
-    writeContext(options.profile, context);
-    const idFile = join(directory, "image-id");
-    await mustDocker(
-      "Building the sandbox image",
-      [
-        ...["build", "--network=host", "--force-rm", `--iidfile=${idFile}`],
-        ...["--file", join(context, ownDockerfile(options.profile) ?? "Dockerfile.rce")],
-        ...["--build-arg", `BASE_IMAGE=${base}`, "--build-arg", `PROFILE=${options.profile}`],
-        ...["--label", `${CONTENT_LABEL}=${content}`, "--label", `${BASE_LABEL}=${base}`],
-        ...["--label", `${TAG_LABEL}=${tag}`, context],
-      ],
-      {
-        timeoutMs: BUILD_TIMEOUT_MS,
-        env: await builderEnvironment(),
-        onLine: (line) => {
-          const progress = progressLine(line);
-          if (progress !== null) options.say(progress);
-        },
-      },
-    );
-    return readFileSync(idFile, "utf8").trim();
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
 }
 
 /** Untagged images of earlier builds, but for the one just replaced: a running launcher may still start sandboxes of it. */
@@ -143,7 +79,7 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
     present.labels[CONTENT_LABEL] === content &&
     (ownDockerfile(options.profile) !== null || baseIsCurrent(present.labels[BASE_LABEL], options.base));
   if (current && options.force !== true) {
-    if (!isProven(tag, proves(present.id))) {
+    if (!isProven(proves(present.id))) {
       await requireIsolation(verify);
       await prove(present.id);
       recordProof(tag, proves(present.id));
@@ -152,9 +88,10 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   }
 
   await requireIsolation(verify);
-  const base = await baseFor(options);
-  say(`Building ${tag} on ${base} (a first build takes some minutes)`);
-  const id = await buildImage(tag, content, base, options);
+  const name = await baseFor(options);
+  const base = { name, id: (await inspectImage(name))?.id ?? "" };
+  say(`Building ${tag} on ${name} (a first build takes some minutes)`);
+  const id = await buildImage(sandboxRecipe(options.profile, base, { [TAG_LABEL]: tag }), thisMachine(), say);
   const checks = await prove(id);
   await mustDocker(`Tagging ${tag}`, ["tag", id, tag]);
   recordProof(tag, proves(id));

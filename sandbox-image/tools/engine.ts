@@ -67,10 +67,19 @@ export async function inspectImage(name: string): Promise<LocalImage | null> {
   return { id: image.Id, bytes: image.Size, labels: image.Config?.Labels ?? {} };
 }
 
-/** BuildKit comes with the `buildx` plug-in; without it the engine's classic builder does the same work. */
+/**
+ * BuildKit comes with the `buildx` plug-in; without it the engine's classic builder does the same work. Always the engine's
+ * own builder: one that the operator has chosen otherwise may keep its images elsewhere.
+ */
 export async function builderEnvironment(): Promise<NodeJS.ProcessEnv> {
   const buildx = await docker(["buildx", "version"]);
-  return buildx.code === 0
-    ? { DOCKER_BUILDKIT: "1", BUILDKIT_PROGRESS: "plain" }
-    : { DOCKER_BUILDKIT: "0", DOCKER_CLI_HINTS: "false" };
+  if (buildx.code !== 0) return { DOCKER_BUILDKIT: "0", DOCKER_CLI_HINTS: "false" };
+  const context = await docker(["context", "show"]);
+  return {
+    DOCKER_BUILDKIT: "1",
+    BUILDKIT_PROGRESS: "plain",
+    BUILDX_BUILDER: context.stdout.trim() || "default",
+    // They would make a list of manifests of every image.
+    BUILDX_NO_DEFAULT_ATTESTATIONS: "1",
+  };
 }

@@ -1,10 +1,12 @@
 /** What goes into the sandbox image, and the digests that name it and what proves it. Reads files, runs nothing. */
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { filesDigest, keptFiles, listedFiles, parsePatterns } from "./build-context.ts";
 
 export const ROOM = join(import.meta.dirname, "..");
 export const IMAGE_TAG = "custom-rce-kernel:latest";
+/** Relative to the room, which is the context. */
+export const SANDBOX_DOCKERFILE = "Dockerfile.rce";
 export const DEFAULT_BASE = "python:3.11-slim";
 
 /** Digest of everything the image was made from; the same digest means there is nothing to build. */
@@ -14,7 +16,11 @@ export const TAG_LABEL = "kernelyard.tag";
 /** The base that was used, as a person would name it. */
 export const BASE_LABEL = "kernelyard.base";
 
-const BUILD_MACHINE = "build-machine";
+/** The image that the base's name meant then: names move. */
+export const BASE_ID_LABEL = "kernelyard.base-id";
+
+/** Where the recipe looks for what the building machine adds. */
+export const MACHINE_FOLDER = "build-machine";
 
 /**
  * The files that ship: what `.dockerignore` lets through, without other profiles' and without what the building machine
@@ -24,7 +30,7 @@ export function contextFiles(profile: string, room = ROOM): readonly string[] {
   const folder = `profiles/${profile}/`;
   const files = listedFiles(room, join(room, ".dockerignore")).filter(
     (file) =>
-      !file.startsWith(`${BUILD_MACHINE}/`) && (!file.startsWith("profiles/") || file.startsWith(folder)),
+      !file.startsWith(`${MACHINE_FOLDER}/`) && (!file.startsWith("profiles/") || file.startsWith(folder)),
   );
   if (existsSync(join(room, "profiles")) && !files.some((file) => file.startsWith(folder))) {
     throw new Error(`The sandbox image has no profile \`${profile}\`: there is no ${join(room, folder)}.`);
@@ -40,38 +46,6 @@ export const contentDigest = (profile: string, room = ROOM): string =>
 export function verificationDigest(room = ROOM): string {
   const folder = join(room, "tools/verify");
   return filesDigest(folder, keptFiles(folder, parsePatterns("**/__pycache__\n**/.*")));
-}
-
-/** What the build takes from the machine it runs on: see `build-machine/README.md`. */
-export function machineFiles(
-  env: NodeJS.ProcessEnv,
-  exists: (path: string) => boolean,
-): { readonly certificates: string | null; readonly pipConf: string | null } {
-  const candidates = [env.PIP_CERT, env.SSL_CERT_FILE, "/etc/ssl/certs/ca-certificates.crt"];
-  const certificates = candidates.find((path) => path !== undefined && path !== "" && exists(path)) ?? null;
-  const settings = (
-    [
-      ["index-url", env.PIP_INDEX_URL],
-      ["extra-index-url", env.PIP_EXTRA_INDEX_URL],
-      ["trusted-host", env.PIP_TRUSTED_HOST],
-      ["proxy", env.PIP_PROXY],
-    ] as const
-  ).flatMap(([key, value]) => (value === undefined || value === "" ? [] : [`${key} = ${value}`]));
-  return {
-    certificates,
-    pipConf: settings.length === 0 ? null : `[global]\n${settings.join("\n")}\n`,
-  };
-}
-
-/** Copies the hashed files, and nothing else, to where the engine's client reads them. */
-export function stageContext(profile: string, target: string, room = ROOM): void {
-  for (const file of contextFiles(profile, room)) {
-    const path = join(target, file);
-    mkdirSync(dirname(path), { recursive: true });
-    copyFileSync(join(room, file), path);
-  }
-  mkdirSync(join(target, BUILD_MACHINE), { recursive: true });
-  copyFileSync(join(room, BUILD_MACHINE, "README.md"), join(target, BUILD_MACHINE, "README.md"));
 }
 
 /** Words of a list file: one entry a line, `#` starts a comment. */

@@ -2,7 +2,7 @@
  * That an image has passed its verification, kept in the user's cache: by image, runtime and the verification's own digest.
  * A lost record costs one more verification.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "./lock.ts";
 
@@ -12,19 +12,27 @@ export interface Proof {
   readonly verification: string;
 }
 
-/** One record for each tag: the image it names now. */
-const recordOf = (tag: string): string =>
-  join(cacheDirectory(), `verified-${tag.replace(/[^A-Za-z0-9.-]/g, "_")}`);
+const PREFIX = "verified-";
+/** One record for each name: the image it names now. */
+const recordOf = (name: string): string =>
+  join(cacheDirectory(), `${PREFIX}${name.replace(/[^A-Za-z0-9.-]/g, "_")}`);
 const textOf = (proof: Proof): string => `${proof.id} ${proof.runtime} ${proof.verification}\n`;
 
-export function isProven(tag: string, proof: Proof): boolean {
-  try {
-    return readFileSync(recordOf(tag), "utf8") === textOf(proof);
-  } catch {
-    return false;
-  }
+/** Whatever name it was proven under: an image is what its id says. */
+export function isProven(proof: Proof): boolean {
+  const folder = cacheDirectory();
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(PREFIX))
+    .some((name) => {
+      try {
+        return readFileSync(join(folder, name), "utf8") === textOf(proof);
+      } catch {
+        // Replaced in the meantime.
+        return false;
+      }
+    });
 }
 
-export function recordProof(tag: string, proof: Proof): void {
-  writeFileSync(recordOf(tag), textOf(proof));
+export function recordProof(name: string, proof: Proof): void {
+  writeFileSync(recordOf(name), textOf(proof));
 }

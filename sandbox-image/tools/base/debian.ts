@@ -19,7 +19,7 @@ const MAKE_TIMEOUT_MS = 900_000;
 const TOOL = "mmdebstrap";
 
 /** A bookworm machine's own package sources, so that a company's mirror is used here as well. */
-function ownSources(): readonly string[] {
+export function ownSources(): readonly string[] {
   const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
   if (!/^VERSION_CODENAME=bookworm$/m.test(release) || !/^ID=debian$/m.test(release)) return [];
   return ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"]

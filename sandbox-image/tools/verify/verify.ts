@@ -87,9 +87,13 @@ export async function requireIsolation(options: VerifyOptions): Promise<void> {
   throw new Error(`The image could not be verified on this host, so it is not built:\n${lines.join("\n")}`);
 }
 
-/** Throws, naming what failed, unless every check passed. */
-export async function verifyImage(image: string, options: VerifyOptions): Promise<readonly Check[]> {
-  const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
+/** Throws, naming what failed, unless every check passed. `room`: where the image's list of libraries is. */
+export async function verifyImage(
+  image: string,
+  options: VerifyOptions,
+  room = ROOM,
+): Promise<readonly Check[]> {
+  const names = distributionNames(readFileSync(join(room, "rce_requirements.txt"), "utf8"));
   const smoke = readFileSync(join(import.meta.dirname, "smoke.py"), "utf8");
   const container = `kernelyard-verify-${randomBytes(8).toString("hex")}`;
   const run = { entrypoint: "/bin/bash", name: container };

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
-import { progressLine } from "../../../sandbox-image/tools/build.ts";
+import { progressLine } from "../../../sandbox-image/tools/image-build.ts";
 import { DEFAULT_BASE, listEntries, ROOM } from "../../../sandbox-image/tools/plan.ts";
 import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 

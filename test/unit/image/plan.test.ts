@@ -11,16 +11,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { stageContext } from "../../../sandbox-image/tools/image-build.ts";
 import {
   contentDigest,
   contextFiles,
   distributionNames,
   listEntries,
-  machineFiles,
   ROOM,
-  stageContext,
   verificationDigest,
 } from "../../../sandbox-image/tools/plan.ts";
+import { sandboxRecipe } from "../../../sandbox-image/tools/recipe.ts";
 
 describe("the content's digest", () => {
   let room: string;
@@ -108,13 +108,11 @@ describe("the content's digest", () => {
 
   it("covers exactly what the build is given", () => {
     const target = join(room, "staged");
-    stageContext("default", target, room);
+    stageContext(sandboxRecipe("default", { name: "base", id: "" }, {}, room), target);
     const staged = readdirSync(target, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(target.length + 1));
-    expect(staged.filter((name) => name !== "build-machine/README.md").sort()).toEqual([
-      ...contextFiles("default"),
-    ]);
+    expect(staged.sort()).toEqual([...contextFiles("default")]);
   });
 });
 
@@ -136,23 +134,5 @@ describe("the lists", () => {
   it("have the specification's libraries", () => {
     const names = distributionNames(readFileSync(join(ROOM, "rce_requirements.txt"), "utf8"));
     expect(names).toEqual(expect.arrayContaining(["pandas", "numpy", "scipy", "matplotlib", "ipykernel"]));
-  });
-});
-
-describe("what the build takes from its machine", () => {
-  it("is the certificate bundle that pip is told to use, or the system's", () => {
-    const there = (paths: readonly string[]) => (path: string) => paths.includes(path);
-    const system = "/etc/ssl/certs/ca-certificates.crt";
-    expect(machineFiles({ PIP_CERT: "/own.crt" }, there(["/own.crt", system])).certificates).toBe("/own.crt");
-    expect(machineFiles({ PIP_CERT: "/gone.crt" }, there([system])).certificates).toBe(system);
-    expect(machineFiles({}, there([])).certificates).toBeNull();
-  });
-
-  it("is the package index that pip is told to use", () => {
-    const index = "https://mirror.example/simple";
-    expect(machineFiles({ PIP_INDEX_URL: index }, () => false).pipConf).toBe(
-      `[global]\nindex-url = ${index}\n`,
-    );
-    expect(machineFiles({}, () => false).pipConf).toBeNull();
   });
 });
