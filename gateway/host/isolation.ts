@@ -45,11 +45,9 @@ const runtime = RuntimeFile.parse(
 export const RUNTIME_NAME = runtime.name;
 export const RUNTIME_ARGUMENTS: readonly string[] = runtime.arguments;
 
-/** The text of the shipped profile, as it goes into a container's create body, and its hash. */
-export const SHIPPED_SECCOMP_PROFILE = readFileSync(
-  join(import.meta.dirname, "seccomp/profile.json"),
-  "utf8",
-);
+/** The shipped profile; its text, as it goes into a container's create body; its hash. */
+export const SHIPPED_SECCOMP_FILE = join(import.meta.dirname, "seccomp/profile.json");
+export const SHIPPED_SECCOMP_PROFILE = readFileSync(SHIPPED_SECCOMP_FILE, "utf8");
 export const SHIPPED_SECCOMP_SHA256 = sha256(SHIPPED_SECCOMP_PROFILE);
 
 /** A profile whose text has been verified. */
