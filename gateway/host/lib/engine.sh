@@ -117,8 +117,17 @@ put_configuration_back() {
   rm -f "$RESTART_MARK"
 }
 
+# Distributions give their engine options on its command line (Amazon Linux: --default-ulimit), which can be read while it
+# runs: one that has never run would be given the same in its configuration, and refuse to start.
+start_before_planning() {
+  [[ $START -eq 1 && -z $ENGINE_DIR ]] || return 0
+  if engine_answers || [[ -n $(engine_pid) ]]; then return 0; fi
+  engine_start || say "engine: it does not start with its present configuration"
+}
+
 configure_engine() {
   local plan changed=0
+  start_before_planning
   plan=$(daemon_config --path "$RUNSC" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" --dry-run) || exit $?
   if [[ ${plan%%$'\n'*} != none ]]; then
     say "engine: $CONFIG gets $(tail -n +2 <<<"$plan" | paste -sd' ')"
