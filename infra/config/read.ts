@@ -1,7 +1,8 @@
 /** The one place that reads the stack's configuration. */
 import * as pulumi from "@pulumi/pulumi";
-import { parseStackConfig, type StackConfig } from "./parse.ts";
+import { parseStackConfig } from "./parse.ts";
 import { KEYS } from "./schema.ts";
+import type { StackConfig } from "./stack-config.ts";
 
 export const PROJECT = "kernelyard";
 
@@ -11,9 +12,9 @@ export interface ReadConfig {
   readonly apiKeys: pulumi.Output<string> | null;
 }
 
-export function readStackConfig(): ReadConfig {
-  const stack = new pulumi.Config(PROJECT);
-  const config = parseStackConfig((key) => stack.get(key));
-  const secret = stack.getSecret(KEYS.apiKeys.name);
+export function readStackConfig(stack: string): ReadConfig {
+  const values = new pulumi.Config(PROJECT);
+  const config = parseStackConfig(stack, (key) => values.get(key));
+  const secret = values.getSecret(KEYS.apiKeys.name);
   return { config, apiKeys: secret ?? null };
 }

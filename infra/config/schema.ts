@@ -39,9 +39,9 @@ export const KEYS = {
     schema: port,
     type: "integer",
     fallback: "3112",
-    targets: TARGETS,
+    targets: ["local", "hosts"],
     remedy: "pulumi config set port 3112",
-    about: "Port of the gateway (aws: on the hosts; the load balancer listens on 443).",
+    about: "Port of the gateway. In AWS the load balancer listens on 443.",
   }),
   isolation: key({
     name: "isolation",
@@ -112,10 +112,10 @@ export const KEYS = {
     name: "serviceBaseImage",
     schema: z.string().min(1),
     type: "string",
-    fallback: "debian:bookworm-slim",
+    fallback: "node:24-bookworm-slim",
     targets: TARGETS,
-    remedy: "pulumi config set serviceBaseImage debian:bookworm-slim",
-    about: "Base of the gateway and registry images: a Debian.",
+    remedy: "pulumi config set serviceBaseImage node:24-bookworm-slim",
+    about: "Base of the gateway and registry images: a Debian with Node 24 and npm.",
   }),
   protectData: key({
     name: "protectData",
@@ -130,10 +130,11 @@ export const KEYS = {
     name: "bindAddress",
     schema: z.string().regex(/^[0-9a-fA-F.:]+$/, "must be an IP address"),
     type: "string",
-    fallback: "127.0.0.1",
-    targets: ["local"],
+    fallback: "",
+    targets: ["local", "hosts"],
     remedy: "pulumi config set bindAddress 127.0.0.1",
-    about: "Address of this machine the gateway is published on.",
+    about:
+      "Address the gateway is published on; not set: 127.0.0.1 for local, every address of a machine for hosts. 127.0.0.1 for a proxy with TLS beside it.",
   }),
   dockerHost: key({
     name: "dockerHost",
@@ -185,7 +186,13 @@ export const KEYS = {
   }),
   region: key({
     name: "region",
-    schema: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "must be a region such as eu-central-1"),
+    schema: z
+      .string()
+      .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "must be a region such as eu-central-1")
+      .refine(
+        (region) => !/^(cn|us-gov|us-iso[a-z]*|eu-isoe|eusc)-/.test(region),
+        "is in a partition of its own (China, GovCloud, sovereign), where this stack does not work",
+      ),
     type: "string",
     fallback: "",
     targets: ["aws"],
@@ -229,10 +236,11 @@ export const KEYS = {
     name: "vpcCidr",
     schema: cidr,
     type: "string",
-    fallback: "10.61.0.0/16",
+    fallback: "",
     targets: ["aws"],
     remedy: "pulumi config set vpcCidr 10.61.0.0/16",
-    about: "Address range of the new VPC; choose one that can be peered with LibreChat's.",
+    about:
+      "Address range of the new VPC (not set: 10.61.0.0/16), one that can be peered with LibreChat's; with vpcId and endpoints, that VPC's.",
   }),
   clientCidrs: key({
     name: "clientCidrs",
@@ -246,11 +254,12 @@ export const KEYS = {
   endpoints: key({
     name: "endpoints",
     schema: flag,
-    type: "boolean",
-    fallback: "true",
+    type: "string",
+    fallback: "",
     targets: ["aws"],
     remedy: "pulumi config set endpoints true; false needs your own route to the AWS APIs",
-    about: "Interface endpoints for the AWS APIs: about 7 USD a month for each of 9 services and zone.",
+    about:
+      "Interface endpoints for the AWS APIs, about 7 USD a month for each of 8 services and zone; not set: true in a new VPC, false in your own.",
   }),
   certificateArn: key({
     name: "certificateArn",
@@ -287,11 +296,22 @@ export const KEYS = {
       .string()
       .regex(/^(\/[A-Za-z0-9._-]+)+$|^ami-[0-9a-f]+$/, "must be an SSM parameter's path or an AMI id"),
     type: "string",
-    fallback: "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+    fallback: "",
     targets: ["aws"],
-    remedy: "leave the default (Amazon Linux 2023, x86-64) or give ami-…",
+    remedy: "leave it empty for Amazon Linux 2023, or give an image for that CPU",
     about:
-      "Machine image: an SSM public parameter or an AMI id. Amazon Linux 2023, or any with systemd, engine and AWS CLI.",
+      "Machine image: an SSM public parameter or an AMI id; not set: Amazon Linux 2023 for the instance type's CPU. Others need systemd, engine and AWS CLI.",
+  }),
+  rootDevice: key({
+    name: "rootDevice",
+    schema: z.string().regex(/^\/dev\/[a-z0-9]+$/, "must be a device such as /dev/xvda"),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy:
+      "aws ec2 describe-images --image-ids AMI --query 'Images[0].RootDeviceName', then: pulumi config set rootDevice /dev/sda1",
+    about:
+      "Root device of a machine image of your own, which is sized and encrypted; Amazon Linux' is known.",
   }),
   gvisorUrl: key({
     name: "gvisorUrl",
@@ -299,11 +319,11 @@ export const KEYS = {
       .string()
       .regex(/^https?:\/\/[^\s"$`\\]+[^/]$/, "must be the URL of a folder, without a slash at its end"),
     type: "string",
-    fallback: "https://storage.googleapis.com/gvisor/releases/release/latest/x86_64",
+    fallback: "",
     targets: ["aws"],
-    remedy: "leave the default, or name a fixed release or a mirror",
+    remedy: "leave it empty, or name a fixed release or a mirror for that CPU",
     about:
-      "Folder of gvisor.tar.bz2 and its sha512, read when the image is built; name a fixed release to pin it.",
+      "Folder of gvisor.tar.bz2 and its sha512, read when the image is built; not set: gVisor's release for the instance type's CPU.",
   }),
   hostCount: key({
     name: "hostCount",
@@ -313,6 +333,16 @@ export const KEYS = {
     targets: ["aws"],
     remedy: "pulumi config set hostCount 1",
     about: "Hosts in the auto scaling group.",
+  }),
+  hostLifetimeDays: key({
+    name: "hostLifetimeDays",
+    schema: count(1, 365),
+    type: "integer",
+    fallback: "30",
+    targets: ["aws"],
+    remedy: "pulumi config set hostLifetimeDays 30",
+    about:
+      "A host is replaced by a new one, with the newest machine image, after so many days; the new one comes first.",
   }),
   unroutedSessions: key({
     name: "unroutedSessions",

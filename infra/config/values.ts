@@ -93,11 +93,28 @@ export const settings = z.record(z.string(), z.coerce.string()).superRefine((val
 export const arn = (service: string) =>
   z
     .string()
-    .regex(
-      new RegExp(`^arn:aws[a-z-]*:${service}:[a-z0-9-]*:[0-9]{12}:.+$`),
-      `must be the ARN of ${service}`,
-    );
+    .regex(new RegExp(`^arn:aws:${service}:[a-z0-9-]*:[0-9]{12}:.+$`), `must be the ARN of ${service}`);
+
+const octetsOf = (address: string) => address.split(".").map(Number);
+const numberOf = (address: string) => octetsOf(address).reduce((sum, octet) => sum * 256 + octet, 0);
+const dotted = (number: number) =>
+  [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
+
+/** The range that an address and a length mean: with the bits behind the length at zero, as AWS wants it. */
+function canonical(range: string): string {
+  const [address = "", length = ""] = range.split("/");
+  const size = 2 ** (32 - Number(length));
+  return `${dotted(Math.floor(numberOf(address) / size) * size)}/${Number(length)}`;
+}
 
 export const cidr = z
   .string()
-  .regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/, "must be an address range such as 10.0.0.0/16");
+  .regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/, "must be an address range such as 10.0.0.0/16")
+  .superRefine((range, context) => {
+    const [address = "", length = ""] = range.split("/");
+    if (octetsOf(address).some((octet) => octet > 255) || Number(length) > 32) {
+      context.addIssue({ code: "custom", message: `has ${range}, which is no range of IPv4 addresses` });
+    } else if (canonical(range) !== range) {
+      context.addIssue({ code: "custom", message: `has ${range}, which is written ${canonical(range)}` });
+    }
+  });

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { parseStackConfig, StackConfigError } from "../../../infra/config/parse.ts";
+import { parseStackConfig } from "../../../infra/config/parse.ts";
+import { StackConfigError } from "../../../infra/config/problems.ts";
 import { KEYS, type KeySpec, TARGETS } from "../../../infra/config/schema.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
@@ -22,9 +23,9 @@ function sample(target: string): Map<string, string> {
   );
 }
 
-function problems(values: ReadonlyMap<string, string>): readonly string[] {
+function problems(values: ReadonlyMap<string, string>, stack = "test"): readonly string[] {
   try {
-    parseStackConfig((key) => values.get(key));
+    parseStackConfig(stack, (key) => values.get(key));
   } catch (error) {
     if (error instanceof StackConfigError) return error.problems;
     throw error;
@@ -69,10 +70,22 @@ describe("samples", () => {
   });
 
   it.each(TARGETS)("%s can be used as it is", (target) => {
-    const config = parseStackConfig((key) => sample(target).get(key));
+    const config = parseStackConfig("test", (key) => sample(target).get(key));
     expect(config.target).toBe(target);
     expect(config).toMatchSnapshot();
   });
+});
+
+const CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-4000-8000-000000000000";
+
+it.each([
+  ["serviceBaseImage", "gateway/image/Dockerfile"],
+  ["serviceBaseImage", "gateway/image/registry/Dockerfile"],
+  ["sandboxBaseImage", "sandbox-image/Dockerfile.rce"],
+] as const)("%s is what %s is written for", (key, dockerfile) => {
+  const [, written] = /^ARG BASE_IMAGE=(\S+)$/m.exec(readFileSync(join(ROOT, dockerfile), "utf8")) ?? [];
+  expect(KEYS[key].fallback).toBe(written);
+  expect(KEYS[key].remedy).toContain(written);
 });
 
 describe("a wrong configuration names the key and the remedy", () => {
@@ -103,7 +116,7 @@ describe("a wrong configuration names the key and the remedy", () => {
     [
       "hosts",
       { auth: "none" },
-      "kernelyard:auth is none, and the gateway listens on all addresses of its host: anybody could run code. Remedy: pulumi config set auth api-key,jwt",
+      "kernelyard:auth is none while kernelyard:bindAddress is 0.0.0.0: anybody who reaches it could run code. Remedy: pulumi config set auth api-key,jwt",
     ],
     [
       "local",
@@ -177,7 +190,90 @@ describe("a wrong configuration names the key and the remedy", () => {
     [
       "aws",
       { vpcId: "vpc-0a" },
-      "kernelyard:subnetIds needs at least two subnets when kernelyard:vpcId is set. Remedy: leave vpcId and subnetIds empty to have a VPC made, or give two private subnets in different zones",
+      "kernelyard:subnetIds needs at least two different subnets when kernelyard:vpcId is set. Remedy: leave vpcId and subnetIds empty to have a VPC made, or give two private subnets in different zones",
+    ],
+    [
+      "aws",
+      { vpcId: "vpc-0a", subnetIds: '["subnet-0a","subnet-0b"]', vpcCidr: null },
+      "kernelyard:endpoints is true in your own VPC: every machine there will call the AWS APIs through the endpoints, so its range must be let in. Remedy: pulumi config set vpcCidr RANGE-OF-THAT-VPC, or leave endpoints unset when the subnets reach the AWS APIs",
+    ],
+    [
+      "aws",
+      { vpcId: "vpc-0a", subnetIds: '["subnet-0a","subnet-0b"]', endpoints: null },
+      "kernelyard:vpcCidr says nothing in your own VPC without kernelyard:endpoints true; remove it. Remedy: pulumi config set vpcCidr 10.61.0.0/16",
+    ],
+    [
+      "aws",
+      { vpcCidr: "10.61.0.0/24" },
+      "kernelyard:vpcCidr is 10.61.0.0/24; a VPC with room for its load balancer and endpoints is a range from /16 to /22. Remedy: pulumi config set vpcCidr 10.61.0.0/16",
+    ],
+    [
+      "aws",
+      { vpcCidr: "10.0.0.0/8" },
+      "kernelyard:vpcCidr is 10.0.0.0/8; a VPC with room for its load balancer and endpoints is a range from /16 to /22. Remedy: pulumi config set vpcCidr 10.61.0.0/16",
+    ],
+    [
+      "aws",
+      { vpcCidr: "10.61.4.1/16" },
+      "kernelyard:vpcCidr has 10.61.4.1/16, which is written 10.61.0.0/16. Remedy: pulumi config set vpcCidr 10.61.0.0/16",
+    ],
+    [
+      "aws",
+      { clientCidrs: '["10.300.0.0/16"]' },
+      "kernelyard:clientCidrs (0) has 10.300.0.0/16, which is no range of IPv4 addresses. Remedy: list the private ranges LibreChat calls from, such as [10.0.0.0/16]",
+    ],
+    [
+      "aws",
+      { clientCidrs: '["0.0.0.0/1"]' },
+      "kernelyard:clientCidrs contains 0.0.0.0/1, which is wider than any private range. Remedy: list the private ranges LibreChat calls from, such as [10.0.0.0/16]",
+    ],
+    [
+      "aws",
+      { clientCidrs: '["10.0.0.0/16","10.0.0.0/16"]' },
+      "kernelyard:clientCidrs names a range twice. Remedy: list the private ranges LibreChat calls from, such as [10.0.0.0/16]",
+    ],
+    [
+      "aws",
+      { availabilityZones: '["a","a"]' },
+      "kernelyard:availabilityZones names a zone twice. Remedy: give at least two letters, such as [a, b]: the load balancer needs two zones",
+    ],
+    [
+      "aws",
+      { region: "us-gov-west-1", certificateArn: `${CERTIFICATE.replace("eu-central-1", "us-gov-west-1")}` },
+      "kernelyard:region is in a partition of its own (China, GovCloud, sovereign), where this stack does not work. Remedy: pulumi config set region eu-central-1",
+    ],
+    [
+      "aws",
+      { certificateArn: CERTIFICATE.replace("arn:aws:", "arn:aws-cn:") },
+      "kernelyard:certificateArn must be the ARN of acm. Remedy: issue a certificate in ACM for the name LibreChat will use, then: pulumi config set certificateArn arn:aws:acm:…",
+    ],
+    [
+      "aws",
+      { certificateArn: CERTIFICATE.replace("eu-central-1", "us-east-1") },
+      "kernelyard:certificateArn is in us-east-1, the stack (kernelyard:region) in eu-central-1. Remedy: issue a certificate in ACM for the name LibreChat will use, then: pulumi config set certificateArn arn:aws:acm:…",
+    ],
+    [
+      "aws",
+      {
+        instanceType: "m7g.large",
+        imageParameter: "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+      },
+      "kernelyard:imageParameter is for x86_64, but kernelyard:instanceType m7g.large is aarch64. Remedy: leave it empty for Amazon Linux 2023, or give an image for that CPU",
+    ],
+    [
+      "aws",
+      { gvisorUrl: "https://mirror.example/gvisor/aarch64" },
+      "kernelyard:gvisorUrl is for aarch64, but kernelyard:instanceType m7i.large is x86_64. Remedy: leave it empty, or name a fixed release or a mirror for that CPU",
+    ],
+    [
+      "aws",
+      { imageParameter: "ami-0123456789abcdef0" },
+      "kernelyard:rootDevice is not set, and nothing says which disk of ami-0123456789abcdef0 is the one to size and to encrypt. Remedy: aws ec2 describe-images --image-ids AMI --query 'Images[0].RootDeviceName', then: pulumi config set rootDevice /dev/sda1",
+    ],
+    [
+      "aws",
+      { port: "3113" },
+      "kernelyard:port belongs to target local or hosts, not aws; remove it. Remedy: pulumi config set port 3112",
     ],
     [
       "aws",
@@ -198,7 +294,70 @@ describe("a wrong configuration names the key and the remedy", () => {
   it("reports every problem at once", () => {
     const values = sample("aws");
     values.delete("region");
-    values.set("port", "x");
+    values.set("diskGb", "x");
     expect(problems(values)).toHaveLength(2);
+  });
+
+  it.each([
+    ["local", "Dev", "must be lower-case letters and digits, with single hyphens between them"],
+    ["hosts", "my_team", "must be lower-case letters and digits, with single hyphens between them"],
+    ["hosts", "team.1", "must be lower-case letters and digits, with single hyphens between them"],
+    ["aws", "a-b--c", "must be lower-case letters and digits, with single hyphens between them"],
+    ["aws", "code-interpreter-eu", "has 19 characters, 18 fit into the names of what target aws makes"],
+    ["local", "x".repeat(41), "has 41 characters, 40 fit into the names of what target local makes"],
+  ])("%s: a stack called %s", (target, stack, message) => {
+    expect(problems(sample(target), stack)).toEqual([
+      `The stack's name ${stack} ${message}. Remedy: pulumi stack rename NAME (or pulumi stack init NAME), and rename its file Pulumi.${stack}.yaml`,
+    ]);
+  });
+
+  it.each([
+    ["aws", "code-interpreter-e"],
+    ["local", "a1"],
+  ])("%s: a stack called %s is fine", (target, stack) => expect(problems(sample(target), stack)).toEqual([]));
+});
+
+describe("what follows from other keys", () => {
+  const aws = (changes: Readonly<Record<string, string | null>>) => {
+    const values = sample("aws");
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null) values.delete(name);
+      else values.set(name, value);
+    }
+    const config = parseStackConfig("test", (key) => values.get(key));
+    if (config.target !== "aws") throw new Error("not aws");
+    return config;
+  };
+
+  it.each([
+    ["m7i.large", "linux/amd64", "x86_64", "x86_64"],
+    ["g4dn.xlarge", "linux/amd64", "x86_64", "x86_64"],
+    ["m7i-flex.large", "linux/amd64", "x86_64", "x86_64"],
+    ["u-6tb1.metal", "linux/amd64", "x86_64", "x86_64"],
+    ["m7g.large", "linux/arm64", "arm64", "aarch64"],
+    ["t4g.medium", "linux/arm64", "arm64", "aarch64"],
+    ["c7gn.large", "linux/arm64", "arm64", "aarch64"],
+    ["x2gd.large", "linux/arm64", "arm64", "aarch64"],
+    ["im4gn.large", "linux/arm64", "arm64", "aarch64"],
+    ["g5g.xlarge", "linux/arm64", "arm64", "aarch64"],
+    ["a1.large", "linux/arm64", "arm64", "aarch64"],
+  ])("%s: platform, machine image and gVisor", (instanceType, platform, amazon, gvisor) => {
+    const config = aws({ instanceType });
+    expect(config.platform).toBe(platform);
+    expect(config.imageParameter).toBe(
+      `/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${amazon}`,
+    );
+    expect(config.gvisorUrl.endsWith(`/${gvisor}`)).toBe(true);
+    expect(config.rootDevice).toBe("/dev/xvda");
+  });
+
+  it("endpoints are made in a new VPC, in your own only when you ask for them and say who else uses them", () => {
+    expect(aws({ endpoints: null }).network).toMatchObject({ kind: "new", endpoints: true });
+    const own = { vpcId: "vpc-0a", subnetIds: '["subnet-0a","subnet-0b"]' };
+    expect(aws({ ...own, endpoints: null, vpcCidr: null }).network).toMatchObject({ endpointClients: null });
+    expect(aws({ ...own, endpoints: "false", vpcCidr: null }).network).toMatchObject({
+      endpointClients: null,
+    });
+    expect(aws({ ...own, vpcCidr: "10.0.0.0/16" }).network).toMatchObject({ endpointClients: "10.0.0.0/16" });
   });
 });

@@ -1,0 +1,82 @@
+/** A stack's configuration as the program uses it. */
+import type { z } from "zod";
+import type { KEYS, KeyName } from "./schema.ts";
+import type { HostConfig } from "./values.ts";
+
+type Value<K extends KeyName> = z.output<(typeof KEYS)[K]["schema"]>;
+
+export interface CommonConfig {
+  /** Of the gateway, on its machine. */
+  readonly port: number;
+  readonly isolation: Value<"isolation">;
+  readonly auth: Value<"auth">;
+  readonly keyRotation: string;
+  /** `KERNELYARD_*` beside what the deployment decides, as text. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly sandboxContext: string;
+  readonly sandboxBaseImage: string;
+  readonly serviceBaseImage: string;
+  readonly protectData: boolean;
+}
+
+export interface RegistryConfig {
+  readonly port: number;
+  readonly image: string | null;
+}
+
+export interface LocalConfig {
+  readonly target: "local";
+  readonly common: CommonConfig;
+  readonly bindAddress: string;
+  readonly dockerHost: string;
+  readonly registry: RegistryConfig;
+}
+
+export interface HostsConfig {
+  readonly target: "hosts";
+  readonly common: CommonConfig;
+  readonly bindAddress: string;
+  /** At least one; the first carries the registry. */
+  readonly hosts: readonly [HostConfig, ...HostConfig[]];
+  readonly sshKeyFile: string | null;
+  readonly registry: RegistryConfig;
+}
+
+export interface AwsConfig {
+  readonly target: "aws";
+  readonly common: CommonConfig;
+  readonly region: string;
+  readonly network:
+    | {
+        readonly kind: "new";
+        readonly cidr: string;
+        readonly zones: readonly string[];
+        readonly endpoints: boolean;
+      }
+    | {
+        readonly kind: "own";
+        readonly vpcId: string;
+        readonly subnetIds: readonly string[];
+        /** The VPC's range, whose machines use the endpoints as well; null: it has its own way to the AWS APIs. */
+        readonly endpointClients: string | null;
+      };
+  readonly clientCidrs: readonly string[];
+  readonly certificateArn: string;
+  readonly domainName: string;
+  readonly instanceType: string;
+  readonly imageParameter: string;
+  /** Of the machine image. */
+  readonly rootDevice: string;
+  /** Of the instances, and so of the images: `linux/amd64` or `linux/arm64`. */
+  readonly platform: string;
+  readonly gvisorUrl: string;
+  readonly hostCount: number;
+  readonly hostLifetimeDays: number;
+  readonly fileBucket: boolean;
+  readonly diskGb: number;
+  readonly logRetentionDays: number;
+  readonly alarmTopicArn: string | null;
+  readonly accountId: string;
+}
+
+export type StackConfig = LocalConfig | HostsConfig | AwsConfig;
