@@ -2,20 +2,23 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { StackConfigError } from "./config/parse.ts";
+import { StackConfigError } from "./config/problems.ts";
 import { readStackConfig } from "./config/read.ts";
-import type { HostConfig } from "./config/values.ts";
-import { localProblems, machineDrift } from "./parts/engine-check.ts";
+import type { HostsConfig } from "./config/stack-config.ts";
+import { localProblems } from "./parts/engine-check.ts";
+import { lockProblem } from "./parts/lock-check.ts";
 import { sshMachine } from "./parts/machine.ts";
 import type { StackOutputs } from "./target.ts";
 import { awsStack } from "./targets/aws/stack.ts";
-import { hostsStack } from "./targets/hosts/stack.ts";
+import { lookAtMachine, type MachineLook, mixedArchitectures, sshProblem } from "./targets/hosts/look.ts";
+import { certificateFile, hostsStack } from "./targets/hosts/stack.ts";
 import { localStack } from "./targets/local.ts";
 
 /** How the program looks at machines before an update; nothing else leaves the process. */
 export interface Surroundings {
   readonly localProblems: typeof localProblems;
-  readonly machineDrift: typeof machineDrift;
+  readonly sshProblem: typeof sshProblem;
+  readonly lookAtMachine: typeof lookAtMachine;
   readonly home: string;
   /** What images are built from, and keys are made with. */
   readonly projectRoot: string;
@@ -23,7 +26,8 @@ export interface Surroundings {
 
 export const SURROUNDINGS: Surroundings = {
   localProblems,
-  machineDrift,
+  sshProblem,
+  lookAtMachine,
   home: homedir(),
   projectRoot: join(import.meta.dirname, ".."),
 };
@@ -32,9 +36,12 @@ export const SURROUNDINGS: Surroundings = {
 const refusal = (text: string) => new pulumi.RunError(text);
 
 export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Promise<StackOutputs> {
-  const { config, apiKeys } = configuration();
-  const shared = { projectRoot: surroundings.projectRoot, stack: pulumi.getStack(), apiKeys };
-  // A preview needs neither engines nor machines.
+  const stack = pulumi.getStack();
+  const { config, apiKeys } = configuration(stack);
+  const shared = { projectRoot: surroundings.projectRoot, stack, apiKeys };
+  const lock = lockProblem(join(surroundings.projectRoot, config.common.sandboxContext));
+  if (lock !== null) throw refusal(`Nothing was changed. ${lock}`);
+  // A preview looks at no machine.
   const update = !pulumi.runtime.isDryRun();
   switch (config.target) {
     case "local": {
@@ -49,28 +56,43 @@ export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Pro
       }
       return localStack({ ...shared, config });
     }
-    case "hosts": {
-      const drift = new Map<string, string>();
-      const look = async (host: HostConfig) => {
-        const machine = sshMachine(host, config.sshKeyFile, surroundings.home);
-        const found = await surroundings.machineDrift(host, machine);
-        if (found !== null) drift.set(host.name, found);
-      };
-      if (update) {
-        const looked = await Promise.allSettled(config.hosts.map(look));
-        const failures = looked.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
-        if (failures.length > 0) throw refusal(`Nothing was changed.\n${failures.join("\n")}`);
-      }
-      return hostsStack({ ...shared, config, home: surroundings.home, drift });
-    }
+    case "hosts":
+      return hostsStack({
+        ...shared,
+        config,
+        looks: update ? await looks(surroundings, stack, config) : new Map(),
+      });
     case "aws":
       return awsStack({ ...shared, config });
   }
 }
 
-function configuration() {
+/** By machine name. */
+async function looks(
+  surroundings: Surroundings,
+  stack: string,
+  config: HostsConfig,
+): Promise<ReadonlyMap<string, MachineLook>> {
+  const problem = await surroundings.sshProblem(surroundings.home);
+  if (problem !== null) throw refusal(`Nothing was changed. ${problem}`);
+  const looked = await Promise.allSettled(
+    config.hosts.map(async (host, index) => {
+      const certificate = index === 0 ? certificateFile(stack) : null;
+      const machine = sshMachine(host, config.sshKeyFile);
+      return [host.name, await surroundings.lookAtMachine(host, machine, certificate)] as const;
+    }),
+  );
+  const failures = looked.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
+  if (failures.length > 0) throw refusal(`Nothing was changed.\n${failures.join("\n")}`);
+  const found = new Map(looked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : [])));
+  const mixed = mixedArchitectures(found);
+  if (mixed !== null) throw refusal(`Nothing was changed. ${mixed}`);
+  return found;
+}
+
+function configuration(stack: string) {
   try {
-    return readStackConfig();
+    return readStackConfig(stack);
   } catch (error) {
     if (error instanceof StackConfigError) throw refusal(error.message);
     throw error;

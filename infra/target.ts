@@ -2,7 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { librechatConfiguration } from "../gateway/common/librechat/configuration.ts";
 import { hasStatefulSessions, librechatEnvironment } from "../gateway/common/librechat/environment.ts";
-import type { CommonConfig } from "./config/parse.ts";
+import type { CommonConfig } from "./config/stack-config.ts";
 import type { Keys } from "./parts/secrets.ts";
 import { usesOwnPair } from "./services/environment.ts";
 
@@ -29,8 +29,13 @@ export interface StackOutputs {
   readonly gatewayImage: pulumi.Input<string>;
   readonly isolation: string;
   readonly health: pulumi.Input<string>;
-  /** Name to point `domainName` at (aws). */
+  /** Name to point `domainName` at (aws), by a CNAME or, in Route 53, an alias with that zone's id. */
   readonly loadBalancerName?: pulumi.Input<string>;
+  readonly loadBalancerZoneId?: pulumi.Input<string>;
+  /** For peering with LibreChat's network (aws). */
+  readonly vpcId?: pulumi.Input<string>;
+  readonly routeTableId?: pulumi.Input<string>;
+  readonly entrySecurityGroupId?: pulumi.Input<string>;
 }
 
 /** Outputs can be read again at any time. */

@@ -1,24 +1,79 @@
-/** Sandbox and gateway image: built by the engine's own builder, pushed to the stack's registry, used by digest. */
+/**
+ * The stack's images: made by `publish-image.ts` from this checkout, the sandbox's proven before it is pushed, used by digest.
+ * Not by the Docker provider's own build: that one is given no certificates of the machine, hashes the modes and the place of
+ * the checkout, pushes a tag again that an interrupted update left, and lets nothing look at an image before it is pushed.
+ */
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import * as docker from "@pulumi/docker";
+import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import type { CommonConfig } from "../config/parse.ts";
-import { SANDBOX_DOCKERFILE, SERVICE_DOCKERFILE, sandboxTag, serviceTag } from "./tags.ts";
+import { distributionNames, verificationDigest } from "../../sandbox-image/tools/plan.ts";
+import type { CommonConfig } from "../config/stack-config.ts";
+import { type ImageOrder, ORDER_VARIABLE } from "./image-order.ts";
+import type { Machine } from "./machine.ts";
+import { commandLine } from "./quote.ts";
+import { sandboxTag, serviceTag } from "./tags.ts";
+
+/** Relative to the project, in which commands run. */
+const PUBLISH = commandLine(["node_modules/.bin/node", "infra/parts/publish-image.ts"]);
+
+export interface PublishArgs {
+  readonly order: pulumi.Input<ImageOrder>;
+  readonly password?: pulumi.Output<string>;
+  readonly commands: command.Provider;
+  /** Removes what stays on the engine. */
+  readonly delete?: string;
+}
+
+/** NAME@sha256:…, or the id of an image that stays on its engine. Made again when the order changes, and only then. */
+export function publishedImage(
+  name: string,
+  args: PublishArgs,
+  opts: pulumi.CustomResourceOptions,
+): pulumi.Output<string> {
+  const published = new command.local.Command(
+    name,
+    {
+      create: PUBLISH,
+      environment: { [ORDER_VARIABLE]: pulumi.output(args.order).apply((order) => JSON.stringify(order)) },
+      ...(args.password === undefined ? {} : { stdin: args.password }),
+      ...(args.delete === undefined ? {} : { delete: args.delete }),
+      // What it prints is the result; what it says on the way is for people.
+      logging: command.local.Logging.Stderr,
+    },
+    { ...opts, provider: args.commands, customTimeouts: { create: "60m", update: "60m" } },
+  );
+  // A digest is no secret; the password beside it is.
+  return pulumi.unsecret(published.stdout);
+}
+
+/** In a registry that makes folders by a push. */
+export const imageNames = (repository: string): { readonly sandbox: string; readonly gateway: string } => ({
+  sandbox: `${repository}/custom-rce-kernel`,
+  gateway: `${repository}/gateway`,
+});
+
+/** What the sandbox image's list has, for those who prove it elsewhere. */
+export function sandboxLibraries(folder: string): readonly string[] {
+  const list = join(folder, "rce_requirements.txt");
+  return existsSync(list) ? distributionNames(readFileSync(list, "utf8")) : [];
+}
+
+/** The machine that builds. Null: whatever the operator's `docker` command talks to. */
+export const engineOf = (machine: Machine | null): ImageOrder["engine"] =>
+  machine === null ? null : { host: machine.dockerHost, sshOptions: [...machine.sshOptions] };
 
 export interface ImagesArgs {
   readonly projectRoot: string;
   readonly config: CommonConfig;
-  /** The engine that builds. */
-  readonly provider: docker.Provider;
-  /** Where the images go, without a name: `127.0.0.1:5000/kernelyard-dev`. */
-  readonly repository: pulumi.Input<string>;
-  /** Names one repository for each image: ECR knows no folders that are made by a push. */
-  readonly repositories?: { readonly sandbox: pulumi.Input<string>; readonly gateway: pulumi.Input<string> };
-  readonly registry?: docker.types.input.Registry;
-  /** Of the machines that will run them, where that is not the engine that builds. */
-  readonly platform?: string;
-  /** Takes the stage `host-bundle` of `gateway/image/Dockerfile`, with gVisor from there, for machines without internet. */
-  readonly gvisorUrl?: string;
+  readonly commands: command.Provider;
+  readonly machine: Machine | null;
+  /** Without a tag, one for each image. */
+  readonly repositories: { readonly sandbox: pulumi.Input<string>; readonly gateway: pulumi.Input<string> };
+  readonly registry: pulumi.Input<NonNullable<ImageOrder["registry"]>>;
+  readonly password?: pulumi.Output<string>;
+  /** For machines that are not the one that builds: theirs, and where they get gVisor from. They prove the image themselves. */
+  readonly elsewhere?: { readonly platform: string; readonly gvisorUrl: string };
 }
 
 export class Images extends pulumi.ComponentResource {
@@ -28,59 +83,61 @@ export class Images extends pulumi.ComponentResource {
 
   constructor(name: string, args: ImagesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:images:Images", name, {}, opts);
-    const built = this.#build(name, args);
-    this.sandbox = built.sandbox;
-    this.gateway = built.gateway;
+    this.sandbox = this.#sandbox(name, args);
+    this.gateway = this.#gateway(name, args);
     this.registerOutputs({ sandbox: this.sandbox, gateway: this.gateway });
   }
 
-  #build(name: string, args: ImagesArgs) {
-    const { config } = args;
-    const sandboxFolder = resolve(args.projectRoot, config.sandboxContext);
-    const repositories = args.repositories ?? {
-      sandbox: pulumi.interpolate`${args.repository}/custom-rce-kernel`,
-      gateway: pulumi.interpolate`${args.repository}/gateway`,
-    };
-    // One tag for each content: tags are never written twice (ECR refuses it), and people can tell them apart.
-    const tags = {
-      sandbox: sandboxTag(sandboxFolder, [config.sandboxBaseImage]),
-      gateway: serviceTag(args.projectRoot, [config.serviceBaseImage, args.gvisorUrl ?? ""]),
-    };
-    const image = (
-      purpose: "sandbox" | "gateway",
-      repository: pulumi.Input<string>,
-      build: docker.types.input.DockerBuild,
-    ) =>
-      new docker.Image(
-        `${name}-${purpose}`,
-        {
-          imageName: pulumi.interpolate`${repository}:${tags[purpose]}`,
-          // A preview must work without an engine.
-          buildOnPreview: false,
-          build: {
-            ...build,
-            network: "host",
-            ...(args.platform === undefined ? {} : { platform: args.platform }),
-          },
-          ...(args.registry === undefined ? {} : { registry: args.registry }),
-        },
-        { parent: this, provider: args.provider },
-      ).repoDigest;
-    return {
-      sandbox: image("sandbox", repositories.sandbox, {
-        context: sandboxFolder,
-        dockerfile: join(sandboxFolder, SANDBOX_DOCKERFILE),
-        args: { BASE_IMAGE: config.sandboxBaseImage },
+  #sandbox(name: string, args: ImagesArgs): pulumi.Output<string> {
+    const { config, elsewhere } = args;
+    const folder = resolve(args.projectRoot, config.sandboxContext);
+    const tag = sandboxTag(folder, [config.sandboxBaseImage, elsewhere?.platform ?? ""]);
+    return this.#published(`${name}-sandbox`, args, args.repositories.sandbox, tag, {
+      image: "sandbox",
+      folder: config.sandboxContext,
+      base: config.sandboxBaseImage,
+      verify: elsewhere === undefined ? { isolation: config.isolation, digest: verificationDigest() } : null,
+    });
+  }
+
+  #gateway(name: string, args: ImagesArgs): pulumi.Output<string> {
+    const { config, elsewhere } = args;
+    const target = elsewhere === undefined ? "services" : "host-bundle";
+    const words = [config.serviceBaseImage, elsewhere?.platform ?? "", elsewhere?.gvisorUrl ?? ""];
+    const tag = serviceTag(args.projectRoot, target, words);
+    return this.#published(`${name}-gateway`, args, args.repositories.gateway, tag, {
+      image: target,
+      base: config.serviceBaseImage,
+      ...(elsewhere === undefined ? {} : { gvisorUrl: elsewhere.gvisorUrl }),
+      verify: null,
+    });
+  }
+
+  /** One tag for each content: none is written twice, and people can tell them apart. */
+  #published(
+    name: string,
+    args: ImagesArgs,
+    repository: pulumi.Input<string>,
+    tag: string,
+    wanted: Omit<ImageOrder, "name" | "engine" | "registry" | "platform">,
+  ): pulumi.Output<string> {
+    const order = pulumi.all([repository, args.registry]).apply(
+      ([where, registry]): ImageOrder => ({
+        ...wanted,
+        name: `${where}:${tag}`,
+        ...(args.elsewhere === undefined ? {} : { platform: args.elsewhere.platform }),
+        engine: engineOf(args.machine),
+        registry,
       }),
-      gateway: image("gateway", repositories.gateway, {
-        context: args.projectRoot,
-        dockerfile: join(args.projectRoot, SERVICE_DOCKERFILE),
-        target: args.gvisorUrl === undefined ? "services" : "host-bundle",
-        args: {
-          BASE_IMAGE: config.serviceBaseImage,
-          ...(args.gvisorUrl === undefined ? {} : { GVISOR_URL: args.gvisorUrl }),
-        },
-      }),
-    };
+    );
+    return publishedImage(
+      name,
+      {
+        order,
+        commands: args.commands,
+        ...(args.password === undefined ? {} : { password: args.password }),
+      },
+      { parent: this },
+    );
   }
 }

@@ -1,15 +1,21 @@
 /** The stack's own registry as a container: on 127.0.0.1, or on the network with TLS and a password. */
-import { join } from "node:path";
+import type * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { engineOf, publishedImage } from "./images.ts";
 import { LEAST_PRIVILEGE } from "./least-privilege.ts";
-import { REGISTRY_FOLDER, registryTag } from "./tags.ts";
+import type { Machine } from "./machine.ts";
+import { quote } from "./quote.ts";
+import { registryTag } from "./tags.ts";
 
 export interface RegistryArgs {
   readonly projectRoot: string;
   /** Physical names begin with it. */
   readonly prefix: string;
   readonly provider: docker.Provider;
+  readonly commands: command.Provider;
+  /** The machine that carries it, and builds its image. */
+  readonly machine: Machine;
   readonly baseImage: string;
   /** By digest; null: built from Debian's package. */
   readonly image: string | null;
@@ -39,23 +45,26 @@ export class Registry extends pulumi.ComponentResource {
 
   /** Never pushed anywhere, so its identity is the image id, which is a digest too. */
   #build(name: string, args: RegistryArgs): pulumi.Output<string> {
-    const folder = join(args.projectRoot, REGISTRY_FOLDER);
-    const digest = registryTag(args.projectRoot);
-    return new docker.RemoteImage(
+    const repository = `${args.prefix}-registry`;
+    const tag = registryTag(args.projectRoot, [args.baseImage]);
+    return publishedImage(
       `${name}-image`,
       {
-        name: `${args.prefix}-registry:${digest}`,
-        build: {
-          context: folder,
-          dockerfile: "Dockerfile",
-          networkMode: "host",
-          buildArgs: { BASE_IMAGE: args.baseImage },
+        order: {
+          image: "registry",
+          base: args.baseImage,
+          name: `${repository}:${tag}`,
+          engine: engineOf(args.machine),
+          registry: null,
+          verify: null,
         },
-        triggers: { content: digest, base: args.baseImage },
-        forceRemove: true,
+        commands: args.commands,
+        delete: args.machine.run(
+          `docker image ls --quiet --filter reference=${quote(`${repository}:*`)} | xargs -r docker image rm --force >/dev/null`,
+        ),
       },
-      { parent: this, provider: args.provider },
-    ).imageId;
+      { parent: this },
+    );
   }
 
   #volume(name: string, args: RegistryArgs): pulumi.Output<string> {
@@ -96,7 +105,8 @@ export class Registry extends pulumi.ComponentResource {
         ...(args.image === null ? { user: `${REGISTRY_UID}:${REGISTRY_UID}` } : {}),
         memory: 512,
         memorySwap: 512,
-        cpus: "1",
+        // As the engine says it back: another spelling would be another container at every update.
+        cpus: "1.0",
         networksAdvanced: [{ name: network }],
         ports: [
           { internal: INNER_PORT, external: args.port, ip: secured === null ? "127.0.0.1" : "0.0.0.0" },

@@ -23,7 +23,6 @@ const UNKNOWN: GeneratedKeys = {
 };
 
 export interface KeysArgs {
-  readonly projectRoot: string;
   readonly rotation: string;
   readonly provider: command.Provider;
 }
@@ -40,8 +39,10 @@ export class Keys extends pulumi.ComponentResource {
     const made = new command.local.Command(
       `${name}-generated`,
       {
+        // In the project's folder, wherever that is.
         create: commandLine(["node_modules/.bin/node", "infra/parts/generate-secrets.ts"]),
-        dir: args.projectRoot,
+        // Another way to make keys must not make new ones; another rotation does, being a new resource.
+        update: 'printf %s "$PULUMI_COMMAND_STDOUT"',
         triggers: [args.rotation],
         logging: command.local.Logging.None,
       },
@@ -49,8 +50,6 @@ export class Keys extends pulumi.ComponentResource {
         parent: this,
         provider: args.provider,
         additionalSecretOutputs: ["stdout", "stderr"],
-        // Another checkout, or another way to make keys, must not make new ones.
-        ignoreChanges: ["create", "dir", "logging"],
       },
     );
     const keys = pulumi.secret(

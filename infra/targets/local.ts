@@ -1,12 +1,13 @@
 /** Target local: registry, images and services on the engine of this machine. */
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
-import type { LocalConfig } from "../config/parse.ts";
-import { Images } from "../parts/images.ts";
+import type { LocalConfig } from "../config/stack-config.ts";
+import { Images, imageNames } from "../parts/images.ts";
 import { localMachine } from "../parts/machine.ts";
 import { Registry } from "../parts/registry.ts";
 import { Keys } from "../parts/secrets.ts";
 import { serve } from "../services/serve.ts";
+import { Tidy } from "../services/tidy.ts";
 import { librechatOutputs, type StackOutputs, type TargetArgs } from "../target.ts";
 
 export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
@@ -16,15 +17,18 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   const commands = new command.Provider("kernelyard-commands");
   const engine = new docker.Provider("kernelyard-engine", {
     host: config.dockerHost,
-    // A preview must work while the engine is away; the check before an update says what is missing.
+    // The check before an update says what is missing, and how to get it.
     disableDockerDaemonCheck: true,
   });
 
-  const keys = new Keys("kernelyard-keys", { projectRoot, rotation: common.keyRotation, provider: commands });
+  const keys = new Keys("kernelyard-keys", { rotation: common.keyRotation, provider: commands });
+  const machine = localMachine(config.dockerHost);
   const registry = new Registry("kernelyard-registry", {
     projectRoot,
     prefix,
     provider: engine,
+    commands,
+    machine,
     baseImage: common.serviceBaseImage,
     image: config.registry.image,
     port: config.registry.port,
@@ -34,13 +38,20 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   const repository = `${address}/${prefix}`;
   const images = new Images(
     "kernelyard-images",
-    { projectRoot, config: common, provider: engine, repository },
+    {
+      projectRoot,
+      config: common,
+      commands,
+      machine,
+      repositories: imageNames(repository),
+      registry: { kind: "open" },
+    },
     { dependsOn: [registry] },
   );
-  serve("kernelyard", {
+  const services = serve("kernelyard", {
     config: common,
     prefix,
-    machine: localMachine(config.dockerHost),
+    machine,
     engine,
     commands,
     paths: { data: `/var/lib/${prefix}`, dockerSocket: config.dockerHost.replace(/^unix:\/\//, "") },
@@ -50,6 +61,16 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
     keys,
     apiKeys: args.apiKeys,
     prepared: [],
+  });
+  new Tidy("kernelyard-tidy", {
+    machine,
+    commands,
+    repository,
+    registry: `${prefix}-registry`,
+    registryImage: registry.image,
+    images,
+    dedicated: false,
+    after: [services],
   });
 
   const reachable = config.bindAddress === "0.0.0.0" ? "127.0.0.1" : config.bindAddress;

@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { z } from "zod";
 import type { Target } from "../../../infra/config/schema.ts";
+import { ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
 import { kernelyard } from "../../../infra/program.ts";
 
 export const ROOT = join(import.meta.dirname, "../../..");
@@ -71,14 +72,24 @@ export function reveal(value: unknown): unknown {
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;
 
+const Order = z.object({ name: z.string(), registry: z.unknown() });
+
+/** What a command would print. */
+function printed(name: string, inputs: Record<string, unknown>): string {
+  if (name === "kernelyard-keys-generated") return JSON.stringify(SENTINELS);
+  const environment = z.record(z.string(), z.string()).safeParse(reveal(inputs.environment));
+  const text = environment.data?.[ORDER_VARIABLE];
+  if (text === undefined) return "certificate\n";
+  const order = Order.parse(JSON.parse(text));
+  return order.registry === null ? DIGEST : `${order.name.replace(/:[^:/]*$/, "")}@${DIGEST}`;
+}
+
 /** What a provider would add: the few outputs that other resources use. */
 function outputsOf(type: string, name: string, inputs: Record<string, unknown>): Record<string, unknown> {
   const account = "123456789012";
   switch (type) {
     case "command:local:Command":
-      return { stdout: name === "kernelyard-keys-generated" ? JSON.stringify(SENTINELS) : "certificate\n" };
-    case "docker:index/image:Image":
-      return { repoDigest: `${String(inputs.imageName).replace(/:[^:/]*$/, "")}@${DIGEST}` };
+      return { stdout: printed(name, inputs) };
     case "docker:index/remoteImage:RemoteImage":
       return { imageId: DIGEST, repoDigest: inputs.name };
     case "aws:ecr/repository:Repository":
@@ -91,6 +102,9 @@ function outputsOf(type: string, name: string, inputs: Record<string, unknown>):
       return { latestVersion: 1 };
     case "aws:secretsmanager/secretVersion:SecretVersion":
       return { versionId: "00000000-0000-4000-8000-000000000001" };
+    case "aws:iam/role:Role":
+      // Its name is its id.
+      return { arn: `arn:aws:mock:::${name}`, name: `${name}-id` };
     default:
       return type.startsWith("aws:") ? { arn: `arn:aws:mock:::${name}`, arnSuffix: `mock/${name}` } : {};
   }
@@ -129,9 +143,6 @@ export async function recordStack(
         return { id: `${args.name}-id`, state: { ...inputs, ...outputsOf(args.type, args.name, inputs) } };
       },
       call(args) {
-        if (args.token === "aws:ecr/getAuthorizationToken:getAuthorizationToken") {
-          return { userName: "AWS", password: SENTINELS.registryPassword };
-        }
         throw new Error(`the program asked ${args.token}, which no test expects`);
       },
     },
@@ -154,7 +165,8 @@ export async function recordStack(
     });
     return kernelyard({
       localProblems: async () => [],
-      machineDrift: async () => null,
+      sshProblem: async () => null,
+      lookAtMachine: async () => ({ drift: null, architecture: "x86_64", certificateEnds: false }),
       home: "/home/operator",
       projectRoot: ROOT,
     });

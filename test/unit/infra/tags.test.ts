@@ -9,13 +9,14 @@ import { REGISTRY_UID } from "../../../infra/parts/registry.ts";
 import {
   REGISTRY_FOLDER,
   registryTag,
-  SANDBOX_DOCKERFILE,
   SERVICE_DOCKERFILE,
+  SERVICE_MACHINE_FOLDER,
   sandboxTag,
   serviceFiles,
   serviceTag,
 } from "../../../infra/parts/tags.ts";
-import { contextFiles } from "../../../sandbox-image/tools/plan.ts";
+import { listedFiles } from "../../../sandbox-image/tools/build-context.ts";
+import { contextFiles, SANDBOX_DOCKERFILE } from "../../../sandbox-image/tools/plan.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 
@@ -30,9 +31,10 @@ describe("image tags", () => {
   afterAll(() => rmSync(project, { recursive: true, force: true }));
 
   const tags = () => ({
-    service: serviceTag(project, ["base"]),
+    service: serviceTag(project, "services", ["base"]),
+    bundle: serviceTag(project, "host-bundle", ["base"]),
     sandbox: sandboxTag(join(project, "sandbox-image"), ["base"]),
-    registry: registryTag(project),
+    registry: registryTag(project, ["base"]),
   });
   /** Names of the images that get a new tag by an edit of the file. */
   function changedBy(file: string): string[] {
@@ -65,8 +67,11 @@ describe("image tags", () => {
     "sandbox-image/profiles/polyglot/languages.json",
     "sandbox-image/tools/build.ts",
     "sandbox-image/tools/plan.ts",
-    "sandbox-image/tools/verify/smoke.py",
+    "sandbox-image/tools/verify/verify.ts",
     "sandbox-image/tools/base/debian.ts",
+    "sandbox-image/build-machine/README.md",
+    "gateway/image/build-machine/README.md",
+    "gateway/image/Dockerfile.dockerignore",
   ])("%s changes none", (file) => expect(changedBy(file)).toEqual([]));
 
   it.each([
@@ -74,13 +79,21 @@ describe("image tags", () => {
     "package.json",
     "package-lock.json",
     "gateway/common/ids.ts",
-    "gateway/host/install.sh",
     "gateway/host/seccomp/profile.json",
     "gateway/image/Dockerfile",
     "gateway/image/healthy.ts",
     "gateway/launcher/main.ts",
     "gateway/server/main.ts",
-  ])("%s changes the services' alone", (file) => expect(changedBy(file)).toEqual(["service"]));
+  ])("%s changes the services' alone", (file) => expect(changedBy(file)).toEqual(["service", "bundle"]));
+
+  it.each([
+    "gateway/host/install.sh",
+    "gateway/host/daemon_config.py",
+    "gateway/image/from-bundle.sh",
+    "sandbox-image/tools/verify/smoke.py",
+  ])("%s changes only what hosts without internet get", (file) =>
+    expect(changedBy(file)).toEqual(["bundle"]),
+  );
 
   it.each(["Dockerfile.rce", "rce_requirements.lock", "kernel/shell.py", "profiles/default/preload.txt"])(
     "sandbox-image/%s changes the sandbox's alone",
@@ -92,7 +105,8 @@ describe("image tags", () => {
   );
 
   it("follow the bases", () => {
-    expect(serviceTag(project, ["other"])).not.toBe(tags().service);
+    expect(serviceTag(project, "services", ["other"])).not.toBe(tags().service);
+    expect(registryTag(project, ["other"])).not.toBe(tags().registry);
     expect(sandboxTag(join(project, "sandbox-image"), ["other"])).not.toBe(tags().sandbox);
   });
 });
@@ -121,12 +135,16 @@ it("the sandbox's image copies nothing that its list leaves out, and lists nothi
 
 describe("the services' image", () => {
   const stages = readFileSync(join(ROOT, SERVICE_DOCKERFILE), "utf8").split(/^FROM /m);
-  const listed = serviceFiles(ROOT);
+  const listed = serviceFiles(ROOT, "host-bundle");
 
   it("copies nothing that its list leaves out, and lists nothing that it does not copy", () => {
+    const list = listedFiles(ROOT, join(ROOT, `${SERVICE_DOCKERFILE}.dockerignore`));
     const sources = stages.flatMap(copied);
-    expect(sources.filter((source) => !listed.some(covers(source)))).toEqual([]);
-    expect(listed.filter((file) => !sources.some((source) => covers(source)(file)))).toEqual([]);
+    expect(sources.filter((source) => !list.some(covers(source)))).toEqual([]);
+    expect(list.filter((file) => !sources.some((source) => covers(source)(file)))).toEqual([]);
+    const machine = (file: string) => file.startsWith(`${SERVICE_MACHINE_FOLDER}/`);
+    expect(listed).toEqual(list.filter((file) => !machine(file)));
+    expect(serviceFiles(ROOT, "services").filter((file) => !listed.includes(file))).toEqual([]);
   });
 
   it("runs as the user that owns the gateway's files, and the registry as its own", () => {
@@ -140,7 +158,11 @@ describe("the services' image", () => {
     const bundle = stages.find((stage) => stage.includes(" AS host-bundle")) ?? "";
     const files = listed.filter((file) => copied(bundle).some((source) => covers(source)(file)));
     expect(files).toEqual(
-      [...HOST_FILES.map((file) => `gateway/host/${file}`), "gateway/image/from-bundle.sh"].sort(),
+      [
+        ...HOST_FILES.map((file) => `gateway/host/${file}`),
+        "gateway/image/from-bundle.sh",
+        "sandbox-image/tools/verify/smoke.py",
+      ].sort(),
     );
   });
 

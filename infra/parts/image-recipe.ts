@@ -1,0 +1,53 @@
+/** How each of the stack's images is built. Reads files, runs nothing; paths are relative to the project. */
+import type { ImageRecipe } from "../../sandbox-image/tools/image-build.ts";
+import { BASE_ID_LABEL, BASE_LABEL, CONTENT_LABEL } from "../../sandbox-image/tools/plan.ts";
+import { type Base, sandboxRecipe } from "../../sandbox-image/tools/recipe.ts";
+import type { ImageOrder } from "./image-order.ts";
+import {
+  REGISTRY_FOLDER,
+  registryFiles,
+  SERVICE_DOCKERFILE,
+  SERVICE_MACHINE_FOLDER,
+  serviceFiles,
+} from "./tags.ts";
+
+export const repositoryOf = (name: string): string => name.replace(/:[^:/]+$/, "");
+const tagOf = (name: string) => name.slice(repositoryOf(name).length + 1);
+
+export function recipeOf(
+  order: Pick<ImageOrder, "image" | "folder" | "name" | "platform" | "gvisorUrl">,
+  base: Base,
+  project = ".",
+): ImageRecipe {
+  const { platform } = order;
+  if (order.image === "sandbox") return { ...sandboxRecipe("default", base, {}, order.folder), platform };
+  const labels = {
+    [CONTENT_LABEL]: tagOf(order.name),
+    [BASE_LABEL]: base.name,
+    [BASE_ID_LABEL]: base.id,
+  };
+  const BASE_IMAGE = base.name;
+  if (order.image === "registry") {
+    return {
+      name: "the registry's image",
+      folder: `${project}/${REGISTRY_FOLDER}`,
+      files: registryFiles(project),
+      dockerfile: "Dockerfile",
+      machineFolder: null,
+      arguments: { BASE_IMAGE },
+      labels,
+      platform,
+    };
+  }
+  return {
+    name: "the image of gateway and launcher",
+    folder: project,
+    files: serviceFiles(project, order.image),
+    dockerfile: SERVICE_DOCKERFILE,
+    machineFolder: SERVICE_MACHINE_FOLDER,
+    arguments: { BASE_IMAGE, ...(order.gvisorUrl === undefined ? {} : { GVISOR_URL: order.gvisorUrl }) },
+    labels,
+    target: order.image,
+    platform,
+  };
+}
