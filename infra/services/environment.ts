@@ -8,7 +8,7 @@ import {
 } from "../../gateway/common/keys/api-key.ts";
 import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
-import type { CommonConfig } from "../config/parse.ts";
+import type { CommonConfig } from "../config/stack-config.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
@@ -76,7 +76,7 @@ function hashed(entry: string, index: number): string {
 }
 
 /** The longest wall clock that a call may ask for, in milliseconds. */
-export function longestCallMs(config: CommonConfig): number {
+export function longestCallMs(config: Pick<CommonConfig, "settings">): number {
   const spec = SETTINGS.KERNELYARD_TIMEOUT_MAX_MS;
   return spec.schema.parse(config.settings.KERNELYARD_TIMEOUT_MAX_MS ?? spec.fallback);
 }
@@ -90,7 +90,7 @@ export function longestAnswerMs(config: CommonConfig): number {
 }
 
 /** Memory of the gateway, in bytes. */
-export function gatewayMemoryBytes(config: CommonConfig): number {
+export function gatewayMemoryBytes(config: Pick<CommonConfig, "settings">): number {
   const spec = SETTINGS.KERNELYARD_GATEWAY_MEMORY;
   return spec.schema.parse(config.settings.KERNELYARD_GATEWAY_MEMORY ?? spec.fallback);
 }

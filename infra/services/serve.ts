@@ -2,7 +2,7 @@
 import type * as command from "@pulumi/command";
 import type * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
-import type { CommonConfig } from "../config/parse.ts";
+import type { CommonConfig } from "../config/stack-config.ts";
 import type { Images } from "../parts/images.ts";
 import type { Machine } from "../parts/machine.ts";
 import type { Keys } from "../parts/secrets.ts";
@@ -30,7 +30,7 @@ export interface ServeArgs {
 }
 
 /** Names of resources begin with `name`. */
-export function serve(name: string, args: ServeArgs): void {
+export function serve(name: string, args: ServeArgs): Services {
   const { config, machine, commands, images, keys } = args;
   const folder = args.paths.data;
   const data = new Data(
@@ -45,7 +45,7 @@ export function serve(name: string, args: ServeArgs): void {
     provider: commands,
     dependsOn: [data, images],
   });
-  new Services(`${name}-services`, {
+  return new Services(`${name}-services`, {
     config,
     prefix: args.prefix,
     provider: args.engine,

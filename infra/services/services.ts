@@ -1,7 +1,7 @@
 /** Launcher and gateway as containers of one machine, with the least that each needs. */
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { CommonConfig } from "../config/parse.ts";
+import type { CommonConfig } from "../config/stack-config.ts";
 import { LEAST_PRIVILEGE } from "../parts/least-privilege.ts";
 import {
   gatewayDescription,
@@ -78,7 +78,8 @@ export class Services extends pulumi.ComponentResource {
         options: { "com.docker.network.bridge.enable_icc": "false" },
         labels: [{ label: "kernelyard.part", value: "gateway" }],
       },
-      { parent: this, provider: args.provider },
+      // Some engines add options of their own, which are read back and would make the network anew each time.
+      { parent: this, provider: args.provider, ignoreChanges: ["options"] },
     );
   }
 

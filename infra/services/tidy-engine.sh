@@ -1,0 +1,22 @@
+#!/bin/sh
+# Removes the images of earlier updates from a machine's engine: those whose names begin with REPOSITORY, and those of the
+# registry called REGISTRY, but for what KEEP names (references by digest, image ids). One that a kernel still runs on is
+# refused by the engine and goes next time. CACHE is `ours` where nobody else builds: then its old layers go too.
+set -eu
+: "${REPOSITORY:?}" "${REGISTRY:?}" "${KEEP:?}" "${CACHE:?}"
+
+kept() { case " $KEEP " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
+ours() { case $1 in "$REPOSITORY"/* | "$REGISTRY") return 0 ;; *) return 1 ;; esac }
+
+list() { docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}'; }
+# An image is kept by any of its names.
+stays=$(list | while read -r name _ digest id; do
+  if kept "$name@$digest" || kept "$id"; then echo "$id"; fi
+done)
+list | while read -r name tag digest id; do
+  ours "$name" || continue
+  case $stays in *"$id"*) continue ;; esac
+  if [ "$tag" != '<none>' ]; then docker image rm "$name:$tag" >/dev/null 2>&1 || true; fi
+  if [ "$digest" != '<none>' ]; then docker image rm "$name@$digest" >/dev/null 2>&1 || true; fi
+done
+if [ "$CACHE" = ours ]; then docker builder prune --force --filter until=168h >/dev/null 2>&1 || true; fi
