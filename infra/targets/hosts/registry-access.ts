@@ -23,8 +23,15 @@ export interface RegistryAccessArgs {
   readonly address: string;
   readonly username: string;
   readonly password: pulumi.Output<string>;
+  /** The registry's container: one that runs reads a new certificate when it is started again. */
+  readonly container: string;
+  /** The certificate that is there ends soon: make another one. */
+  readonly renew: boolean;
   readonly after: pulumi.Resource;
 }
+
+/** Changes when a certificate is due; see ignoreChanges. */
+const RENEWAL_VARIABLE = "KERNELYARD_RENEWAL";
 
 export class RegistryAccess extends pulumi.ComponentResource {
   /** PEM; for the other machines' engines. */
@@ -50,17 +57,23 @@ export class RegistryAccess extends pulumi.ComponentResource {
         HOST: args.host,
         SUBJECT: `${isAddress ? "IP" : "DNS"}:${args.host}`,
         OWNER: String(REGISTRY_UID),
+        CONTAINER: args.container,
       }),
     );
     return new local.Command(
       `${name}-certificate`,
       {
         create: run,
-        update: run,
+        environment: { [RENEWAL_VARIABLE]: args.renew ? new Date().toISOString() : "none" },
         delete: args.machine.run(`rm -rf ${quote(args.folder)} ${quote(trust)}`),
         logging: local.Logging.Stderr,
       },
-      { parent: this, provider: args.commands, dependsOn: [args.after] },
+      {
+        parent: this,
+        provider: args.commands,
+        dependsOn: [args.after],
+        ignoreChanges: args.renew ? [] : [`environment.${RENEWAL_VARIABLE}`],
+      },
     );
   }
 
@@ -73,7 +86,6 @@ export class RegistryAccess extends pulumi.ComponentResource {
       `${name}-password`,
       {
         create: run,
-        update: run,
         stdin: pulumi.secret(args.password),
         logging: local.Logging.None,
       },

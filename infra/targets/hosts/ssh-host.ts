@@ -5,7 +5,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { HOST_FILES } from "../../../gateway/host/isolation.ts";
 import { filesDigest } from "../../../sandbox-image/tools/build-context.ts";
-import type { Machine } from "../../parts/machine.ts";
+import type { SshMachine } from "../../parts/machine.ts";
 import { commandLine, quote } from "../../parts/quote.ts";
 import { script } from "../../parts/script.ts";
 
@@ -15,9 +15,13 @@ const TRUST = join(import.meta.dirname, "trust.sh");
 /** Where the install script stays on the machine, for its operators. */
 const HOST_FOLDER = "/usr/local/share/kernelyard/host";
 
+const DRIFT_VARIABLE = "KERNELYARD_DRIFT";
+
 export interface SshHostArgs {
   readonly projectRoot: string;
-  readonly machine: Machine;
+  readonly machine: SshMachine;
+  /** Who deploys there. */
+  readonly user: string;
   readonly commands: command.Provider;
   /** What the check before this update found; null: the machine is as it should be, or nobody looked. */
   readonly drift: string | null;
@@ -45,24 +49,25 @@ export class SshHost extends pulumi.ComponentResource {
   /** Sends the files of `gateway/host` that a machine needs, and runs its install script, which changes only what is not as it should be. */
   #prepare(name: string, args: SshHostArgs): command.local.Command {
     const source = join(args.projectRoot, "gateway/host");
-    const install = script(PREPARE, { FOLDER: HOST_FOLDER });
-    const run = `${commandLine(["tar", "-cz", "-C", "gateway/host", ...HOST_FILES])} | ${args.machine.pipe(install)}`;
+    const install = script(PREPARE, { FOLDER: HOST_FOLDER, OPERATOR: args.user });
+    // macOS would add files of its own.
+    const send = `COPYFILE_DISABLE=1 ${commandLine(["tar", "-cz", "-C", "gateway/host", ...HOST_FILES])}`;
     return new command.local.Command(
       `${name}-prepared`,
       {
-        create: run,
-        update: run,
-        dir: args.projectRoot,
-        environment: { KERNELYARD_HOST_CONTENT: filesDigest(source, HOST_FILES).slice(0, 16) },
-        // Only a drift that was found changes this; see ignoreChanges.
-        triggers: [args.drift ?? "as it should be"],
+        create: `${send} | ${args.machine.prepare(install)}`,
+        environment: {
+          KERNELYARD_HOST_CONTENT: filesDigest(source, HOST_FILES).slice(0, 16),
+          // Only a drift that was found changes this; see ignoreChanges.
+          [DRIFT_VARIABLE]: args.drift ?? "none",
+        },
         logging: command.local.Logging.Stderr,
       },
       {
         parent: this,
         provider: args.commands,
         // A machine that is as it should be is left alone, whatever its last repair was for.
-        ignoreChanges: ["dir", ...(args.drift === null ? ["triggers"] : [])],
+        ignoreChanges: args.drift === null ? [`environment.${DRIFT_VARIABLE}`] : [],
         customTimeouts: { create: "30m", update: "30m" },
       },
     );
