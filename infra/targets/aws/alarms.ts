@@ -2,7 +2,7 @@
 import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import type { Entry } from "./entry.ts";
 import { METRIC_NAMESPACE } from "./user-data.ts";
 
@@ -15,14 +15,11 @@ export interface AlarmsArgs {
 }
 
 export class Alarms extends pulumi.ComponentResource {
-  /** Name of the alarm that also rolls a replacement of hosts back. */
-  readonly unhealthy: pulumi.Output<string>;
-
   constructor(name: string, args: AlarmsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:aws:Alarms", name, {}, opts);
-    this.unhealthy = this.#unhealthy(name, args);
+    this.#unhealthy(name, args);
     this.#hosts(name, args);
-    this.registerOutputs({ unhealthy: this.unhealthy });
+    this.registerOutputs({});
   }
 
   #alarm(
@@ -30,17 +27,17 @@ export class Alarms extends pulumi.ComponentResource {
     args: AlarmsArgs,
     purpose: string,
     alarm: Omit<cloudwatch.MetricAlarmArgs, "name" | "alarmActions" | "okActions">,
-  ) {
+  ): void {
     const actions = args.config.alarmTopicArn === null ? [] : [args.config.alarmTopicArn];
-    return new cloudwatch.MetricAlarm(
+    new cloudwatch.MetricAlarm(
       `${name}-${purpose}`,
       { ...alarm, name: `${args.prefix}-${purpose}`, alarmActions: actions, okActions: actions },
       { parent: this, provider: args.provider },
-    ).name;
+    );
   }
 
-  #unhealthy(name: string, args: AlarmsArgs) {
-    return this.#alarm(name, args, "no-healthy-host", {
+  #unhealthy(name: string, args: AlarmsArgs): void {
+    this.#alarm(name, args, "no-healthy-host", {
       alarmDescription: "The load balancer has no host that executes code. Runbook: docs/deploy.md",
       namespace: "AWS/ApplicationELB",
       metricName: "HealthyHostCount",
@@ -53,7 +50,6 @@ export class Alarms extends pulumi.ComponentResource {
       evaluationPeriods: 3,
       comparisonOperator: "LessThanThreshold",
       threshold: 1,
-      // A new stack has no hosts yet.
       treatMissingData: "notBreaching",
     });
   }
@@ -72,6 +68,7 @@ export class Alarms extends pulumi.ComponentResource {
       statistic: "Maximum",
       comparisonOperator: "GreaterThanThreshold",
       threshold: 0,
+      // Made after the hosts, when there are numbers: silence is a failure.
       treatMissingData: "breaching",
     });
     this.#alarm(name, args, "slots", {

@@ -1,13 +1,13 @@
 /** One KMS key for the stack's disks, images, logs and secrets. About 1 USD a month. */
+import * as iam from "@pulumi/aws/iam/index.js";
 import * as kms from "@pulumi/aws/kms/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { policy } from "./iam.ts";
 
-/** Pure. The auto scaling service's own role must be named, or hosts with encrypted disks die at launch without a word. */
-export function keyPolicy(accountId: string, region: string): string {
-  const scaling = `arn:aws:iam::${accountId}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling`;
+/** Pure. The group's own service role must be named, or hosts with encrypted disks die at launch without a word. */
+export function keyPolicy(accountId: string, region: string, scalingRoleArn: string): string {
   const use = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"];
   return policy(
     {
@@ -17,11 +17,11 @@ export function keyPolicy(accountId: string, region: string): string {
       Action: "kms:*",
       Resource: "*",
     },
-    { Sid: "HostDisks", Effect: "Allow", Principal: { AWS: scaling }, Action: use, Resource: "*" },
+    { Sid: "HostDisks", Effect: "Allow", Principal: { AWS: scalingRoleArn }, Action: use, Resource: "*" },
     {
       Sid: "HostDiskGrants",
       Effect: "Allow",
-      Principal: { AWS: scaling },
+      Principal: { AWS: scalingRoleArn },
       Action: "kms:CreateGrant",
       Resource: "*",
       Condition: { Bool: { "kms:GrantIsForAWSResource": "true" } },
@@ -43,26 +43,36 @@ export function keyPolicy(accountId: string, region: string): string {
 
 export class EncryptionKey extends pulumi.ComponentResource {
   readonly arn: pulumi.Output<string>;
+  /** For the auto scaling group. */
+  readonly scalingRoleArn: pulumi.Output<string>;
 
   constructor(
     name: string,
-    args: { readonly config: AwsConfig; readonly provider: Provider },
+    args: { readonly prefix: string; readonly config: AwsConfig; readonly provider: Provider },
     opts?: pulumi.ComponentResourceOptions,
   ) {
     super("kernelyard:aws:EncryptionKey", name, {}, opts);
     const { config } = args;
+    const protect = config.common.protectData;
+    // One of the stack's own: the account's is made with its first group, and KMS takes no principal that is not there yet.
+    const scaling = new iam.ServiceLinkedRole(
+      `${name}-scaling-role`,
+      { awsServiceName: "autoscaling.amazonaws.com", customSuffix: args.prefix },
+      { parent: this, provider: args.provider, protect },
+    );
     const key = new kms.Key(
       `${name}-key`,
       {
         description: "Kernelyard: disks, images, logs, secrets",
         enableKeyRotation: true,
         deletionWindowInDays: 30,
-        policy: keyPolicy(config.accountId, config.region),
+        policy: scaling.arn.apply((arn) => keyPolicy(config.accountId, config.region, arn)),
       },
       // What it has encrypted cannot be read without it.
-      { parent: this, provider: args.provider, protect: config.common.protectData },
+      { parent: this, provider: args.provider, protect },
     );
     this.arn = key.arn;
-    this.registerOutputs({ arn: this.arn });
+    this.scalingRoleArn = scaling.arn;
+    this.registerOutputs({ arn: this.arn, scalingRoleArn: this.scalingRoleArn });
   }
 }

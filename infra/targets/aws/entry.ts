@@ -2,7 +2,7 @@
 import * as lb from "@pulumi/aws/lb/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { longestAnswerMs, longestCallMs } from "../../services/environment.ts";
 import type { Network } from "./network.ts";
 
@@ -21,6 +21,9 @@ const LONGEST_IDLE_SECONDS = 4000;
 export const idleSeconds = (longestMs: number): number =>
   Math.min(LONGEST_IDLE_SECONDS, Math.ceil(longestMs / 1000) + SPARE_SECONDS);
 
+/** Until a host that leaves is no longer sent to: its longest call may end. */
+export const deregistrationSeconds = (longestMs: number): number => Math.min(3600, idleSeconds(longestMs));
+
 export class Entry extends pulumi.ComponentResource {
   readonly loadBalancer: lb.LoadBalancer;
   readonly targetGroup: lb.TargetGroup;
@@ -37,7 +40,8 @@ export class Entry extends pulumi.ComponentResource {
 
   #balancer(name: string, args: EntryArgs, options: pulumi.CustomResourceOptions) {
     return new lb.LoadBalancer(
-      `${name}-balancer`,
+      // With what is added to it, its name has at most 32 characters.
+      `${name}-lb`,
       {
         internal: true,
         loadBalancerType: "application",
@@ -62,15 +66,16 @@ export class Entry extends pulumi.ComponentResource {
         port: args.config.common.port,
         protocol: "HTTP",
         targetType: "instance",
-        deregistrationDelay: Math.min(3600, idleSeconds(longestCallMs(args.config.common))),
+        deregistrationDelay: deregistrationSeconds(longestCallMs(args.config.common)),
+        // The canary itself may take 20 s while users' code has all CPUs; only a host that stays so for minutes is replaced.
         healthCheck: {
           path: "/health",
           protocol: "HTTP",
           matcher: "200",
-          interval: 10,
-          timeout: 5,
+          interval: 30,
+          timeout: 25,
           healthyThreshold: 2,
-          unhealthyThreshold: 3,
+          unhealthyThreshold: 5,
         },
       },
       options,

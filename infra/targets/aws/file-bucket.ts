@@ -9,7 +9,7 @@ import type { Provider } from "@pulumi/aws/provider.js";
 import type * as s3 from "@pulumi/aws/s3/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import type { Environment } from "../../services/environment.ts";
 import { allow, policy, trust } from "./iam.ts";
 import { privateBucket } from "./private-bucket.ts";

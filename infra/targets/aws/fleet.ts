@@ -3,9 +3,9 @@ import * as autoscaling from "@pulumi/aws/autoscaling/index.js";
 import * as ec2 from "@pulumi/aws/ec2/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { longestCallMs } from "../../services/environment.ts";
-import { idleSeconds } from "./entry.ts";
+import { deregistrationSeconds } from "./entry.ts";
 
 export interface FleetArgs {
   readonly config: AwsConfig;
@@ -16,13 +16,20 @@ export interface FleetArgs {
   readonly subnetIds: pulumi.Output<string[]>;
   readonly targetGroupArn: pulumi.Output<string>;
   readonly kmsKeyArn: pulumi.Output<string>;
-  /** Rolls a replacement back when it fires. */
-  readonly unhealthyAlarm: pulumi.Output<string>;
+  /** The service role that the key lets encrypt the hosts' disks. */
+  readonly scalingRoleArn: pulumi.Output<string>;
   readonly provider: Provider;
 }
 
 /** A host has this long to execute its first code. */
 const LAUNCH_SECONDS = 1200;
+/** A host that drains says once a minute that it still does; silent for so long, it is taken away. */
+const SILENT_SECONDS = 300;
+const DAY_SECONDS = 86_400;
+
+/** Pure: how long the group may take to let a host go, in seconds: no new calls, running ones, and shutting down. */
+export const goneSeconds = (longestMs: number): number =>
+  deregistrationSeconds(longestMs) + Math.ceil(longestMs / 1000) + 600;
 
 export class Fleet extends pulumi.ComponentResource {
   readonly template: ec2.LaunchTemplate;
@@ -51,7 +58,7 @@ export class Fleet extends pulumi.ComponentResource {
         vpcSecurityGroupIds: [args.securityGroupId],
         blockDeviceMappings: [
           {
-            deviceName: "/dev/xvda",
+            deviceName: config.rootDevice,
             ebs: {
               volumeSize: config.diskGb,
               volumeType: "gp3",
@@ -73,7 +80,9 @@ export class Fleet extends pulumi.ComponentResource {
 
   #group(name: string, args: FleetArgs, options: pulumi.CustomResourceOptions): autoscaling.Group {
     const { config } = args;
-    const drainSeconds = idleSeconds(longestCallMs(config.common)) + 60;
+    const gone = `${goneSeconds(longestCallMs(config.common))}s`;
+    // New hosts serve before old ones go, whatever the reason.
+    const newFirst = { minHealthyPercentage: 100, maxHealthyPercentage: 200 };
     return new autoscaling.Group(
       `${name}-group`,
       {
@@ -85,12 +94,18 @@ export class Fleet extends pulumi.ComponentResource {
         vpcZoneIdentifiers: args.subnetIds,
         targetGroupArns: [args.targetGroupArn],
         healthCheckType: "ELB",
-        healthCheckGracePeriod: 60,
-        // A number, not $Latest: a change must be seen as one, and there must be something to go back to.
+        // From the end of the launch hook to the load balancer's second probe.
+        healthCheckGracePeriod: 180,
+        serviceLinkedRoleArn: args.scalingRoleArn,
+        // Machine images are patched, running hosts are not.
+        maxInstanceLifetime: config.hostLifetimeDays * DAY_SECONDS,
+        instanceMaintenancePolicy: newFirst,
+        // A number, not $Latest: a change must be seen as one.
         launchTemplate: {
           id: this.template.id,
           version: this.template.latestVersion.apply((version) => String(version)),
         },
+        // They work at creation alone, so nothing in them follows the configuration.
         initialLifecycleHooks: [
           {
             name: "launch",
@@ -101,26 +116,20 @@ export class Fleet extends pulumi.ComponentResource {
           {
             name: "terminate",
             lifecycleTransition: "autoscaling:EC2_INSTANCE_TERMINATING",
-            heartbeatTimeout: drainSeconds,
+            heartbeatTimeout: SILENT_SECONDS,
             defaultResult: "CONTINUE",
           },
         ],
         instanceRefresh: {
           strategy: "Rolling",
-          preferences: {
-            // New hosts serve before old ones go.
-            minHealthyPercentage: 100,
-            maxHealthyPercentage: 200,
-            autoRollback: true,
-            skipMatching: true,
-            instanceWarmup: "30",
-            alarmSpecification: { alarms: [args.unhealthyAlarm] },
-          },
+          // A host that executes no code holds its launch hook, so a bad version replaces nothing. There is no rollback: AWS
+          // has none for images that a parameter names, and the group knows only the new version by then.
+          preferences: { ...newFirst, skipMatching: true, instanceWarmup: "30" },
         },
         waitForCapacityTimeout: "25m",
         tags: [{ key: "Name", value: args.groupName, propagateAtLaunch: true }],
       },
-      options,
+      { ...options, customTimeouts: { update: gone, delete: gone } },
     );
   }
 }

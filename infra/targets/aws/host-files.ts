@@ -3,7 +3,10 @@
  * nothing secret is in them. Reads files, runs nothing.
  */
 import { join } from "node:path";
+import { INSTALLED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { SERVICE_GID } from "../../../gateway/host/users.ts";
+import { sandboxRunArgs } from "../../../sandbox-image/tools/verify/verify.ts";
+import type { CommonConfig } from "../../config/stack-config.ts";
 import { commandLine } from "../../parts/quote.ts";
 import { textOf } from "../../parts/script.ts";
 import {
@@ -12,7 +15,12 @@ import {
   runFlags,
   type ServiceDescription,
 } from "../../services/description.ts";
-import type { Environment, Paths } from "../../services/environment.ts";
+import {
+  type Environment,
+  gatewayMemoryBytes,
+  longestCallMs,
+  type Paths,
+} from "../../services/environment.ts";
 
 export interface HostFile {
   readonly path: string;
@@ -23,12 +31,15 @@ export interface HostFile {
 export const HOST_ENVIRONMENT = "/etc/kernelyard/host.env";
 /** In memory: what the gateway's secret holds. */
 const SECRETS_FILE = "/run/kernelyard-secrets/gateway.env";
+/** In memory: the login to the image registry. */
+const REGISTRY_LOGIN = "/run/kernelyard-docker";
 /** In memory: the gateway's short-lived credentials for the bucket of files. */
 const CREDENTIALS_FOLDER = "/run/kernelyard-credentials";
 
 /** What the scripts read from the host's environment beside the instance's own values. */
 export const hostPlaces = (fileBucket: boolean): Environment => ({
   SECRETS_FILE,
+  DOCKER_CONFIG: REGISTRY_LOGIN,
   ...(fileBucket ? { CREDENTIALS_FOLDER, GATEWAY_GROUP: String(SERVICE_GID) } : {}),
 });
 
@@ -42,21 +53,34 @@ export const enabledUnits = (fileBucket: boolean): string[] => [
 
 const file = (name: string): string => textOf(join(import.meta.dirname, "host", name));
 
-const program = (name: string): HostFile => ({
-  path: `/usr/local/lib/kernelyard/${name}`,
-  mode: "0755",
-  content: file(name),
-});
-
 /** Every `@NAME@` must have a value. */
-function unit(name: string, values: Readonly<Record<string, string>> = {}): HostFile {
-  const content = file(name).replace(/@([A-Z_]+)@/g, (place, key: string) => {
+const filled = (name: string, values: Readonly<Record<string, string>>): string =>
+  file(name).replace(/@([A-Z_]+)@/g, (place, key: string) => {
     const value = values[key];
     if (value === undefined) throw new Error(`${name}: nothing to fill in for ${place}`);
     return value;
   });
-  return { path: `/etc/systemd/system/${name}`, mode: "0644", content };
-}
+
+const program = (name: string, values: Readonly<Record<string, string>> = {}): HostFile => ({
+  path: `/usr/local/lib/kernelyard/${name}`,
+  mode: "0755",
+  content: filled(name, values),
+});
+
+const unit = (name: string, values: Readonly<Record<string, string>> = {}): HostFile => ({
+  path: `/etc/systemd/system/${name}`,
+  mode: "0644",
+  content: filled(name, values),
+});
+
+/** As `npm run image` proves it, up to the image's name. */
+const proof = (isolation: CommonConfig["isolation"]): string => {
+  const options = {
+    runtime: isolation === "runc-unsafe" ? ("runc" as const) : ("runsc" as const),
+    seccompProfile: INSTALLED_SECCOMP_PROFILE,
+  };
+  return commandLine(sandboxRunArgs("", options, { entrypoint: "/bin/bash" }).slice(0, -1));
+};
 
 const serviceUnit = (service: ServiceDescription, more: readonly string[] = []): HostFile =>
   unit(`kernelyard-${service.health}.service`, {
@@ -68,10 +92,10 @@ const serviceUnit = (service: ServiceDescription, more: readonly string[] = []):
 
 export function hostFiles(
   paths: Paths,
-  port: number,
-  longestCallMs: number,
+  config: Pick<CommonConfig, "port" | "isolation" | "settings">,
   fileBucket: boolean,
 ): HostFile[] {
+  const { port, isolation } = config;
   const credentials = [
     `--volume=${CREDENTIALS_FOLDER}:${CREDENTIALS_FOLDER}:ro`,
     `--env=AWS_CONFIG_FILE=${CREDENTIALS_FOLDER}/config`,
@@ -79,11 +103,12 @@ export function hostFiles(
   return [
     program("common.sh"),
     program("bootstrap.sh"),
+    program("verify.sh", { FLAGS: proof(isolation) }),
     program("drain.sh"),
     program("metrics.sh"),
     unit("kernelyard-bootstrap.service"),
     serviceUnit(launcherDescription(paths)),
-    serviceUnit(gatewayDescription(paths, longestCallMs), [
+    serviceUnit(gatewayDescription(paths, longestCallMs(config), gatewayMemoryBytes(config)), [
       `--env-file=${SECRETS_FILE}`,
       ...(fileBucket ? credentials : []),
       `--publish=${port}:${port}`,

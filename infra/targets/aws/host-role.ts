@@ -2,7 +2,7 @@
 import * as iam from "@pulumi/aws/iam/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { allow, policy, trust } from "./iam.ts";
 import { METRIC_NAMESPACE } from "./user-data.ts";
 
@@ -39,6 +39,17 @@ export function hostPolicy(input: HostPolicyInput): string {
     allow("secretsmanager:GetSecretValue", input.secretArn),
     allow("kms:Decrypt", input.kmsKeyArn),
     allow(["logs:CreateLogStream", "logs:PutLogEvents"], `${input.logGroupArn}:*`),
+    // Session Manager instead of ssh, and no more than that: the managed policy also reads every parameter of the account.
+    allow(
+      [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+      ],
+      "*",
+    ),
     allow(
       ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
       `arn:aws:autoscaling:${input.region}:${input.accountId}:autoScalingGroup:*:autoScalingGroupName/${input.groupName}`,
@@ -79,17 +90,11 @@ export class HostRole extends pulumi.ComponentResource {
       },
       options,
     );
-    // Session Manager instead of ssh.
-    const session = new iam.RolePolicyAttachment(
-      `${name}-session-manager`,
-      { role: role.name, policyArn: "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore" },
-      options,
-    );
     const profile = new iam.InstanceProfile(
       `${name}-profile`,
       { role: role.name },
       // A host that starts without its rights fails its bootstrap.
-      { ...options, dependsOn: [rights, session] },
+      { ...options, dependsOn: [rights] },
     );
     this.instanceProfileArn = profile.arn;
     this.roleName = role.id;

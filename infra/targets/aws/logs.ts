@@ -4,7 +4,7 @@ import * as ec2 from "@pulumi/aws/ec2/index.js";
 import * as iam from "@pulumi/aws/iam/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { allow, policy, trust } from "./iam.ts";
 import { privateBucket } from "./private-bucket.ts";
 
@@ -49,12 +49,16 @@ export class Logs extends pulumi.ComponentResource {
       { assumeRolePolicy: trust({ Service: "vpc-flow-logs.amazonaws.com" }) },
       options,
     );
-    new iam.RolePolicy(
+    const rights = new iam.RolePolicy(
       `${name}-flow-policy`,
       {
         role: role.id,
         policy: group.arn.apply((arn) =>
-          policy(allow(["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"], `${arn}:*`)),
+          policy(
+            allow(["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"], `${arn}:*`),
+            // Knows no resource.
+            allow("logs:DescribeLogGroups", "*"),
+          ),
         ),
       },
       options,
@@ -68,7 +72,8 @@ export class Logs extends pulumi.ComponentResource {
         logDestination: group.arn,
         iamRoleArn: role.arn,
       },
-      options,
+      // Without its rights it says "Access error" for a while.
+      { ...options, dependsOn: [rights] },
     );
   }
 

@@ -4,9 +4,11 @@
  */
 import * as ec2 from "@pulumi/aws/ec2/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
+import * as vpc from "@pulumi/aws/vpc/index.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
 import { splitCidr } from "./cidr.ts";
+import { s3EndpointPolicy } from "./s3-endpoint.ts";
 
 /** What a host calls. Each costs money: see `endpoints` in the configuration. */
 export const INTERFACE_SERVICES = [
@@ -16,18 +18,23 @@ export const INTERFACE_SERVICES = [
   "ssmmessages",
   "logs",
   "monitoring",
-  "kms",
   "autoscaling",
   "secretsmanager",
 ] as const;
 
 export interface NetworkArgs {
+  /** Physical names begin with it. */
+  readonly prefix: string;
   readonly config: AwsConfig;
   readonly provider: Provider;
 }
 
+const HTTPS = { ipProtocol: "tcp", fromPort: 443, toPort: 443 };
+
 export class Network extends pulumi.ComponentResource {
   readonly vpcId: pulumi.Output<string>;
+  /** Null: your own network. */
+  readonly routeTableId: pulumi.Output<string> | null;
   readonly subnetIds: pulumi.Output<string[]>;
   /** Where the load balancer may send calls from. */
   readonly entryGroup: ec2.SecurityGroup;
@@ -39,13 +46,15 @@ export class Network extends pulumi.ComponentResource {
     const { network } = args.config;
     const made = network.kind === "new" ? this.#make(name, args, network, options) : null;
     this.vpcId = made?.vpc.id ?? pulumi.output(network.kind === "own" ? network.vpcId : "");
+    this.routeTableId = made?.routes.id ?? null;
     this.subnetIds = pulumi.output(
       made?.subnets.map((subnet) => subnet.id) ?? (network.kind === "own" ? [...network.subnetIds] : []),
     );
     this.entryGroup = this.#group(name, "entry", "Load balancer: HTTPS from LibreChat", options);
     this.hostGroup = this.#group(name, "host", "Hosts: the gateway's port from the load balancer", options);
     this.#rules(name, args.config, options);
-    if (network.endpoints) this.#endpoints(name, args.config, made?.s3PrefixListId ?? null, options);
+    const endpoints = network.kind === "new" ? network.endpoints : network.endpointClients !== null;
+    if (endpoints) this.#endpoints(name, args.config, made?.s3PrefixListId ?? null, options);
     else this.#anyHttps(name, options);
     this.registerOutputs({ vpcId: this.vpcId, subnetIds: this.subnetIds });
   }
@@ -56,20 +65,20 @@ export class Network extends pulumi.ComponentResource {
     network: AwsConfig["network"] & { kind: "new" },
     options: pulumi.CustomResourceOptions,
   ) {
-    const vpc = new ec2.Vpc(
+    const made = new ec2.Vpc(
       `${name}-vpc`,
       { cidrBlock: network.cidr, enableDnsSupport: true, enableDnsHostnames: true, tags: { Name: name } },
       options,
     );
     // The group that AWS makes by itself lets its members talk: leave it without rules.
-    new ec2.DefaultSecurityGroup(`${name}-default-group`, { vpcId: vpc.id }, options);
-    const routes = new ec2.RouteTable(`${name}-routes`, { vpcId: vpc.id, tags: { Name: name } }, options);
+    new ec2.DefaultSecurityGroup(`${name}-default-group`, { vpcId: made.id }, options);
+    const routes = new ec2.RouteTable(`${name}-routes`, { vpcId: made.id, tags: { Name: name } }, options);
     const ranges = splitCidr(network.cidr, 4);
     const subnets = network.zones.map((zone, index) => {
       const subnet = new ec2.Subnet(
         `${name}-subnet-${zone}`,
         {
-          vpcId: vpc.id,
+          vpcId: made.id,
           cidrBlock: ranges[index] ?? network.cidr,
           availabilityZone: `${args.config.region}${zone}`,
           mapPublicIpOnLaunch: false,
@@ -87,14 +96,15 @@ export class Network extends pulumi.ComponentResource {
     const s3 = new ec2.VpcEndpoint(
       `${name}-s3`,
       {
-        vpcId: vpc.id,
+        vpcId: made.id,
         serviceName: `com.amazonaws.${args.config.region}.s3`,
         vpcEndpointType: "Gateway",
         routeTableIds: [routes.id],
+        policy: s3EndpointPolicy(args.config.region, args.config.accountId, args.prefix),
       },
       options,
     );
-    return { vpc, subnets, s3PrefixListId: s3.prefixListId };
+    return { vpc: made, routes, subnets, s3PrefixListId: s3.prefixListId };
   }
 
   #group(name: string, purpose: string, description: string, options: pulumi.CustomResourceOptions) {
@@ -106,43 +116,36 @@ export class Network extends pulumi.ComponentResource {
   }
 
   #rules(name: string, config: AwsConfig, options: pulumi.CustomResourceOptions): void {
-    const { port } = config.common;
-    config.clientCidrs.forEach((range, index) => {
-      new ec2.SecurityGroupRule(
-        `${name}-client-${index}`,
+    // Named by what they let in: a range that is moved in the list, or stays when another goes, is the same rule.
+    for (const range of config.clientCidrs) {
+      new vpc.SecurityGroupIngressRule(
+        `${name}-client-${range.replace(/[./]/g, "-")}`,
         {
-          type: "ingress",
+          ...HTTPS,
           securityGroupId: this.entryGroup.id,
-          protocol: "tcp",
-          fromPort: 443,
-          toPort: 443,
-          cidrBlocks: [range],
+          cidrIpv4: range,
           description: "HTTPS from LibreChat",
         },
         options,
       );
-    });
-    const between = (
-      purpose: string,
-      type: "ingress" | "egress",
-      group: ec2.SecurityGroup,
-      other: ec2.SecurityGroup,
-    ) =>
-      new ec2.SecurityGroupRule(
-        `${name}-${purpose}`,
-        {
-          type,
-          securityGroupId: group.id,
-          sourceSecurityGroupId: other.id,
-          protocol: "tcp",
-          fromPort: port,
-          toPort: port,
-          description: "Load balancer to gateway",
-        },
-        options,
-      );
-    between("entry-out", "egress", this.entryGroup, this.hostGroup);
-    between("host-in", "ingress", this.hostGroup, this.entryGroup);
+    }
+    const { port } = config.common;
+    const gateway = {
+      ipProtocol: "tcp",
+      fromPort: port,
+      toPort: port,
+      description: "Load balancer to gateway",
+    };
+    new vpc.SecurityGroupEgressRule(
+      `${name}-entry-out`,
+      { ...gateway, securityGroupId: this.entryGroup.id, referencedSecurityGroupId: this.hostGroup.id },
+      options,
+    );
+    new vpc.SecurityGroupIngressRule(
+      `${name}-host-in`,
+      { ...gateway, securityGroupId: this.hostGroup.id, referencedSecurityGroupId: this.entryGroup.id },
+      options,
+    );
   }
 
   #endpoints(
@@ -152,38 +155,47 @@ export class Network extends pulumi.ComponentResource {
     options: pulumi.CustomResourceOptions,
   ): void {
     const group = this.#group(name, "endpoint", "AWS APIs: HTTPS from the hosts", options);
-    const https = { protocol: "tcp", fromPort: 443, toPort: 443 };
-    new ec2.SecurityGroupRule(
+    new vpc.SecurityGroupIngressRule(
       `${name}-endpoint-in`,
       {
-        ...https,
-        type: "ingress",
+        ...HTTPS,
         securityGroupId: group.id,
-        sourceSecurityGroupId: this.hostGroup.id,
+        referencedSecurityGroupId: this.hostGroup.id,
         description: "HTTPS from the hosts",
       },
       options,
     );
-    new ec2.SecurityGroupRule(
+    if (config.network.kind === "own" && config.network.endpointClients !== null) {
+      // Their names lead every machine of the VPC to them.
+      new vpc.SecurityGroupIngressRule(
+        `${name}-endpoint-vpc`,
+        {
+          ...HTTPS,
+          securityGroupId: group.id,
+          cidrIpv4: config.network.endpointClients,
+          description: "HTTPS from the VPC",
+        },
+        options,
+      );
+    }
+    new vpc.SecurityGroupEgressRule(
       `${name}-host-out`,
       {
-        ...https,
-        type: "egress",
+        ...HTTPS,
         securityGroupId: this.hostGroup.id,
-        sourceSecurityGroupId: group.id,
+        referencedSecurityGroupId: group.id,
         description: "AWS APIs",
       },
       options,
     );
     if (s3PrefixListId === null) this.#anyHttps(name, options);
     else {
-      new ec2.SecurityGroupRule(
+      new vpc.SecurityGroupEgressRule(
         `${name}-host-s3`,
         {
-          ...https,
-          type: "egress",
+          ...HTTPS,
           securityGroupId: this.hostGroup.id,
-          prefixListIds: [s3PrefixListId],
+          prefixListId: s3PrefixListId,
           description: "S3: packages, image layers, files",
         },
         options,
@@ -207,15 +219,12 @@ export class Network extends pulumi.ComponentResource {
 
   /** Your own network decides where the hosts' HTTPS can go. */
   #anyHttps(name: string, options: pulumi.CustomResourceOptions): void {
-    new ec2.SecurityGroupRule(
+    new vpc.SecurityGroupEgressRule(
       `${name}-host-https`,
       {
-        type: "egress",
+        ...HTTPS,
         securityGroupId: this.hostGroup.id,
-        protocol: "tcp",
-        fromPort: 443,
-        toPort: 443,
-        cidrBlocks: ["0.0.0.0/0"],
+        cidrIpv4: "0.0.0.0/0",
         description: "AWS APIs by the network's own routes",
       },
       options,

@@ -9,7 +9,7 @@ export interface PrivateBucketArgs {
   readonly names: { readonly bucket: string; readonly beside: string; readonly policy: string };
   /** Physical names begin with it. */
   readonly bucketPrefix: string;
-  /** Keeps the bucket from `pulumi destroy`, and what is in it from the bucket's end. */
+  /** Keeps the bucket and all that guards it from `pulumi destroy`, and what is in it from the bucket's end. */
   readonly protect: boolean;
   readonly encryption: inputs.BucketServerSideEncryptionConfigurationRule;
   /** When objects go, and uploads that nobody finished. */
@@ -26,10 +26,11 @@ export function privateBucket(
   options: pulumi.CustomResourceOptions,
 ): { readonly bucket: s3.Bucket; readonly policy: s3.BucketPolicy } {
   const { names } = args;
+  const kept = { ...options, protect: args.protect };
   const bucket = new s3.Bucket(
     names.bucket,
     { bucketPrefix: args.bucketPrefix, forceDestroy: !args.protect },
-    { ...options, protect: args.protect },
+    kept,
   );
   const of = { bucket: bucket.id };
   new s3.BucketPublicAccessBlock(
@@ -41,22 +42,22 @@ export function privateBucket(
       ignorePublicAcls: true,
       restrictPublicBuckets: true,
     },
-    options,
+    kept,
   );
   new s3.BucketServerSideEncryptionConfiguration(
     `${names.beside}-encryption`,
     { ...of, rules: [args.encryption] },
-    options,
+    kept,
   );
   new s3.BucketLifecycleConfiguration(
     `${names.beside}-lifecycle`,
     { ...of, rules: [{ id: "expire", status: "Enabled", filter: {}, ...args.lifecycle }] },
-    options,
+    kept,
   );
   const bucketPolicy = new s3.BucketPolicy(
     names.policy,
     { ...of, policy: bucket.arn.apply((arn) => policy(...(args.statements?.(arn) ?? []), onlyTls(arn))) },
-    options,
+    kept,
   );
   return { bucket, policy: bucketPolicy };
 }

@@ -30,18 +30,14 @@ export const LIFECYCLE = JSON.stringify({
 export class Repositories extends pulumi.ComponentResource {
   readonly sandbox: ecr.Repository;
   readonly gateway: ecr.Repository;
-  /** For the engine that pushes; the password is a secret and lasts twelve hours. */
-  readonly access: {
-    readonly server: pulumi.Output<string>;
-    readonly username: pulumi.Output<string>;
-    readonly password: pulumi.Output<string>;
-  };
+  /** Without a repository's name. */
+  readonly server: pulumi.Output<string>;
 
   constructor(name: string, args: RepositoriesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:aws:Repositories", name, {}, opts);
     this.sandbox = this.#repository(name, "custom-rce-kernel", args);
     this.gateway = this.#repository(name, "gateway", args);
-    this.access = this.#access(args);
+    this.server = this.gateway.repositoryUrl.apply((url) => url.split("/")[0] ?? url);
     this.registerOutputs({ sandbox: this.sandbox.repositoryUrl, gateway: this.gateway.repositoryUrl });
   }
 
@@ -65,18 +61,5 @@ export class Repositories extends pulumi.ComponentResource {
       options,
     );
     return repository;
-  }
-
-  /** Asked for once the repository exists, so that a preview needs no credentials. */
-  #access(args: RepositoriesArgs) {
-    const token = ecr.getAuthorizationTokenOutput(
-      { registryId: this.gateway.registryId },
-      { parent: this, provider: args.provider },
-    );
-    return {
-      server: this.gateway.repositoryUrl.apply((url) => url.split("/")[0] ?? url),
-      username: token.userName,
-      password: pulumi.secret(token.password),
-    };
   }
 }

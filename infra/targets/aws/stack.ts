@@ -1,19 +1,18 @@
 /** Target aws: hosts in private subnets, images in ECR, an internal load balancer before them. */
+import { resolve } from "node:path";
 import { Provider } from "@pulumi/aws/provider.js";
 import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import { Region } from "@pulumi/aws/types/enums/index.js";
 import * as command from "@pulumi/command";
-import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsConfig } from "../../config/parse.ts";
-import { Images } from "../../parts/images.ts";
+import type { AwsConfig } from "../../config/stack-config.ts";
+import { Images, sandboxLibraries } from "../../parts/images.ts";
 import { Keys } from "../../parts/secrets.ts";
 import {
   assignments,
   gatewayEnvironment,
   launcherEnvironment,
   launcherSocket,
-  longestCallMs,
 } from "../../services/environment.ts";
 import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { Alarms } from "./alarms.ts";
@@ -38,19 +37,15 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
   const prefix = `kernelyard-${args.stack}`;
   const cloud = new Provider("kernelyard-aws", {
     region: awsRegion(config.region),
+    // Asked for before anything else, in a preview as well: the wrong credentials change nothing.
     allowedAccountIds: [config.accountId],
-    // A preview must work without credentials; a wrong account is refused at the first call of an update.
-    skipCredentialsValidation: true,
-    skipRequestingAccountId: true,
-    skipMetadataApiCheck: false,
     defaultTags: { tags: { project: "kernelyard", stack: args.stack } },
   });
   const commands = new command.Provider("kernelyard-commands");
-  const engine = new docker.Provider("kernelyard-engine", { disableDockerDaemonCheck: true });
 
-  const keys = new Keys("kernelyard-keys", { projectRoot, rotation: common.keyRotation, provider: commands });
-  const encryption = new EncryptionKey("kernelyard-encryption", { config, provider: cloud });
-  const network = new Network("kernelyard-network", { config, provider: cloud });
+  const keys = new Keys("kernelyard-keys", { rotation: common.keyRotation, provider: commands });
+  const encryption = new EncryptionKey("kernelyard-encryption", { prefix, config, provider: cloud });
+  const network = new Network("kernelyard-network", { prefix, config, provider: cloud });
   const logs = new Logs("kernelyard-logs", {
     prefix,
     config,
@@ -66,15 +61,18 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
   const images = new Images("kernelyard-images", {
     projectRoot,
     config: common,
-    provider: engine,
-    repository: repositories.access.server,
+    commands,
+    machine: null,
     repositories: {
       sandbox: repositories.sandbox.repositoryUrl,
       gateway: repositories.gateway.repositoryUrl,
     },
-    registry: repositories.access,
-    gvisorUrl: config.gvisorUrl,
-    platform: /arm64|aarch64/.test(config.imageParameter) ? "linux/arm64" : "linux/amd64",
+    registry: repositories.server.apply((server) => ({
+      kind: "ecr" as const,
+      server,
+      region: config.region,
+    })),
+    elsewhere: { platform: config.platform, gvisorUrl: config.gvisorUrl },
   });
   const gatewaySettings = pulumi
     .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? ""])
@@ -108,12 +106,11 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
     accessBucket: logs.accessBucket,
     provider: cloud,
   });
-  const alarms = new Alarms("kernelyard-alarms", { prefix, config, groupName, entry, provider: cloud });
   const text = pulumi
     .all([
       images.gateway,
       images.sandbox,
-      repositories.access.server,
+      repositories.server,
       secret.arn,
       secret.version,
       logs.hosts.name,
@@ -133,6 +130,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
           logGroup,
           port: common.port,
           launcherSocket: launcherSocket(PATHS),
+          libraries: sandboxLibraries(resolve(projectRoot, common.sandboxContext)),
           filesRole,
         }),
         launcher: launcherEnvironment(common, PATHS, sandboxImage),
@@ -140,11 +138,11 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
           ...openSettings(gatewayEnvironment(common, PATHS, NO_KEYS)),
           ...(bucket === null ? {} : filesEnvironment(bucket, config.region)),
         },
-        files: hostFiles(PATHS, common.port, longestCallMs(common), config.fileBucket),
+        files: hostFiles(PATHS, common, config.fileBucket),
         fileBucket: config.fileBucket,
       }),
     );
-  new Fleet(
+  const fleet = new Fleet(
     "kernelyard-fleet",
     {
       config,
@@ -155,11 +153,17 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       subnetIds: network.subnetIds,
       targetGroupArn: entry.targetGroup.arn,
       kmsKeyArn: encryption.arn,
-      unhealthyAlarm: alarms.unhealthy,
+      scalingRoleArn: encryption.scalingRoleArn,
       provider: cloud,
     },
     // Hosts without their endpoints, or before the listener, would fail their bootstrap or health check.
     { dependsOn: [network, entry, ...(files === null ? [] : [files])] },
+  );
+  // A new stack's hosts send their first numbers before anybody listens.
+  new Alarms(
+    "kernelyard-alarms",
+    { prefix, config, groupName, entry, provider: cloud },
+    { dependsOn: [fleet] },
   );
 
   const endpoint = `https://${config.domainName}`;
@@ -167,12 +171,16 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
     endpoint,
     endpoints: [endpoint],
     ...librechatOutputs(common, keys, endpoint),
-    registry: repositories.access.server,
+    registry: repositories.server,
     sandboxImage: images.sandbox,
     gatewayImage: images.gateway,
     isolation: common.isolation,
     health: `${endpoint}/health`,
     loadBalancerName: entry.loadBalancer.dnsName,
+    loadBalancerZoneId: entry.loadBalancer.zoneId,
+    vpcId: network.vpcId,
+    ...(network.routeTableId === null ? {} : { routeTableId: network.routeTableId }),
+    entrySecurityGroupId: network.entryGroup.id,
   };
 }
 

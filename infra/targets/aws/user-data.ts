@@ -17,6 +17,8 @@ export interface HostValues {
   readonly logGroup: string;
   readonly port: number;
   readonly launcherSocket: string;
+  /** Names of the sandbox image's libraries, which a host proves before it serves. */
+  readonly libraries: readonly string[];
   /** Role that may use the bucket of files; null: files are on the host. */
   readonly filesRole: string | null;
 }
@@ -33,6 +35,10 @@ export function hostEnvironment(values: HostValues): Environment {
     GROUP: values.groupName,
     PORT: String(values.port),
     LAUNCHER_SOCKET: values.launcherSocket,
+    LIBRARIES: values.libraries.join(" "),
+    LOG_GROUP: values.logGroup,
+    // Seconds between two signs of life of a host that drains.
+    HEARTBEAT: "60",
     NAMESPACE: METRIC_NAMESPACE,
     ...hostPlaces(values.filesRole !== null),
     ...(values.filesRole === null ? {} : { FILES_ROLE: values.filesRole }),

@@ -248,8 +248,7 @@ it("works with the credentials that an AWS host hands to its gateway", async () 
       .replaceAll("/usr/local/lib/kernelyard", folder);
   for (const { path, content } of hostFiles(
     { data: "/data", dockerSocket: "/var/run/docker.sock" },
-    3112,
-    1000,
+    { port: 3112, isolation: "runsc", settings: {} },
     true,
   )) {
     if (path.endsWith(".sh")) await writeFile(join(folder, basename(path)), here(content), { mode: 0o755 });

@@ -24,7 +24,7 @@ describeTarget("aws", (graph) => {
     expect(Buffer.byteLength(userData())).toBeLessThan(USER_DATA_LIMIT);
     expect(isShell(userData())).toMatchObject({ status: 0, stderr: "" });
     const programs = files().filter((file) => file.path.endsWith(".sh"));
-    expect(programs.length).toBe(5);
+    expect(programs.length).toBe(6);
     for (const program of programs)
       expect(isShell(program.content), program.path).toMatchObject({ status: 0, stderr: "" });
   });
