@@ -1,10 +1,16 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/runner/longest-first.ts";
-import { RING_NAMES, RINGS } from "./test/runner/rings.ts";
+import { RING_NAMES, RINGS, type RingName } from "./test/runner/rings.ts";
 
 /** Two even on one core: a file of the engine's rings waits more than it computes. */
 const SIDE_BY_SIDE = Math.min(4, Math.max(2, availableParallelism()));
+
+/** What a ring's files share, made before any of them begins. */
+const SET_UP: Partial<Record<RingName, string>> = {
+  contract: "test/contract/support/install-clients.ts",
+  infra: "test/infra/images.ts",
+};
 
 /** One project per ring. The number of workers is the same for all but the last, so that files of different rings run side by side. */
 export default defineConfig({
@@ -24,7 +30,7 @@ export default defineConfig({
         expect: { poll: { timeout: RINGS[name].timeoutMs / 2, interval: 20 } },
         unstubEnvs: true,
         restoreMocks: true,
-        ...(name === "contract" ? { globalSetup: ["test/contract/support/install-clients.ts"] } : {}),
+        ...(SET_UP[name] === undefined ? {} : { globalSetup: [SET_UP[name]] }),
       },
     })),
   },

@@ -89,6 +89,20 @@ export class DeployedClient {
     return reply.stdout;
   }
 
+  /** Until code has been executed there. */
+  async untilHealthy(seconds: number): Promise<void> {
+    const deadline = Date.now() + seconds * 1000;
+    const healthy = () =>
+      fetch(`${this.origin}/health`, { signal: AbortSignal.timeout(5_000) }).then(
+        (response) => response.status === 200,
+        () => false,
+      );
+    while (!(await healthy())) {
+      if (Date.now() > deadline) throw new Error(`${this.origin} is not healthy within ${seconds} s`);
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+
   async download(session: string, file: string): Promise<string> {
     const token = this.#signer.sign({ id: "user-1" });
     const response = await fetch(`${this.#baseUrl}/download/${session}/${file}`, {

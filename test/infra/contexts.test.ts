@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { SERVICE_DOCKERFILE, serviceFiles } from "../../infra/parts/tags.ts";
+import { SERVICE_DOCKERFILE } from "../../infra/parts/tags.ts";
 import { listedFiles } from "../../sandbox-image/tools/build-context.ts";
 import { ROOT } from "./stack.ts";
 
@@ -52,14 +52,16 @@ it("the services' list", async () => {
     "gateway",
     "infra",
     "docs",
+    "sandbox-image",
     "package.json",
     "package-lock.json",
     ".npmrc",
     "README.md",
   ])
     cpSync(join(ROOT, entry), join(context, entry), { recursive: true });
-  copyFileSync(join(ROOT, `${SERVICE_DOCKERFILE}.dockerignore`), join(context, ".dockerignore"));
-  expect(await filesThatTheBuilderSees(context)).toEqual(serviceFiles(context));
+  const list = join(context, ".dockerignore");
+  copyFileSync(join(ROOT, `${SERVICE_DOCKERFILE}.dockerignore`), list);
+  expect(await filesThatTheBuilderSees(context)).toEqual(listedFiles(context, list));
 });
 
 it("the sandbox's list, and what an operator may write", async () => {

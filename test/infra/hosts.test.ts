@@ -1,95 +1,141 @@
-/** Target hosts on the real Pulumi engine: a machine by ssh, prepared and deployed by the program, and repaired. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/**
+ * Target hosts on the real Pulumi engine, with the sample's defaults: two machines by ssh, one of them reached by somebody who
+ * is not root and with an engine as Amazon Linux has it; prepared, deployed, repaired, rebooted, one removed and one added.
+ */
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { DeployedClient } from "./client.ts";
-import { serviceBase } from "./images.ts";
+import { SANDBOX_BASE, SERVICE_BASE, sandboxImage } from "./images.ts";
 import { Machine } from "./machine.ts";
 import { changes, openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
+import { verify } from "./verify.ts";
 
 const STACK = `hosts-${process.pid}`;
 const PREFIX = `kernelyard-${STACK}`;
 const SESSION = `infra-hosts-${process.pid}`;
-const SANDBOX_IMAGE = "custom-rce-kernel:latest";
 const OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3fQyq6yV1Yj0m0m3Xc0mDb1Tq1Z0n6rWw0cX4yqk9b";
+
+const Exported = z.object({
+  deployment: z.object({ resources: z.array(z.object({ urn: z.string() })) }),
+});
 
 const output = (up: UpResult, name: string) => String(up.outputs[name]?.value);
 
 describe("target hosts", () => {
-  let machine: Machine | undefined;
+  const machines: Machine[] = [];
   let opened: TestStack | undefined;
-  let context = "";
   let stack: Stack;
   let client: DeployedClient;
+  let second: DeployedClient;
   let first: UpResult;
 
-  const there = (): Machine => {
-    if (machine === undefined) throw new Error("the set-up has failed");
-    return machine;
+  const test = (): TestStack => {
+    if (opened === undefined) throw new Error("the set-up has failed");
+    return opened;
   };
-  const hosts = (hostKey: string) => [{ name: "box-1", address: there().address, user: "root", hostKey }];
+  const machine = (index: number): Machine => {
+    const found = machines[index];
+    if (found === undefined) throw new Error("the set-up has failed");
+    return found;
+  };
+  const entries = (...indices: readonly number[]) =>
+    indices.map((index) => machine(index).entry(`box-${index + 1}`));
+  const environmentAt = (index: number) =>
+    output(first, "librechatEnvironment").replace(machine(0).address, machine(index).address);
+  const containers = (index: number) => machine(index).command("docker ps -a --format '{{.Names}}'");
+
+  async function urnOf(name: string): Promise<string> {
+    const { deployment } = Exported.parse(JSON.parse(await test().pulumi("stack", "export")));
+    const found = deployment.resources.find(({ urn }) => urn.endsWith(`::${name}`));
+    if (found === undefined) throw new Error(`the stack has no ${name}`);
+    return found.urn;
+  }
 
   beforeAll(async () => {
-    machine = await Machine.start();
-    const base = await serviceBase();
-    await machine.bringImages([base, SANDBOX_IMAGE]);
-    // The image is built already; here it matters how it gets to the machine, not what is in it.
-    context = mkdtempSync(join(tmpdir(), "kernelyard-sandbox-context-"));
-    writeFileSync(join(context, "Dockerfile.rce"), "ARG BASE_IMAGE\nFROM $BASE_IMAGE\nLABEL test=hosts\n");
-    opened = await openStack(STACK, {
-      target: "hosts",
-      hosts: hosts(machine.hostKey),
-      sshKeyFile: machine.keyFile,
-      sandboxContext: context,
-      sandboxBaseImage: SANDBOX_IMAGE,
-      serviceBaseImage: base,
-      settings: { KERNELYARD_MEMORY_BUDGET: "2g", KERNELYARD_POOL_SIZE: "1", KERNELYARD_SESSION_DISK: "64m" },
+    const images = [SANDBOX_BASE, SERVICE_BASE, await sandboxImage()];
+    machines.push(await Machine.start(), await Machine.start({ user: "deployer", amazon: true }));
+    await machine(0).bringImages(images);
+    opened = await openStack("hosts", STACK, {
+      hosts: entries(0, 1),
+      // The two have one operator.
+      sshKeyFile: machine(0).keyFile,
+      unroutedSessions: true,
     });
+    await machine(1).command(`cat >>/etc/ssh/machine_authorized <<'END'\n${machine(0).publicKey}\nEND`);
     stack = opened.stack;
     first = await stack.up();
     client = new DeployedClient(output(first, "librechatEnvironment"));
+    second = new DeployedClient(environmentAt(1));
   }, SET_UP_WITHIN_MS);
 
   afterAll(async () => {
-    await opened?.remove();
-    await machine?.stop();
-    rmSync(context, { recursive: true, force: true });
+    try {
+      await opened?.remove();
+    } finally {
+      for (const one of machines) await one.stop();
+    }
   });
 
-  it("serves from the machine", async () => {
-    expect(output(first, "endpoint")).toBe(`http://${there().address}:3112`);
+  it("serves from both machines", async () => {
+    expect(first.outputs.endpoints?.value).toEqual(machines.map((one) => `http://${one.address}:3112`));
     expect((await client.exec("x = 41", "conversation-1")).stderr).toBe("");
     expect((await client.exec("print(x + 1)", "conversation-1")).stdout).toContain("42");
     expect(
       await client.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')"),
     ).toBeDefined();
+    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
+    await second.run(SESSION, "open('/mnt/session_data/b.txt', 'w').write('theirs')");
   });
 
-  it("has a registry that asks for TLS and a password", async () => {
+  it("is verified from outside, with less than TLS", async () => {
+    const { code, findings } = await verify(client.origin, output(first, "librechatEnvironment"));
+    const less = [...findings].filter(([, said]) => !said.startsWith("holds"));
+    expect(less).toEqual([["transport", expect.stringMatching(/^weaker: plain HTTP/)]]);
+    expect(code).toBe(0);
+  });
+
+  it("lets who deploys use the engine, and leaves nothing that is theirs in root's hands", async () => {
+    expect(await machine(1).command("id -nG deployer")).toContain("docker");
+    const owners = await machine(1).command(
+      "find /usr/local/share/kernelyard ! -user root -o -perm /022 ! -type l",
+    );
+    expect(owners).toBe("");
+    const engine = await machine(1).command("tr '\\0' ' ' <\"/proc/$(cat /run/docker.pid)/cmdline\"");
+    expect(engine).toContain("--default-ulimit nofile=32768:65536");
+    expect(await machine(1).command("cat /etc/docker/daemon.json")).not.toContain("default-ulimits");
+  });
+
+  it("has a registry that asks for TLS and a password, by a certificate that outlives its operators", async () => {
     const registry = output(first, "registry");
     const status = (flags: string) =>
-      there().command(`curl -s -o /dev/null -w '%{http_code}' ${flags} https://${registry}/v2/ || true`);
+      machine(0).command(`curl -s -o /dev/null -w '%{http_code}' ${flags} https://${registry}/v2/ || true`);
     expect(await status("")).toBe("000");
     expect(await status(`--cacert /etc/docker/certs.d/${registry}/ca.crt`)).toBe("401");
+    const years = 9 * 365 * 86_400;
+    await machine(0).command(
+      `openssl x509 -in /etc/docker/certs.d/${registry}/ca.crt -noout -checkend ${years}`,
+    );
   });
 
-  it("changes nothing the second time", async () => {
+  it("changes nothing the second time, after a refresh, and for an operator with another folder, home and umask", async () => {
     expect(await changes(stack)).toEqual(["same"]);
+    expect(Object.keys((await stack.refresh()).summary.resourceChanges ?? {})).toEqual(["same"]);
+    expect(await changes(stack)).toEqual(["same"]);
+    expect(await changes(await test().elsewhere())).toEqual(["same"]);
   });
 
   it("refuses a machine with another host key, before anything is changed", async () => {
-    opened?.configure({ hosts: hosts(OTHER_KEY) });
+    test().configure({ hosts: [{ ...machine(0).entry("box-1"), hostKey: OTHER_KEY }, ...entries(1)] });
     await expect(stack.up()).rejects.toThrow(
       /Nothing was changed[\s\S]*box-1[\s\S]*cannot be reached by ssh/,
     );
-    opened?.configure({ hosts: hosts(there().hostKey) });
+    test().configure({ hosts: entries(0, 1) });
     expect((await client.exec("print(x)", "conversation-1")).stdout).toContain("41");
   });
 
-  it("repairs a stopped engine and a deleted runtime entry", async () => {
-    await there().command(
+  it("repairs a stopped engine, a deleted runtime entry, a user without the engine, and a certificate that ends", async () => {
+    await machine(0).command(
       `python3 - <<'END'
 import json
 path = "/etc/docker/daemon.json"
@@ -97,22 +143,84 @@ config = json.load(open(path))
 del config["runtimes"]["runsc"]
 json.dump(config, open(path, "w"))
 END
-       kill "$(cat /run/docker.pid)"
-       while [ -e /run/docker.pid ]; do sleep 0.1; done`,
+       systemctl stop docker
+       cd /etc/${PREFIX}/registry
+       openssl req -x509 -key tls.key -days 10 -out tls.crt -subj /CN=${machine(0).address} \
+         -addext subjectAltName=IP:${machine(0).address} 2>/dev/null`,
     );
+    await machine(1).command("gpasswd -d deployer docker");
     const repaired = await stack.up();
-    expect(repaired.summary.resourceChanges?.update).toBe(1);
-    expect(await there().command("docker info --format '{{json .Runtimes}}'")).toContain("oci-seccomp");
+    // Both machines, the certificate, and the other machine's trust in it.
+    expect(repaired.summary.resourceChanges).toMatchObject({ update: 4 });
+    expect(repaired.summary.resourceChanges).not.toHaveProperty("replace");
+    expect(await machine(0).command("docker info --format '{{json .Runtimes}}'")).toContain("oci-seccomp");
+    // The launcher, which live restore let run on, was refused meanwhile, and finds out by itself.
+    await client.untilHealthy(120);
     expect(await client.run(SESSION, "print(open('/mnt/session_data/a.txt').read())")).toContain("mine");
+    const served = `openssl s_client -connect ${output(first, "registry")} </dev/null 2>/dev/null | openssl x509 -noout -checkend 31536000`;
+    expect(await machine(0).command(served)).toContain("will not expire");
+    expect(await changes(stack)).toEqual(["same"]);
+  });
+
+  it("survives a reboot of every machine", async () => {
+    await client.run(SESSION, "open('/mnt/session_data/c.txt', 'w').write('kept')");
+    await Promise.all(machines.map((one) => one.reboot()));
+    for (const one of [client, second]) await one.untilHealthy(120);
+    expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
+    expect(await second.run(SESSION, "print(open('/mnt/session_data/b.txt').read())")).toContain("theirs");
+    expect(await changes(stack)).toEqual(["same"]);
+    const registry = output(first, "registry");
+    expect(
+      await machine(1).command(
+        `curl -s -o /dev/null -w '%{http_code}' --cacert /etc/docker/certs.d/${registry}/ca.crt https://${registry}/v2/`,
+      ),
+    ).toBe("401");
+  });
+
+  it("lets a machine go: its data first, then its entry; and takes another one in its place", async () => {
+    test().configure({ hosts: entries(0) });
+    await expect(stack.up()).rejects.toThrow(/protected/);
+    await test().pulumi("state", "unprotect", await urnOf("kernelyard-box-2-data-folder"), "--yes");
+    await stack.up();
+    expect(await containers(1)).toBe("");
+    expect(await machine(1).command(`ls -d /var/lib/${PREFIX} 2>/dev/null || true`)).toBe("");
+    expect(await machine(1).command("docker image ls --format '{{.Repository}}'")).not.toContain(PREFIX);
+    expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
+    expect(await changes(stack)).toEqual(["same"]);
+
+    test().configure({ hosts: entries(0, 1) });
+    await stack.up();
+    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
+  });
+
+  it("moves the registry when the first machine changes; nobody's files are lost", async () => {
+    // Where the images are built from then on.
+    await machine(1).bringImages([SANDBOX_BASE, SERVICE_BASE]);
+    test().configure({ hosts: entries(1, 0) });
+    const up = await stack.up();
+    expect(output(up, "registry")).toBe(`${machine(1).address}:5000`);
+    expect(await containers(0)).not.toContain("registry");
+    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
+    expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
+    expect(await changes(stack)).toEqual(["same"]);
+  });
+
+  it("forgets a machine that died", async () => {
+    await machine(0).stop();
+    const prepared = await urnOf("kernelyard-box-1-prepared");
+    await test().pulumi("state", "delete", prepared, "--target-dependents", "--force", "--yes");
+    test().configure({ hosts: entries(1) });
+    await stack.up();
+    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
     expect(await changes(stack)).toEqual(["same"]);
   });
 
   it("leaves nothing but what is protected", async () => {
     await stack.destroy({ excludeProtected: true });
-    expect(await there().command("docker ps -aq")).toBe("");
-    const volumes = (await there().command("docker volume ls -q")).split("\n").filter((line) => line !== "");
-    expect(volumes.every((volume) => volume.startsWith("librechat_vol_"))).toBe(true);
-    expect(await there().command("docker image ls --format '{{.Repository}}'")).not.toContain(PREFIX);
-    expect(await there().command(`ls /etc/${PREFIX} 2>/dev/null || true`)).toBe("");
+    expect(await containers(1)).toBe("");
+    const volumes = await machine(1).command("docker volume ls -q");
+    expect(volumes.split("\n").filter((name) => !/^(librechat_vol_.*)?$/.test(name))).toEqual([]);
+    expect(await machine(1).command("docker image ls --format '{{.Repository}}'")).not.toContain(PREFIX);
+    expect(await machine(1).command(`ls /etc/${PREFIX} 2>/dev/null || true`)).toBe("");
   });
 });

@@ -41,8 +41,9 @@ function run(line: string, inputs: Properties, previous: Properties): Promise<Pr
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : null);
 
 const localCommand: ResourceHandler = {
-  // With `update` a change of triggers updates in place, without it replaces.
-  replaceOn: [],
+  // Whether there is an `update` or not.
+  replaceOn: ["triggers"],
+  spreadsSecrets: true,
   async create(inputs) {
     const line = text(inputs.create);
     return { id: randomUUID(), outputs: line === null ? {} : await run(line, inputs, {}) };

@@ -1,10 +1,12 @@
-/** `pulumi-resource-docker`: the few resource types that the stacks use, on the real engine, by its command line client. */
+/**
+ * `pulumi-resource-docker`: the few resource types that the stacks use, on the real engine, by its command line client. It reads
+ * back what the engine says, and compares with that, as the real one does; what no stack asks for it refuses.
+ */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { stagedContext } from "./context.ts";
 import { type Properties, type ResourceHandler, serve } from "./server.ts";
 
 const Engine = z.object({
@@ -45,18 +47,8 @@ class Client {
       ...process.env,
       PATH: `${this.#folder}:${process.env.PATH}`,
       DOCKER_CONFIG: this.#folder,
-      DOCKER_BUILDKIT: "0",
       ...(engine.host === undefined ? {} : { DOCKER_HOST: engine.host }),
     };
-  }
-
-  login(server: string, username: string, password: string): void {
-    const file = join(this.#folder, "config.json");
-    const config = z
-      .object({ auths: z.record(z.string(), z.unknown()) })
-      .parse(JSON.parse(readFileSync(file, "utf8")));
-    config.auths[server] = { auth: Buffer.from(`${username}:${password}`).toString("base64") };
-    writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
   }
 
   run(args: readonly string[], allowFailure = false): Promise<Ended> {
@@ -99,143 +91,58 @@ process.on("exit", () => {
 process.on("SIGTERM", () => process.exit(0));
 process.on("SIGINT", () => process.exit(0));
 
-const ImageInputs = z.object({
-  imageName: z.string(),
-  build: z.object({
-    context: z.string(),
-    dockerfile: z.string(),
-    target: z.string().optional(),
-    network: z.string().optional(),
-    args: z.record(z.string(), z.string()).default({}),
-  }),
-  registry: z.object({ server: z.string(), username: z.string(), password: z.string() }).optional(),
-});
-
-const buildArguments = (args: Readonly<Record<string, string>>) =>
-  Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
-
-/** Only the classic builder is here; it knows one name for the list of left-out files, at the context's root. */
-async function build(client: Client, inputs: z.output<typeof ImageInputs>): Promise<void> {
-  const { build: wanted } = inputs;
-  const stage = stagedContext(wanted.context, wanted.dockerfile);
-  try {
-    await client.run([
-      "build",
-      // A step that fails leaves no container.
-      "--force-rm",
-      "--quiet",
-      "--network",
-      wanted.network ?? "default",
-      "--file",
-      join(stage.folder, "Dockerfile.staged"),
-      ...(wanted.target === undefined ? [] : ["--target", wanted.target]),
-      ...buildArguments(wanted.args),
-      "--tag",
-      inputs.imageName,
-      stage.folder,
-    ]);
-  } finally {
-    stage.remove();
-  }
-}
-
-async function buildAndPush(inputs: Properties, configuration: Properties): Promise<Properties> {
-  const parsed = ImageInputs.parse(inputs);
-  const client = clientOf(configuration);
-  await build(client, parsed);
-  if (parsed.registry !== undefined) {
-    client.login(parsed.registry.server, parsed.registry.username, parsed.registry.password);
-  }
-  await client.run(["push", parsed.imageName]);
-  const { stdout } = await client.run([
-    "image",
-    "inspect",
-    "--format",
-    "{{json .RepoDigests}}",
-    parsed.imageName,
-  ]);
-  const repository = parsed.imageName.replace(/:[^:/]+$/, "");
-  const digest = z
-    .array(z.string())
-    .parse(JSON.parse(stdout))
-    .find((name) => name.startsWith(`${repository}@`));
-  if (digest === undefined)
-    throw new Error(`${parsed.imageName} was pushed, but the engine knows no digest of it`);
-  return { repoDigest: digest, baseImageName: parsed.imageName };
-}
-
-const image: ResourceHandler = {
-  replaceOn: [],
-  async create(inputs, { configuration }) {
-    return { id: String(inputs.imageName), outputs: await buildAndPush(inputs, configuration) };
-  },
-  update: (_id, inputs, _old, { configuration }) => buildAndPush(inputs, configuration),
-  // The real one leaves what it built, too.
-  async delete() {},
-};
-
-const RemoteImageInputs = z.object({
+/** Strict: the real one builds on the operator's own engine, whichever the provider's is. No stack asks for it. */
+const RemoteImageInputs = z.strictObject({
   name: z.string(),
   keepLocally: z.boolean().default(false),
-  forceRemove: z.boolean().default(false),
-  build: z
-    .object({
-      context: z.string(),
-      dockerfile: z.string(),
-      networkMode: z.string().optional(),
-      buildArgs: z.record(z.string(), z.string()).default({}),
-    })
-    .optional(),
 });
+const imageId = async (client: Client, name: string): Promise<string | null> => {
+  const { stdout } = await client.run(["image", "inspect", "--format", "{{.Id}}", name], true);
+  return stdout.trim() === "" ? null : stdout.trim();
+};
 
 const remoteImage: ResourceHandler = {
-  replaceOn: ["name", "build", "triggers"],
+  replaceOn: ["name"],
   async create(inputs, { configuration }) {
     const parsed = RemoteImageInputs.parse(inputs);
     const client = clientOf(configuration);
-    if (parsed.build === undefined) await client.run(["pull", "--quiet", parsed.name]);
-    else {
-      await client.run([
-        "build",
-        "--quiet",
-        "--network",
-        parsed.build.networkMode ?? "default",
-        "--file",
-        join(parsed.build.context, parsed.build.dockerfile),
-        ...buildArguments(parsed.build.buildArgs),
-        "--tag",
-        parsed.name,
-        parsed.build.context,
-      ]);
-    }
-    const { stdout } = await client.run(["image", "inspect", "--format", "{{.Id}}", parsed.name]);
-    return {
-      id: `${stdout.trim()}${parsed.name}`,
-      outputs: { imageId: stdout.trim(), repoDigest: parsed.name },
-    };
+    await client.run(["pull", "--quiet", parsed.name]);
+    const id = await imageId(client, parsed.name);
+    return { id: `${id}${parsed.name}`, outputs: { imageId: id, repoDigest: parsed.name } };
   },
   async update() {
     return {};
   },
   async delete(_id, state, { configuration }) {
-    const parsed = RemoteImageInputs.parse(state);
-    if (parsed.keepLocally) return;
-    const reference = parsed.forceRemove ? String(state.imageId) : parsed.name;
-    await clientOf(configuration).run(
-      ["image", "rm", ...(parsed.forceRemove ? ["--force"] : []), reference],
-      true,
-    );
+    if (state.keepLocally === true) return;
+    await clientOf(configuration).run(["image", "rm", String(state.name)], true);
+  },
+  async read(_id, state, { configuration }) {
+    const id = await imageId(clientOf(configuration), String(state.name));
+    return id === null ? null : { imageId: id };
   },
 };
+
+/** What the engine says of something, or null. */
+async function inspected(
+  configuration: Properties,
+  kind: "container" | "volume" | "network",
+  id: string,
+): Promise<unknown> {
+  const { stdout } = await clientOf(configuration).run([kind, "inspect", id], true);
+  const found = stdout.trim() === "" ? [] : z.array(z.unknown()).parse(JSON.parse(stdout));
+  return found[0] ?? null;
+}
 
 const labels = z.array(z.object({ label: z.string(), value: z.string() })).default([]);
 const labelFlags = (given: z.output<typeof labels>) =>
   given.flatMap((l) => ["--label", `${l.label}=${l.value}`]);
 
-const VolumeInputs = z.object({ name: z.string(), labels });
+const VolumeInputs = z.strictObject({ name: z.string(), labels });
 const volume: ResourceHandler = {
   replaceOn: ["*"],
   deleteBeforeReplace: true,
+  comparesState: true,
   async create(inputs, { configuration }) {
     const parsed = VolumeInputs.parse(inputs);
     await clientOf(configuration).run(["volume", "create", ...labelFlags(parsed.labels), parsed.name]);
@@ -244,9 +151,20 @@ const volume: ResourceHandler = {
   async delete(id, _state, { configuration }) {
     await clientOf(configuration).run(["volume", "rm", id]);
   },
+  read: async (id, _state, { configuration }) =>
+    (await inspected(configuration, "volume", id)) === null ? null : {},
 };
 
-const NetworkInputs = z.object({
+/** Some engines set options that nobody asked for. */
+const ENGINES_OWN = { "com.docker.network.enable_ipv4": "true" };
+const NetworkState = z.object({ Options: z.record(z.string(), z.string()).nullish() });
+async function networkState(configuration: Properties, id: string): Promise<Properties | null> {
+  const found = await inspected(configuration, "network", id);
+  if (found === null) return null;
+  return { options: { ...NetworkState.parse(found).Options, ...ENGINES_OWN } };
+}
+
+const NetworkInputs = z.strictObject({
   name: z.string(),
   driver: z.string(),
   options: z.record(z.string(), z.string()).default({}),
@@ -255,6 +173,7 @@ const NetworkInputs = z.object({
 const network: ResourceHandler = {
   replaceOn: ["*"],
   deleteBeforeReplace: true,
+  comparesState: true,
   async create(inputs, { configuration }) {
     const parsed = NetworkInputs.parse(inputs);
     const options = Object.entries(parsed.options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]);
@@ -267,11 +186,13 @@ const network: ResourceHandler = {
       ...labelFlags(parsed.labels),
       parsed.name,
     ]);
-    return { id: stdout.trim(), outputs: {} };
+    const id = stdout.trim();
+    return { id, outputs: (await networkState(configuration, id)) ?? {} };
   },
   async delete(id, _state, { configuration }) {
     await clientOf(configuration).run(["network", "rm", id]);
   },
+  read: (id, _state, { configuration }) => networkState(configuration, id),
 };
 
 /** Strict: an input that this provider does not carry out must not pass silently. */
@@ -413,9 +334,55 @@ async function untilHealthy(client: Client, id: string, withinSeconds: number): 
   }
 }
 
+const ContainerState = z.object({
+  Name: z.string(),
+  Config: z.object({
+    User: z.string(),
+    StopSignal: z.string().optional(),
+    StopTimeout: z.number().optional(),
+  }),
+  HostConfig: z.object({
+    NanoCpus: z.number(),
+    Memory: z.number(),
+    MemorySwap: z.number(),
+    ReadonlyRootfs: z.boolean(),
+    Init: z.boolean().nullish(),
+    RestartPolicy: z.object({ Name: z.string() }),
+    NetworkMode: z.string(),
+  }),
+});
+const MIB = 1024 * 1024;
+
+/** Half a processor is "0.5", a whole one "1.0". */
+function decimal(nanoCpus: number): string {
+  const text = (nanoCpus / 1e9).toString();
+  return text.includes(".") ? text : `${text}.0`;
+}
+
+/** What is read back, in the provider's own spelling. */
+async function containerState(configuration: Properties, id: string): Promise<Properties | null> {
+  const found = await inspected(configuration, "container", id);
+  if (found === null) return null;
+  const { Name, Config, HostConfig } = ContainerState.parse(found);
+  return {
+    name: Name.replace(/^\//, ""),
+    user: Config.User,
+    memory: HostConfig.Memory / MIB,
+    memorySwap: HostConfig.MemorySwap / MIB,
+    readOnly: HostConfig.ReadonlyRootfs,
+    restart: HostConfig.RestartPolicy.Name,
+    ...(HostConfig.NanoCpus === 0 ? {} : { cpus: decimal(HostConfig.NanoCpus) }),
+    ...(HostConfig.Init === true ? { init: true } : {}),
+    ...(Config.StopSignal === undefined ? {} : { stopSignal: Config.StopSignal }),
+    ...(Config.StopTimeout === undefined ? {} : { stopTimeout: Config.StopTimeout }),
+    ...(HostConfig.NetworkMode === "none" ? { networkMode: "none" } : {}),
+  };
+}
+
 const container: ResourceHandler = {
   replaceOn: ["*"],
   deleteBeforeReplace: true,
+  comparesState: true,
   async create(inputs, { configuration }) {
     const parsed = ContainerInputs.parse(inputs);
     const client = clientOf(configuration);
@@ -428,8 +395,9 @@ const container: ResourceHandler = {
       throw error;
     }
     if (parsed.wait) await untilHealthy(client, id, parsed.waitTimeout);
-    return { id, outputs: {} };
+    return { id, outputs: (await containerState(configuration, id)) ?? {} };
   },
+  read: (id, _state, { configuration }) => containerState(configuration, id),
   async delete(id, state, { configuration }) {
     const grace = typeof state.destroyGraceSeconds === "number" ? state.destroyGraceSeconds : 10;
     const client = clientOf(configuration);
@@ -439,7 +407,6 @@ const container: ResourceHandler = {
 };
 
 const HANDLERS: Readonly<Record<string, ResourceHandler>> = {
-  "docker:index/image:Image": image,
   "docker:index/remoteImage:RemoteImage": remoteImage,
   "docker:index/volume:Volume": volume,
   "docker:index/network:Network": network,
@@ -448,6 +415,16 @@ const HANDLERS: Readonly<Record<string, ResourceHandler>> = {
 
 serve({
   version: "5.2.0",
+  /** Its native half asks for an engine before anything else, in a preview too; one behind ssh is left for later. */
+  async configure(configuration) {
+    const { host } = Engine.parse(configuration);
+    if (host?.startsWith("ssh://")) return;
+    const { stdout } = await clientOf(configuration).run(
+      ["version", "--format", "{{.Server.Version}}"],
+      true,
+    );
+    if (stdout.trim() === "") throw new Error("failed to connect to any docker daemon");
+  },
   handler(type) {
     const found = HANDLERS[type];
     if (found === undefined) throw new Error(`the test provider does not know ${type}`);

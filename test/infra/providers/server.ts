@@ -15,11 +15,21 @@ export interface ResourceHandler {
   /** Inputs whose change needs a new resource; `"*"`: any. */
   readonly replaceOn: readonly string[];
   readonly deleteBeforeReplace?: boolean;
-  /** Which inputs changed in a way that matters; default: all that differ. */
-  readonly ignore?: readonly string[];
+  /**
+   * Compares new inputs with what the provider read back, as providers bridged from Terraform do, and not with the old
+   * inputs: a value that is read back in another spelling differs each time.
+   */
+  readonly comparesState?: boolean;
+  /** Outputs are secrets when any input is one, as in providers that derive outputs from all inputs. */
+  readonly spreadsSecrets?: boolean;
+  /** What is wrong with the inputs; in a preview too, where some may be unknown (absent here). */
+  check?(inputs: Properties, context: Context): readonly string[];
   create(inputs: Properties, context: Context): Promise<{ id: string; outputs: Properties }>;
   update?(id: string, inputs: Properties, old: Properties, context: Context): Promise<Properties>;
-  delete(id: string, state: Properties, context: Context): Promise<void>;
+  /** `timeoutSeconds`: as the program gave it; 0: the provider's own. */
+  delete(id: string, state: Properties, context: Context, timeoutSeconds: number): Promise<void>;
+  /** What is there now; null: nothing. Default: all is as it was. */
+  read?(id: string, state: Properties, context: Context): Promise<Properties | null>;
 }
 
 export interface Context {
@@ -30,11 +40,15 @@ export interface Context {
 export interface TestProvider {
   readonly version: string;
   handler(type: string): ResourceHandler;
+  /** Throws when the provider could not work with it. */
+  configure?(configuration: Properties): Promise<void>;
   invoke?(token: string, args: Properties, configuration: Properties): Promise<Properties>;
 }
 
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const SECRET = "1b47061264138c4ac30d75fd1eb44270";
+/** What stands for a value that a preview does not know yet. */
+const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -77,6 +91,22 @@ const answer =
       );
   };
 
+function hasSecret(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(hasSecret);
+  if (!isObject(value)) return false;
+  return value[SIGNATURE] === SECRET || Object.values(value).some(hasSecret);
+}
+
+const asSecret = (value: unknown) => ({ [SIGNATURE]: SECRET, value });
+
+/** Without what is not known yet. */
+function known(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(known);
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, inner]) => inner !== UNKNOWN);
+  return Object.fromEntries(entries.map(([key, inner]) => [key, known(inner)]));
+}
+
 const toStruct = (value: Properties) =>
   struct.Struct.fromJavaScript(JSON.parse(JSON.stringify(value)) as Record<string, struct.JavaScriptValue>);
 const fromStruct = (value: { toJavaScript(): unknown } | undefined): Record<string, unknown> => {
@@ -100,6 +130,10 @@ function same(a: unknown, b: unknown): boolean {
 export function serve(provider: TestProvider): void {
   let configuration: Properties = {};
   const context = (urn: string): Context => ({ urn, configuration });
+  const outputsOf = (urn: string, inputs: unknown, outputs: Properties): Properties =>
+    provider.handler(typeOf(urn)).spreadsSecrets === true && hasSecret(inputs)
+      ? Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, asSecret(value)]))
+      : outputs;
   const methods: Record<string, Method> = {
     getPluginInfo: answer(() => {
       const info = new plugin.PluginInfo();
@@ -111,8 +145,9 @@ export function serve(provider: TestProvider): void {
       schema.setSchema("{}");
       return schema;
     }),
-    configure: answer((request: InstanceType<typeof messages.ConfigureRequest>) => {
+    configure: answer(async (request: InstanceType<typeof messages.ConfigureRequest>) => {
       configuration = plainObject(fromStruct(request.getArgs()));
+      await provider.configure?.(configuration);
       const response = new messages.ConfigureResponse();
       response.setAcceptsecrets(true);
       response.setAcceptresources(false);
@@ -123,22 +158,42 @@ export function serve(provider: TestProvider): void {
       response.setInputs(request.getNews());
       return response;
     }),
-    diffConfig: answer(() => {
+    diffConfig: answer((request: InstanceType<typeof messages.DiffRequest>) => {
+      const old = fromStruct(request.getOldInputs());
+      const now = fromStruct(request.getNews());
+      const changed = [...new Set([...Object.keys(old), ...Object.keys(now)])].filter(
+        (key) => !same(old[key], now[key]),
+      );
+      const { DiffChanges } = messages.DiffResponse;
       const response = new messages.DiffResponse();
-      response.setChanges(messages.DiffResponse.DiffChanges.DIFF_NONE);
+      response.setChanges(changed.length > 0 ? DiffChanges.DIFF_SOME : DiffChanges.DIFF_NONE);
+      response.setDiffsList(changed);
       return response;
     }),
     check: answer((request: InstanceType<typeof messages.CheckRequest>) => {
+      const handler = provider.handler(typeOf(request.getUrn()));
+      const inputs = plainObject(known(plain(fromStruct(request.getNews()))));
       const response = new messages.CheckResponse();
       response.setInputs(request.getNews());
+      response.setFailuresList(
+        (handler.check?.(inputs, context(request.getUrn())) ?? []).map((reason) => {
+          const failure = new messages.CheckFailure();
+          failure.setReason(reason);
+          return failure;
+        }),
+      );
       return response;
     }),
     diff: answer((request: InstanceType<typeof messages.DiffRequest>) => {
       const old = fromStruct(request.getOldInputs());
       const now = fromStruct(request.getNews());
+      const state = fromStruct(request.getOlds());
       const handler = provider.handler(typeOf(request.getUrn()));
+      const before = (key: string) =>
+        handler.comparesState === true && key in now && key in state ? state[key] : old[key];
+      const ignored = request.getIgnorechangesList();
       const changed = [...new Set([...Object.keys(old), ...Object.keys(now)])].filter(
-        (key) => key !== "__defaults" && !handler.ignore?.includes(key) && !same(old[key], now[key]),
+        (key) => key !== "__defaults" && !ignored.includes(key) && !same(before(key), now[key]),
       );
       const response = new messages.DiffResponse();
       const { DiffChanges } = messages.DiffResponse;
@@ -157,13 +212,21 @@ export function serve(provider: TestProvider): void {
         .create(plainObject(inputs), context(request.getUrn()));
       const response = new messages.CreateResponse();
       response.setId(made.id);
-      response.setProperties(toStruct({ ...inputs, ...made.outputs }));
+      response.setProperties(toStruct({ ...inputs, ...outputsOf(request.getUrn(), inputs, made.outputs) }));
       return response;
     }),
-    read: answer((request: InstanceType<typeof messages.ReadRequest>) => {
+    read: answer(async (request: InstanceType<typeof messages.ReadRequest>) => {
       const response = new messages.ReadResponse();
+      const state = fromStruct(request.getProperties());
+      const handler = provider.handler(typeOf(request.getUrn()));
+      const found =
+        handler.read === undefined
+          ? {}
+          : await handler.read(request.getId(), plainObject(state), context(request.getUrn()));
+      // Without an id: it is gone.
+      if (found === null) return response;
       response.setId(request.getId());
-      response.setProperties(request.getProperties());
+      response.setProperties(toStruct({ ...state, ...found }));
       response.setInputs(request.getInputs());
       return response;
     }),
@@ -179,14 +242,14 @@ export function serve(provider: TestProvider): void {
         context(request.getUrn()),
       );
       const response = new messages.UpdateResponse();
-      response.setProperties(toStruct({ ...inputs, ...outputs }));
+      response.setProperties(toStruct({ ...inputs, ...outputsOf(request.getUrn(), inputs, outputs) }));
       return response;
     }),
     delete: answer(async (request: InstanceType<typeof messages.DeleteRequest>) => {
       const state = plainObject(fromStruct(request.getProperties()));
       await provider
         .handler(typeOf(request.getUrn()))
-        .delete(request.getId(), state, context(request.getUrn()));
+        .delete(request.getId(), state, context(request.getUrn()), request.getTimeout());
       return new empty.Empty();
     }),
     invoke: answer(async (request: InstanceType<typeof messages.InvokeRequest>) => {
