@@ -2,7 +2,12 @@
 import { documentOf, listOf, objectOf, rule, textOf, textsOf } from "./rule";
 
 const TEMPLATE = ["aws:ec2/launchTemplate:LaunchTemplate"];
-const everywhere = (range: unknown) => /\/0$/.test(textOf(range));
+
+/** Wider than any private range: 10.0.0.0/8 and fc00::/7 are the widest. */
+function isPublicRange(range: unknown): boolean {
+  const [address = "", length] = textOf(range).split("/");
+  return length !== undefined && Number(length) < (address.includes(":") ? 7 : 8);
+}
 
 export const hostTokensRequired = rule({
   name: "host-tokens-required",
@@ -65,9 +70,10 @@ export const hostUserDataClean = rule({
   reason: "Everybody with read access to the account, and every process on the host, can read it.",
   types: TEMPLATE,
   violations: (t) => {
-    const text = Buffer.from(textOf(t.userData), "base64").toString("utf8");
+    const bytes = Buffer.from(textOf(t.userData), "base64");
+    const text = bytes.toString("utf8");
     return [
-      ...(text.length > 16_384 ? [`User data has ${text.length} bytes.`] : []),
+      ...(bytes.length > 16_384 ? [`User data has ${bytes.length} bytes.`] : []),
       ...(/PRIVATE KEY|ky_[A-Za-z0-9_-]{20,}|KERNELYARD_API_KEYS=|AKIA[A-Z0-9]{16}/.test(text)
         ? ["User data holds a key."]
         : []),
@@ -80,14 +86,20 @@ export const noPublicIngress = rule({
   severity: "critical",
   description: "No security group lets the whole internet in, and nobody reaches ssh.",
   reason: "LibreChat is the only caller.",
-  types: ["aws:ec2/securityGroupRule:SecurityGroupRule", "aws:ec2/securityGroup:SecurityGroup"],
-  violations: (g) => {
-    const rules = [...(g.type === "ingress" ? [g] : []), ...listOf(g.ingress).map(objectOf)];
-    return rules.flatMap((one) => {
-      const open = [...listOf(one.cidrBlocks), ...listOf(one.ipv6CidrBlocks)].some(everywhere);
+  types: [
+    "aws:ec2/securityGroupRule:SecurityGroupRule",
+    "aws:ec2/securityGroup:SecurityGroup",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+  ],
+  violations: (g, type) => {
+    const own = g.type === "ingress" || type.endsWith(":SecurityGroupIngressRule") ? [g] : [];
+    return [...own, ...listOf(g.ingress).map(objectOf)].flatMap((one) => {
+      const ranges = [...listOf(one.cidrBlocks), ...listOf(one.ipv6CidrBlocks), one.cidrIpv4, one.cidrIpv6];
+      const open = ranges.some(isPublicRange);
       const from = typeof one.fromPort === "number" ? one.fromPort : 0;
       const to = typeof one.toPort === "number" ? one.toPort : 65535;
-      const ssh = one.protocol === "-1" || (from <= 22 && to >= 22);
+      const every = [one.protocol, one.ipProtocol].some((protocol) => String(protocol) === "-1");
+      const ssh = every || (from <= 22 && to >= 22);
       return [...(open ? ["The whole internet is let in."] : []), ...(ssh ? ["Port 22 is let in."] : [])];
     });
   },
@@ -202,22 +214,79 @@ export const keyRotates = rule({
   violations: (k) => (k.enableKeyRotation === true ? [] : ["The key does not rotate."]),
 });
 
+/** A single statement may stand without its list. */
+function statementsOf(policy: unknown): readonly unknown[] {
+  const { Statement } = documentOf(policy);
+  return Array.isArray(Statement) ? Statement : [Statement];
+}
+
+/** AWS' own policies that give everything, or everything of a service. */
+const WIDE_MANAGED = /\/(AdministratorAccess|PowerUserAccess|IAMFullAccess|\w*FullAccess)\b/;
+
 export const roleNotEverything = rule({
   name: "role-not-everything",
   severity: "critical",
   description: "No role may do everything, or any action of a service on everything.",
   reason: "A host runs hostile code behind its sandboxes.",
-  types: ["aws:iam/rolePolicy:RolePolicy", "aws:iam/policy:Policy"],
-  violations: (p) =>
-    listOf(documentOf(p.policy).Statement)
+  types: [
+    "aws:iam/rolePolicy:RolePolicy",
+    "aws:iam/policy:Policy",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+    "aws:iam/policyAttachment:PolicyAttachment",
+    "aws:iam/role:Role",
+  ],
+  violations: (p) => {
+    const inline = [p, ...listOf(p.inlinePolicies).map(objectOf)];
+    const wide = inline
+      .flatMap((one) => statementsOf(one.policy))
       .map(objectOf)
       .filter((s) => s.Effect === "Allow")
-      .flatMap((s) => {
-        const actions = Array.isArray(s.Action) ? textsOf(s.Action) : [textOf(s.Action)];
-        return actions
-          .filter((action) => /^(\*|[a-z0-9-]+:\*)$/.test(action))
-          .map((action) => `${action} is allowed.`);
-      }),
+      .flatMap((s) => (Array.isArray(s.Action) ? textsOf(s.Action) : [textOf(s.Action)]))
+      .filter((action) => /^(\*|[a-z0-9-]+:\*)$/.test(action));
+    const attached = [textOf(p.policyArn), ...textsOf(p.managedPolicyArns)].filter((arn) =>
+      WIDE_MANAGED.test(arn),
+    );
+    return [
+      ...wide.map((action) => `${action} is allowed.`),
+      ...attached.map((arn) => `${arn} is attached.`),
+    ];
+  },
+});
+
+/** With what Pulumi adds to a logical name: a hyphen and seven digits. */
+const BALANCER_NAME = { longest: 32, added: 8 };
+
+export const balancerNameFits = rule({
+  name: "balancer-name-fits",
+  severity: "low",
+  description: "Names of load balancers and target groups have at most 32 characters.",
+  reason: "AWS refuses longer ones, in the middle of an update.",
+  types: ["aws:lb/loadBalancer:LoadBalancer", "aws:lb/targetGroup:TargetGroup"],
+  violations: (b, _, name) => {
+    const given = textOf(b.name);
+    const length = given === "" ? name.length + BALANCER_NAME.added : given.length;
+    return length > BALANCER_NAME.longest ? [`The name has ${length} characters.`] : [];
+  },
+});
+
+export const providerGuarded = rule({
+  name: "provider-guarded",
+  severity: "high",
+  description: "The provider of AWS is held to an account, and asks whose it is.",
+  reason: "The wrong credentials would change somebody else's account.",
+  types: ["pulumi:providers:aws"],
+  violations: (p) => {
+    const allowed = Array.isArray(p.allowedAccountIds)
+      ? textsOf(p.allowedAccountIds)
+      : [textOf(p.allowedAccountIds).replace(/^\[\]$/, "")].filter((text) => text !== "");
+    const skips = [p.skipCredentialsValidation, p.skipRequestingAccountId].map(String);
+    return [
+      ...(allowed.length === 0 ? ["No account is named."] : []),
+      ...(skips.every((skip) => skip === "true")
+        ? ["It never asks for the account, and would refuse each one."]
+        : []),
+    ];
+  },
 });
 
 export const groupReplacesFirst = rule({
@@ -256,5 +325,7 @@ export const AWS_POLICIES = [
   repositoryStrict,
   keyRotates,
   roleNotEverything,
+  balancerNameFits,
+  providerGuarded,
   groupReplacesFirst,
 ];

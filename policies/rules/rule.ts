@@ -1,5 +1,5 @@
 /** The form of a rule: one constant, with its severity and its reason. */
-import type { ResourceValidationPolicy } from "@pulumi/policy";
+import type { PolicyResource, ResourceValidationPolicy, StackValidationPolicy } from "@pulumi/policy";
 
 type Properties = Record<string, unknown>;
 
@@ -12,8 +12,8 @@ export interface RuleSpec {
   readonly reason: string;
   /** Types of resources, as Pulumi writes them. */
   readonly types: readonly string[];
-  /** Each broken point in one sentence; none: the rule holds. */
-  readonly violations: (properties: Properties, type: string) => readonly string[];
+  /** Each broken point in one sentence; none: the rule holds. `name` is the logical one. */
+  readonly violations: (properties: Properties, type: string, name: string) => readonly string[];
 }
 
 export function rule(spec: RuleSpec): ResourceValidationPolicy {
@@ -24,10 +24,35 @@ export function rule(spec: RuleSpec): ResourceValidationPolicy {
     enforcementLevel: "mandatory",
     validateResource: (args, report) => {
       if (!spec.types.includes(args.type)) return;
-      for (const violation of spec.violations(args.props, args.type)) report(`${violation} ${spec.reason}`);
+      for (const violation of spec.violations(args.props, args.type, args.name))
+        report(`${violation} ${spec.reason}`);
     },
   };
 }
+
+/** What can be told of a resource before it is there: its kind, its name, and whose values its own are made of. */
+export type Neighbour = Pick<PolicyResource, "type" | "name" | "urn" | "props" | "propertyDependencies">;
+
+export interface StackRuleSpec extends Omit<RuleSpec, "types" | "violations"> {
+  readonly violations: (resources: readonly Neighbour[]) => readonly string[];
+}
+
+/** About what resources are to each other. */
+export function stackRule(spec: StackRuleSpec): StackValidationPolicy {
+  return {
+    name: spec.name,
+    description: `${spec.description} ${spec.reason}`,
+    severity: spec.severity,
+    enforcementLevel: "mandatory",
+    validateStack: (args, report) => {
+      for (const violation of spec.violations(args.resources)) report(`${violation} ${spec.reason}`);
+    },
+  };
+}
+
+/** Whether a property is made of another resource's values. */
+export const isMadeOf = (resource: Neighbour, property: string, other: Neighbour): boolean =>
+  (resource.propertyDependencies[property] ?? []).some(({ urn }) => urn === other.urn);
 
 export const isObject = (value: unknown): value is Properties =>
   typeof value === "object" && value !== null && !Array.isArray(value);

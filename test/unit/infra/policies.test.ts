@@ -1,6 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { CONTAINER_RULES } from "../../../gateway/launcher/spec/container-rules.ts";
-import { brokenPolicies, POLICIES, type Subject } from "./check-policies.ts";
+import {
+  brokenPolicies,
+  brokenStackPolicies,
+  POLICIES,
+  type StackSubject,
+  type Subject,
+} from "./check-policies.ts";
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;
 
@@ -62,12 +68,18 @@ const TEMPLATE = of("aws:ec2/launchTemplate:LaunchTemplate", {
   blockDeviceMappings: [{ ebs: { encrypted: "true", kmsKeyId: "arn:aws:kms:eu-central-1:1:key/1" } }],
   userData: Buffer.from("#!/bin/bash\n").toString("base64"),
 });
-const RULE = of("aws:ec2/securityGroupRule:SecurityGroupRule", {
+const OLD_RULE = of("aws:ec2/securityGroupRule:SecurityGroupRule", {
   type: "ingress",
   protocol: "tcp",
   fromPort: 443,
   toPort: 443,
   cidrBlocks: ["10.0.0.0/16"],
+});
+const RULE = of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", {
+  ipProtocol: "tcp",
+  fromPort: 443,
+  toPort: 443,
+  cidrIpv4: "10.0.0.0/16",
 });
 const BALANCER = of("aws:lb/loadBalancer:LoadBalancer", { internal: true, dropInvalidHeaderFields: true });
 const LISTENER = of("aws:lb/listener:Listener", {
@@ -111,6 +123,40 @@ const GROUP = of("aws:autoscaling/group:Group", {
   instanceRefresh: { preferences: { minHealthyPercentage: 100 } },
   initialLifecycleHooks: [{ name: "launch" }, { name: "terminate" }],
 });
+
+const PROVIDER = of("pulumi:providers:aws", { allowedAccountIds: '["123456789012"]' });
+
+/** A stack in which each thing has what it needs. */
+const STACK: readonly StackSubject[] = [
+  ["aws:s3/bucket:Bucket", "files", {}] as const,
+  ["aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", { bucket: "files-id" }] as const,
+  [
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    "encryption",
+    { bucket: "files-id" },
+  ] as const,
+  ["aws:s3/bucketPolicy:BucketPolicy", "policy", { bucket: "files-id" }] as const,
+  [
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+    "life",
+    { bucket: "files-id" },
+  ] as const,
+  ["aws:iam/role:Role", "role", {}] as const,
+  ["aws:iam/instanceProfile:InstanceProfile", "profile", { role: "role-id" }] as const,
+  ["aws:ec2/vpc:Vpc", "vpc", {}] as const,
+  [
+    "aws:ec2/vpcEndpoint:VpcEndpoint",
+    "ecr",
+    { vpcId: "vpc-id", privateDnsEnabled: true, securityGroupIds: ["group-id"] },
+  ] as const,
+  ["aws:ec2/securityGroup:SecurityGroup", "group", {}] as const,
+].map(([type, name, properties]) => ({ type, name, id: `${name}-id`, properties }));
+/** By rule: the stack without these breaks it. */
+const MISSING: Readonly<Record<string, readonly string[]>> = {
+  "bucket-guarded": ["block", "encryption", "policy", "life"],
+  "host-role-own": ["role"],
+  "endpoint-serves-vpc": ["vpc"],
+};
 
 const change = (subject: Subject, properties: Record<string, unknown>): Subject => ({
   ...subject,
@@ -171,7 +217,7 @@ const MUTATIONS: Readonly<Record<string, readonly [baseline: Subject, mutation: 
     TEMPLATE,
     { userData: Buffer.from("-----BEGIN PRIVATE KEY-----").toString("base64") },
   ],
-  "no-public-ingress": [RULE, { cidrBlocks: ["0.0.0.0/0"] }],
+  "no-public-ingress": [RULE, { cidrIpv4: "0.0.0.0/0" }],
   "balancer-internal": [BALANCER, { internal: false }],
   "listener-tls": [LISTENER, { protocol: "HTTP" }],
   "bucket-blocks-public": [BLOCK, { blockPublicPolicy: false }],
@@ -186,6 +232,8 @@ const MUTATIONS: Readonly<Record<string, readonly [baseline: Subject, mutation: 
   "bucket-encrypted": [BUCKET_ENCRYPTION, { rules: [] }],
   "logs-retained": [LOG_GROUP, { retentionInDays: undefined }],
   "repository-strict": [REPOSITORY, { imageTagMutability: "MUTABLE" }],
+  "balancer-name-fits": [BALANCER, { name: "kernelyard-entry-balancer-1234567" }],
+  "provider-guarded": [PROVIDER, { skipCredentialsValidation: "true", skipRequestingAccountId: "true" }],
   "key-rotates": [KEY, { enableKeyRotation: false }],
   "role-not-everything": [
     ROLE_POLICY,
@@ -196,7 +244,8 @@ const MUTATIONS: Readonly<Record<string, readonly [baseline: Subject, mutation: 
 
 describe("policies", () => {
   it("each has a mutation here, a severity and a description", () => {
-    expect(Object.keys(MUTATIONS).sort()).toEqual(POLICIES.map((policy) => policy.name).sort());
+    const covered = [...Object.keys(MUTATIONS), ...Object.keys(MISSING)];
+    expect(covered.sort()).toEqual(POLICIES.map((policy) => policy.name).sort());
     for (const policy of POLICIES) {
       expect(policy.severity, policy.name).toBeDefined();
       expect(policy.description.length, policy.name).toBeGreaterThan(30);
@@ -213,13 +262,68 @@ describe("policies", () => {
     },
   );
 
-  it("port 22 and a group's own rules are seen as well", () => {
-    const names = (subject: Subject) => brokenPolicies(POLICIES, subject).map((one) => one.name);
-    expect(names(change(RULE, { fromPort: 0, toPort: 1024 }))).toEqual(["no-public-ingress"]);
-    const group = of("aws:ec2/securityGroup:SecurityGroup", {
-      ingress: [{ protocol: "tcp", fromPort: 80, toPort: 80, cidrBlocks: ["0.0.0.0/0"] }],
-    });
-    expect(names(group)).toEqual(["no-public-ingress"]);
+  const names = (subject: Subject) => brokenPolicies(POLICIES, subject).map((one) => one.name);
+
+  it("every form of an open door is seen: port 22, half of the internet, the older resources", () => {
+    expect(names(RULE)).toEqual([]);
+    expect(names(OLD_RULE)).toEqual([]);
+    const open = [
+      change(RULE, { fromPort: 0, toPort: 1024 }),
+      change(RULE, { ipProtocol: "-1", fromPort: undefined, toPort: undefined }),
+      change(RULE, { cidrIpv4: "0.0.0.0/1" }),
+      change(RULE, { cidrIpv4: undefined, cidrIpv6: "::/0" }),
+      change(RULE, { cidrIpv4: undefined, cidrIpv6: "2000::/3" }),
+      change(OLD_RULE, { cidrBlocks: ["0.0.0.0/0"] }),
+      of("aws:ec2/securityGroup:SecurityGroup", {
+        ingress: [{ protocol: "tcp", fromPort: 80, toPort: 80, cidrBlocks: ["128.0.0.0/1"] }],
+      }),
+    ];
+    for (const subject of open)
+      expect(names(subject), JSON.stringify(subject)).toEqual(["no-public-ingress"]);
+  });
+
+  it("every way to give a role everything is seen", () => {
+    const arn = "arn:aws:iam::aws:policy/AdministratorAccess";
+    const document = JSON.stringify({ Statement: { Effect: "Allow", Action: ["iam:*"], Resource: "*" } });
+    const wide = [
+      of("aws:iam/rolePolicyAttachment:RolePolicyAttachment", { policyArn: arn }),
+      of("aws:iam/role:Role", { managedPolicyArns: ["arn:aws:iam::aws:policy/AmazonS3FullAccess"] }),
+      of("aws:iam/role:Role", { inlinePolicies: [{ policy: document }] }),
+      change(ROLE_POLICY, { policy: document }),
+    ];
+    for (const subject of wide)
+      expect(names(subject), JSON.stringify(subject)).toEqual(["role-not-everything"]);
+    const read = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly";
+    expect(names(of("aws:iam/rolePolicyAttachment:RolePolicyAttachment", { policyArn: read }))).toEqual([]);
+  });
+
+  it("user data is measured in bytes, names with what Pulumi adds, and a provider without an account is seen", () => {
+    const text = Buffer.from("é".repeat(9000)).toString("base64");
+    expect(names(change(TEMPLATE, { userData: text }))).toEqual(["host-user-data-clean"]);
+    expect(names({ ...BALANCER, name: "kernelyard-entry-balancer" })).toEqual(["balancer-name-fits"]);
+    expect(names(of("pulumi:providers:aws", {}))).toEqual(["provider-guarded"]);
+  });
+
+  it.each(Object.entries(MISSING))(
+    "%s: holds for a whole stack, not without each part",
+    async (name, parts) => {
+      expect(await brokenStackPolicies(POLICIES, STACK)).toEqual([]);
+      for (const part of parts) {
+        const without = STACK.filter((subject) => subject.name !== part);
+        expect((await brokenStackPolicies(POLICIES, without)).map((one) => one.name)).toEqual([name]);
+      }
+    },
+  );
+
+  it("endpoints in somebody else's VPC serve it when they let its range in", async () => {
+    const range = {
+      type: "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+      name: "range",
+      id: "range-id",
+      properties: { securityGroupId: "group-id", cidrIpv4: "10.0.0.0/16" },
+    };
+    const foreign = STACK.filter((subject) => subject.name !== "vpc");
+    expect(await brokenStackPolicies(POLICIES, [...foreign, range])).toEqual([]);
   });
 
   it("say of sandboxes what the launcher says of its own", () => {
