@@ -24,6 +24,7 @@ const EMPTY = [
   "/etc/kernelyard",
   "/usr/local/share/kernelyard",
   "/etc/systemd/system",
+  "/root/.docker",
 ] as const;
 /** Folders that must be on a disk, not on a file system over another one. */
 const ON_DISK = ["/var/lib/docker", "/var/lib/containerd"] as const;
