@@ -21,6 +21,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { newJwtPair } from "../../gateway/common/keys/jwt-pair.ts";
 import { parseStackConfig } from "../../infra/config/parse.ts";
 import { recipeOf } from "../../infra/parts/image-recipe.ts";
 import { sandboxLibraries } from "../../infra/parts/images.ts";
@@ -230,10 +231,10 @@ describe("the bootstrap of an AWS host", () => {
     const { common } = parseStackConfig("test", sampleOf("aws"));
     const withKey = gatewayEnvironment(common, paths, {
       apiKey: API_KEY,
-      jwtPublicKeyPem: "",
+      jwtPublicKeyPem: newJwtPair().publicKeyPem,
       furtherApiKeys: null,
     });
-    const { KERNELYARD_API_KEYS: keys = "", ...open } = withKey;
+    const { KERNELYARD_API_KEYS = "", KERNELYARD_JWT_PUBLIC_KEY = "", ...open } = withKey;
     const text = (image: string) =>
       userData({
         host: {
@@ -266,7 +267,7 @@ describe("the bootstrap of an AWS host", () => {
     put("systemctl", SYSTEMCTL);
     put("journalctl", JOURNALCTL);
     put("aws", AWS);
-    put("secret", `${assignments({ KERNELYARD_API_KEYS: keys }).join("\n")}\n`);
+    put("secret", `${assignments({ KERNELYARD_API_KEYS, KERNELYARD_JWT_PUBLIC_KEY }).join("\n")}\n`);
     const { shared } = there();
     await machine.command(
       `cd ${shared} && install -m 755 systemctl journalctl aws /usr/local/sbin/ && install -m 600 secret /etc/kernelyard/test-secret`,
