@@ -94,6 +94,8 @@ describe("the bootstrap of an AWS host", () => {
       `PATH=/usr/local/sbin:$PATH setsid bash ${there().shared}/${userData} >/var/log/user-data.log 2>&1 </dev/null`,
     );
   const calls = () => there().command("cat /var/log/aws-calls 2>/dev/null || true");
+  const sessions = async () =>
+    Number(await there().command("docker ps -q --filter label=kernelyard.kind=session | wc -l"));
   async function until(what: string, seconds: number, holds: () => Promise<boolean>): Promise<void> {
     const deadline = Date.now() + seconds * 1000;
     while (!(await holds())) {
@@ -330,9 +332,12 @@ describe("the bootstrap of an AWS host", () => {
   });
 
   it("drains when the group wants it gone: a running call ends first, and the group is told meanwhile", async () => {
+    const before = await sessions();
     const slow = there().command(
-      `curl -fsS -m 120 -H 'x-api-key: ${API_KEY}' -H 'content-type: application/json' -d '{"session_id":"boot","code":"import time; time.sleep(12); print(6*9)"}' http://127.0.0.1:${PORT}/run`,
+      `curl -fsS -m 120 -H 'x-api-key: ${API_KEY}' -H 'content-type: application/json' -d '{"session_id":"drain","code":"import time; time.sleep(12); print(6*9)"}' http://127.0.0.1:${PORT}/run`,
     );
+    // The host looks at its state when it likes: the call is to be there before.
+    await until("the call's sandbox", 60, async () => (await sessions()) > before);
     lifecycle = "Terminated";
     await until("the terminate hook", 300, async () =>
       (await calls()).includes(
