@@ -7,8 +7,10 @@ import { createHash } from "node:crypto";
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -36,6 +38,25 @@ const State = z.object({
 });
 type State = z.output<typeof State>;
 
+const LOCKED_FOR_AT_MOST_MS = 60_000;
+
+/** One command at a time: a stack publishes its images side by side, and an engine loses none of them. */
+function lock(): void {
+  const path = `${stateFile}.lock`;
+  const end = Date.now() + LOCKED_FOR_AT_MOST_MS;
+  for (;;) {
+    try {
+      mkdirSync(path);
+      break;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
+  process.on("exit", () => rmdirSync(path));
+}
+
+lock();
 const state: State = existsSync(stateFile)
   ? State.parse(JSON.parse(readFileSync(stateFile, "utf8")))
   : { images: {}, registry: {} };
