@@ -36,15 +36,19 @@ export class Registry extends pulumi.ComponentResource {
 
   constructor(name: string, args: RegistryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:registry:Registry", name, {}, opts);
-    this.image = args.image === null ? this.#build(name, args) : pulumi.output(args.image);
-    const volume = this.#volume(name, args);
-    const network = this.#network(name, args);
-    this.containerId = this.#container(name, args, volume, network);
+    // Another provider alone replaces nothing: the engine asks the Docker provider, and an address is no reason for it
+    // (pulumi/pulumi #18509). Absent before, it replaces nothing either.
+    const options = { parent: this, replacementTrigger: args.machine.name };
+    this.image = args.image === null ? this.#build(name, args, options) : pulumi.output(args.image);
+    const onEngine = { ...options, provider: args.provider };
+    const volume = this.#volume(name, args, onEngine);
+    const network = this.#network(name, args, onEngine);
+    this.containerId = this.#container(name, args, volume, network, onEngine);
     this.registerOutputs({ image: this.image, containerId: this.containerId });
   }
 
   /** Never pushed anywhere, so its identity is the image id, which is a digest too. */
-  #build(name: string, args: RegistryArgs): pulumi.Output<string> {
+  #build(name: string, args: RegistryArgs, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {
     const repository = `${args.prefix}-registry`;
     const tag = registryTag(args.projectRoot, [args.baseImage]);
     return publishedImage(
@@ -63,20 +67,20 @@ export class Registry extends pulumi.ComponentResource {
           `docker image ls --quiet --filter reference=${quote(`${repository}:*`)} | xargs -r docker image rm --force >/dev/null`,
         ),
       },
-      { parent: this },
+      opts,
     );
   }
 
-  #volume(name: string, args: RegistryArgs): pulumi.Output<string> {
+  #volume(name: string, args: RegistryArgs, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {
     return new docker.Volume(
       `${name}-volume`,
       { name: `${args.prefix}-registry`, labels: [{ label: "kernelyard.part", value: "registry" }] },
-      { parent: this, provider: args.provider },
+      opts,
     ).name;
   }
 
   /** Its own bridge: other containers have no way to it but the published port. */
-  #network(name: string, args: RegistryArgs): pulumi.Output<string> {
+  #network(name: string, args: RegistryArgs, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {
     return new docker.Network(
       `${name}-network`,
       {
@@ -84,7 +88,7 @@ export class Registry extends pulumi.ComponentResource {
         driver: "bridge",
         labels: [{ label: "kernelyard.part", value: "registry" }],
       },
-      { parent: this, provider: args.provider },
+      opts,
     ).name;
   }
 
@@ -93,6 +97,7 @@ export class Registry extends pulumi.ComponentResource {
     args: RegistryArgs,
     volume: pulumi.Output<string>,
     network: pulumi.Output<string>,
+    opts: pulumi.CustomResourceOptions,
   ): pulumi.Output<string> {
     const secured = args.exposure.kind === "secured" ? args.exposure : null;
     return new docker.Container(
@@ -137,7 +142,7 @@ export class Registry extends pulumi.ComponentResource {
         wait: true,
         waitTimeout: 60,
       },
-      { parent: this, provider: args.provider },
+      opts,
     ).id;
   }
 }

@@ -48,7 +48,7 @@ export class Data extends pulumi.ComponentResource {
 }
 
 export interface SweepArgs extends LeftArgs {
-  /** Images whose names begin with it are the stack's. */
+  /** Of the stack's images; what comes after the registry's address is only theirs. */
   readonly repository: string;
   readonly dependsOn: readonly pulumi.Resource[];
 }

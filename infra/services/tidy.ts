@@ -12,7 +12,7 @@ const REGISTRY = join(import.meta.dirname, "tidy-registry.sh");
 export interface TidyArgs {
   readonly machine: Machine;
   readonly commands: command.Provider;
-  /** Images whose names begin with it are the stack's. */
+  /** Of the stack's images; what comes after the registry's address is only theirs. */
   readonly repository: string;
   /** Name of the registry's container, and of its image without a tag. */
   readonly registry: string;

@@ -1,5 +1,4 @@
 /** Calls a deployed endpoint with nothing but the printed LibreChat environment. */
-import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { callTool, loadAgents, type ToolMessage } from "../support/librechat/clients.ts";
 import { parseEnvironment, TokenSigner } from "../support/librechat/tokens.ts";
@@ -13,8 +12,6 @@ const ExecReply = z.object({
 export type ExecReply = z.infer<typeof ExecReply>;
 
 const RunReply = z.object({ stdout: z.string(), stderr: z.string(), exit_code: z.number().nullable() });
-
-const COME_AGAIN_FOR_MS = 60_000;
 
 const CALL_WITHIN_MS = 120_000;
 
@@ -34,23 +31,13 @@ export class DeployedClient {
     return new URL(this.#baseUrl).origin;
   }
 
-  /** Comes again when it is told to, for a minute: after an engine's end the memory of what died is not free at once. */
   async #post(url: string, headers: Record<string, string>, body: unknown): Promise<unknown> {
-    const signal = AbortSignal.timeout(CALL_WITHIN_MS);
-    const ask = () =>
-      fetch(url, {
-        method: "POST",
-        headers: { "content-type": "application/json", ...headers },
-        body: JSON.stringify(body),
-        signal,
-      });
-    let response = await ask();
-    const end = Date.now() + COME_AGAIN_FOR_MS;
-    while (response.status === 429 && Date.now() < end) {
-      await response.text();
-      await delay(1000 * Number(response.headers.get("retry-after")));
-      response = await ask();
-    }
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(CALL_WITHIN_MS),
+    });
     const text = await response.text();
     if (response.status !== 200) throw new Error(`${url} answers ${response.status}: ${text.slice(0, 500)}`);
     return JSON.parse(text);

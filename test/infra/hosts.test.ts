@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { DeployedClient } from "./client.ts";
 import { SANDBOX_BASE, SERVICE_BASE, sandboxImage } from "./images.ts";
-import { Machine } from "./machine.ts";
+import { AMAZON_ULIMIT, Machine } from "./machine.ts";
 import { changes, openStack, SET_UP_WITHIN_MS, type TestStack } from "./stack.ts";
 import { verify } from "./verify.ts";
 
@@ -58,11 +58,11 @@ describe("target hosts", () => {
     await machine(0).bringImages(images);
     opened = await openStack("hosts", STACK, {
       hosts: entries(0, 1),
-      // The two have one operator.
-      sshKeyFile: machine(0).keyFile,
+      // The two have one operator, whose key outlives the first machine.
+      sshKeyFile: machine(1).keyFile,
       unroutedSessions: true,
     });
-    await machine(1).command(`cat >>/etc/ssh/machine_authorized <<'END'\n${machine(0).publicKey}\nEND`);
+    await machine(0).command(`cat >>/etc/ssh/machine_authorized <<'END'\n${machine(1).publicKey}\nEND`);
     stack = opened.stack;
     first = await stack.up();
     client = new DeployedClient(output(first, "librechatEnvironment"));
@@ -102,7 +102,7 @@ describe("target hosts", () => {
     );
     expect(owners).toBe("");
     const engine = await machine(1).command("tr '\\0' ' ' <\"/proc/$(cat /run/docker.pid)/cmdline\"");
-    expect(engine).toContain("--default-ulimit nofile=32768:65536");
+    expect(engine).toContain(AMAZON_ULIMIT);
     expect(await machine(1).command("cat /etc/docker/daemon.json")).not.toContain("default-ulimits");
   });
 

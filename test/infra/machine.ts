@@ -60,8 +60,13 @@ case $action in
   *) echo "systemctl $action is not known here" >&2; exit 1 ;;
 esac
 `;
-/** As Amazon's package brings it. */
-const AMAZON_OPTIONS = `OPTIONS="--default-ulimit nofile=32768:65536"\n`;
+/** As Amazon's package brings it; where nobody may raise this process's own limit (no CAP_SYS_RESOURCE), no more than that. */
+export const AMAZON_ULIMIT = `--default-ulimit nofile=${atMost(32_768)}:${atMost(65_536)}`;
+
+function atMost(files: number): number {
+  const hard = /^Max open files +\S+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return Math.min(files, Number(hard));
+}
 
 export interface MachineOptions {
   /** Who logs in; not root: somebody with password-free sudo, and no other right. */
@@ -232,7 +237,7 @@ export class Machine {
       `install -m 644 ${this.shared}/sshd_config /etc/ssh/machine_config`,
       `install -m 755 ${this.shared}/systemctl /usr/bin/systemctl`,
       ...(options.amazon === true
-        ? [`mkdir -p /etc/sysconfig; printf '%s' '${AMAZON_OPTIONS.trim()}' >/etc/sysconfig/docker`]
+        ? [`mkdir -p /etc/sysconfig; echo 'OPTIONS="${AMAZON_ULIMIT}"' >/etc/sysconfig/docker`]
         : []),
       ...(this.user === "root" ? [] : this.#operator()),
       `rm ${this.shared}/host`,
