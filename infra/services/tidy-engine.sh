@@ -1,8 +1,8 @@
 #!/bin/sh
 # Removes the images of earlier updates from a machine's engine: those of REPOSITORY, at whatever address the registry was
 # (it moves with the first machine), and those of the registry called REGISTRY, but for what KEEP names (references by
-# digest, image ids). One that a kernel still runs on is refused by the engine and goes next time. CACHE is `ours` where
-# nobody else builds: then its old layers go too.
+# digest, image ids). One that a kernel still runs on goes next time. CACHE is `ours` where nobody else builds: then its old
+# layers go too.
 set -eu
 : "${REPOSITORY:?}" "${REGISTRY:?}" "${KEEP:?}" "${CACHE:?}"
 
@@ -10,10 +10,12 @@ kept() { case " $KEEP " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 ours() { case $1 in */"${REPOSITORY#*/}"/* | "$REGISTRY") return 0 ;; *) return 1 ;; esac }
 
 list() { docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}'; }
-# An image is kept by any of its names.
-stays=$(list | while read -r name _ digest id; do
+# An image is kept by any of its names, and by a container: the engine itself keeps the last name only. Containers may end
+# meanwhile.
+stays=$(docker ps -aq --no-trunc | xargs -r docker inspect --format '{{.Image}}' 2>/dev/null) || true
+stays="$stays $(list | while read -r name _ digest id; do
   if kept "$name@$digest" || kept "$id"; then echo "$id"; fi
-done)
+done)"
 list | while read -r name tag digest id; do
   ours "$name" || continue
   case $stays in *"$id"*) continue ;; esac
