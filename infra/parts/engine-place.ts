@@ -29,6 +29,8 @@ export interface EnginePlace {
 export async function enginePlace(engine: ImageOrder["engine"]): Promise<EnginePlace> {
   // The deployment names the engine; what this shell has set up for `npm start` does not count.
   delete process.env.KERNELYARD_DOCKER_SOCKET;
+  // Images are for the machine that builds, or for the CPU that the order names; not for what suits this operator's.
+  delete process.env.DOCKER_DEFAULT_PLATFORM;
   const here = { remote: false, machine: async () => thisMachine(), end: () => {} };
   if (engine === null) {
     // Clients that are given a configuration of their own would not know the operator's choice.

@@ -221,7 +221,9 @@ function statementsOf(policy: unknown): readonly unknown[] {
 }
 
 /** AWS' own policies that give everything, or everything of a service. */
-const WIDE_MANAGED = /\/(AdministratorAccess|PowerUserAccess|IAMFullAccess|\w*FullAccess)\b/;
+/** With `AmazonSSMManagedInstanceCore` a host reads every parameter of the account. */
+const WIDE_MANAGED =
+  /\/(AdministratorAccess|PowerUserAccess|IAMFullAccess|AmazonSSMManagedInstanceCore|\w*FullAccess)\b/;
 
 export const roleNotEverything = rule({
   name: "role-not-everything",

@@ -40,12 +40,16 @@ apt_knows() {
 tools() {
   local missing=() pair
   # program:package
-  for pair in python3:python3 curl:curl mkfs.ext4:e2fsprogs losetup:mount setpriv:util-linux useradd:passwd; do
+  local pairs=(python3:python3 curl:curl mkfs.ext4:e2fsprogs losetup:mount setpriv:util-linux useradd:passwd)
+  # For the deployment's registry: its certificate, and the hash of its password.
+  [[ ${#DEDICATED[@]} -eq 0 ]] || pairs+=(openssl:openssl perl:perl-base)
+  for pair in "${pairs[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
   done
   if command -v dnf >/dev/null && ! command -v apt-get >/dev/null; then
     missing=("${missing[@]/#mount/util-linux}")
     missing=("${missing[@]/#passwd/shadow-utils}")
+    missing=("${missing[@]/#perl-base/perl-interpreter}")
   fi
   [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}" ca-certificates
   # The system's own Python, not one that a version manager puts before it: faster, and there for root.

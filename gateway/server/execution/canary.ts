@@ -15,7 +15,7 @@ const FAILED_FRESH_MS = 5_000;
 const STALE_MS = 90_000;
 /** What is too slow to say anything leaves the last proof in force for this long. */
 const PROVEN_FOR_MS = 300_000;
-const TIMEOUT_MS = 20_000;
+export const TIMEOUT_MS = 20_000;
 const CODE = "print(6 * 7)";
 const EXPECTED = "42\n";
 

@@ -288,6 +288,9 @@ describe("policies", () => {
     const wide = [
       of("aws:iam/rolePolicyAttachment:RolePolicyAttachment", { policyArn: arn }),
       of("aws:iam/role:Role", { managedPolicyArns: ["arn:aws:iam::aws:policy/AmazonS3FullAccess"] }),
+      of("aws:iam/rolePolicyAttachment:RolePolicyAttachment", {
+        policyArn: "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
+      }),
       of("aws:iam/role:Role", { inlinePolicies: [{ policy: document }] }),
       change(ROLE_POLICY, { policy: document }),
     ];

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { parseApiKeys } from "../../../gateway/server/auth/api-keys.ts";
 import { sshMachine } from "../../../infra/parts/machine.ts";
 import { commandLine, quote } from "../../../infra/parts/quote.ts";
@@ -10,6 +11,8 @@ import { gatewayEnvironment } from "../../../infra/services/environment.ts";
 import { splitCidr } from "../../../infra/targets/aws/cidr.ts";
 import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
 import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
+import { s3EndpointPolicy } from "../../../infra/targets/aws/s3-endpoint.ts";
+import { mixedArchitectures } from "../../../infra/targets/hosts/look.ts";
 
 const GENERATED = "ky_generated-by-the-stack";
 const KEY = "Further0123456789key";
@@ -82,10 +85,51 @@ describe("sshMachine", () => {
     expect(machine.run("id -u")).toMatch(/ -l ops -- 10\.0\.0\.11 .*sudo -n sh -c .* <\/dev\/null$/);
   });
 
+  it("shares its connections, of which sshd drops what comes in too fast", () => {
+    const { prepare, run, sshOptions } = sshMachine(host, null);
+    for (const option of ["ControlMaster=auto", "ControlPersist=60s", "ControlPath=~/.ssh/ky-%C"]) {
+      expect(sshOptions).toContain(option);
+      expect(run("true")).toContain(option);
+    }
+    // Groups that it gives the user are known to new connections only.
+    expect(prepare("true")).toMatch(
+      /^ssh -o ControlMaster=no -o ControlPath=none .* && \{ ssh .* -O exit -- 10\.0\.0\.11 /,
+    );
+  });
+
+  it("of different CPUs cannot serve one stack", () => {
+    const look = (architecture: string) => ({ drift: null, architecture, certificateEnds: false });
+    expect(mixedArchitectures(new Map([["a", look("x86_64")]]))).toBeNull();
+    const looks = new Map([
+      ["a", look("x86_64")],
+      ["b", look("aarch64")],
+    ]);
+    expect(mixedArchitectures(looks)).toMatch(/different CPUs \(a x86_64, b aarch64\).*Remedy: one stack/);
+  });
+
   it("uses the agent without a key file, and needs no sudo as root", () => {
     const machine = sshMachine({ ...host, user: "root" }, null);
     expect(machine.sshOptions.join(" ")).not.toContain("IdentityFile");
     expect(machine.run("id -u")).not.toContain("sudo");
+  });
+});
+
+describe("the endpoint of S3", () => {
+  it("leads to no bucket of anybody else", () => {
+    const statements = z
+      .object({
+        Statement: z.array(z.looseObject({ Resource: z.array(z.string()) })),
+      })
+      .parse(JSON.parse(s3EndpointPolicy("eu-central-1", "123456789012", "kernelyard-prod"))).Statement;
+    for (const { Resource } of statements) {
+      for (const arn of Resource) expect(arn).toMatch(/^arn:aws:s3:::[a-z][a-z0-9-]{8,}/);
+    }
+    const own = statements.filter(({ Resource }) => Resource.some((arn) => arn.includes("kernelyard")));
+    expect(own).toEqual([
+      expect.objectContaining({
+        Condition: { StringEquals: { "aws:ResourceAccount": "123456789012" } },
+      }),
+    ]);
   });
 });
 

@@ -1,0 +1,71 @@
+/** What target aws chooses for a reason, which its snapshot does not say. */
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { TIMEOUT_MS } from "../../../gateway/server/execution/canary.ts";
+import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
+import { brokenStackPolicies, POLICIES } from "./check-policies.ts";
+import { type Graph, recordStack, reveal } from "./record.ts";
+
+const inputsOf = (graph: Graph, type: string) => {
+  const found = graph.resources.find((one) => one.type === type);
+  if (found === undefined) throw new Error(`the stack has no ${type}`);
+  return found.inputs;
+};
+
+const imageNames = (graph: Graph): string[] =>
+  graph.resources.flatMap(({ inputs }) => {
+    const environment = z.record(z.string(), z.string()).safeParse(reveal(inputs.environment));
+    const order = environment.data?.[ORDER_VARIABLE];
+    return order === undefined ? [] : [ImageOrder.parse(JSON.parse(order)).name];
+  });
+
+describe("target aws", () => {
+  it("lets every machine of a network of one's own reach the endpoints whose names it is given", async () => {
+    const own = {
+      "kernelyard:vpcId": "vpc-0123456789abcdef0",
+      "kernelyard:subnetIds": '["subnet-0123456789abcdef0","subnet-0fedcba9876543210"]',
+    };
+    const graph = await recordStack("aws", own);
+    const subjects = graph.resources.map(({ type, name, inputs }) => ({
+      type,
+      name,
+      id: `${name}-id`,
+      properties: z.record(z.string(), z.unknown()).parse(reveal(inputs)),
+    }));
+    expect(await brokenStackPolicies(POLICIES, subjects)).toEqual([]);
+    const rules = graph.resources.filter(
+      (one) => one.type === "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    );
+    expect(rules.map((rule) => rule.inputs)).toContainEqual(
+      expect.objectContaining({ cidrIpv4: "10.61.0.0/16", fromPort: 443, toPort: 443 }),
+    );
+    const without = subjects.filter(({ name }) => !name.endsWith("-endpoint-vpc"));
+    const broken = await brokenStackPolicies(POLICIES, without);
+    expect(new Set(broken.map(({ name }) => name))).toEqual(new Set(["endpoint-serves-vpc"]));
+  });
+
+  it("gives images for another CPU another tag, since a tag that is there is taken as it is", async () => {
+    const intel = imageNames(await recordStack("aws"));
+    const arm = imageNames(await recordStack("aws", { "kernelyard:instanceType": "m7g.large" }));
+    expect(intel).toHaveLength(2);
+    expect(arm).toHaveLength(2);
+    expect(new Set([...intel, ...arm]).size).toBe(4);
+  });
+
+  it("waits longer for a busy host than its own canary does, and two minutes before it is replaced", async () => {
+    const { healthCheck } = z
+      .object({
+        healthCheck: z.object({ timeout: z.number(), interval: z.number(), unhealthyThreshold: z.number() }),
+      })
+      .parse(inputsOf(await recordStack("aws"), "aws:lb/targetGroup:TargetGroup"));
+    expect(healthCheck.timeout * 1000).toBeGreaterThan(TIMEOUT_MS);
+    expect(healthCheck.interval * healthCheck.unhealthyThreshold).toBeGreaterThanOrEqual(120);
+  });
+
+  it("replaces hosts by patched ones in time, the new ones first", async () => {
+    expect(inputsOf(await recordStack("aws"), "aws:autoscaling/group:Group")).toMatchObject({
+      maxInstanceLifetime: 30 * 86_400,
+      instanceMaintenancePolicy: { minHealthyPercentage: 100, maxHealthyPercentage: 200 },
+    });
+  });
+});
