@@ -2,6 +2,8 @@
  * Target hosts on the real Pulumi engine, with the sample's defaults: two machines by ssh, one of them reached by somebody who
  * is not root and with an engine as Amazon Linux has it; prepared, deployed, repaired, rebooted, one removed and one added.
  */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -63,6 +65,10 @@ describe("target hosts", () => {
       unroutedSessions: true,
     });
     await machine(0).command(`cat >>/etc/ssh/machine_authorized <<'END'\n${machine(1).publicKey}\nEND`);
+    // The operator's checkout is not root's, and their group may write to it.
+    const scripts = join(opened.checkout, "gateway/host");
+    execFileSync("chown", ["-R", "1000:1000", scripts]);
+    execFileSync("chmod", ["-R", "g+w", scripts]);
     stack = opened.stack;
     first = await stack.up();
     client = new DeployedClient(output(first, "librechatEnvironment"));
