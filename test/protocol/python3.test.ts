@@ -161,7 +161,7 @@ for _ in range(100):
   });
 
   test("without a template, the interpreter itself does it; then there is a template again", async () => {
-    const outcome = await bash(`pkill -KILL -f '[k]ernel/__main__.py'
+    const outcome = await bash(`pkill -KILL -P $PPID -f '[k]ernel/__main__.py'
 python3 -c 'import gc; print(gc.get_freeze_count())'`);
     expect(outcome.stdout).toBe("0\n");
     expect(outcome.stderr).toContain("python3: run by the interpreter itself: ");
