@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a deployment leaves on a machine beside Pulumi's own resources. FOLDER is the data directory; the launcher keeps
-# the id that its labels carry in the file `instance` there. WHAT is `running`: sandboxes, and images of REPOSITORY, at
+# the id that its labels carry in the file `instance` there. WHAT is `running`: sandboxes, and images called PREFIX/…, at
 # whatever address the registry was; or `data`: sandboxes, session volumes and the data directory.
 set -eu
 : "${WHAT:?}" "${FOLDER:?}"
@@ -21,11 +21,10 @@ if [ "$WHAT" = data ]; then
   exit 0
 fi
 
-path=${REPOSITORY:?}
-path=${path#*/}
+: "${PREFIX:?}"
 references() {
   docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' | while read -r name tag digest; do
-    case $name in */"${path:?}"/*) ;; *) continue ;; esac
+    case $name in */"$PREFIX"/*) ;; *) continue ;; esac
     if [ "$tag" != '<none>' ]; then echo "$name:$tag"; fi
     if [ "$digest" != '<none>' ]; then echo "$name@$digest"; fi
   done | sort -u

@@ -20,8 +20,6 @@ export interface ServeArgs {
   readonly paths: Paths;
   /** Address of the machine that the gateway's port is published on. */
   readonly bindAddress: string;
-  /** Where the images are, without a name. */
-  readonly repository: string;
   readonly images: Images;
   readonly keys: Keys;
   readonly apiKeys: pulumi.Output<string> | null;
@@ -41,7 +39,7 @@ export function serve(name: string, args: ServeArgs): Services {
   const sweep = new Sweep(`${name}-sweep`, {
     machine,
     folder,
-    repository: args.repository,
+    prefix: args.prefix,
     provider: commands,
     dependsOn: [data, images],
   });

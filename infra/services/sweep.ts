@@ -48,8 +48,8 @@ export class Data extends pulumi.ComponentResource {
 }
 
 export interface SweepArgs extends LeftArgs {
-  /** Of the stack's images; what comes after the registry's address is only theirs. */
-  readonly repository: string;
+  /** Begins the names of the stack's images, after the address of the registry. */
+  readonly prefix: string;
   readonly dependsOn: readonly pulumi.Resource[];
 }
 
@@ -62,7 +62,7 @@ export class Sweep extends pulumi.ComponentResource {
     this.resource = atTheEnd(
       `${name}-rest`,
       args,
-      { WHAT: "running", REPOSITORY: args.repository },
+      { WHAT: "running", PREFIX: args.prefix },
       { parent: this, dependsOn: [...args.dependsOn] },
     );
     this.registerOutputs({});

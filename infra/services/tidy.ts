@@ -12,10 +12,8 @@ const REGISTRY = join(import.meta.dirname, "tidy-registry.sh");
 export interface TidyArgs {
   readonly machine: Machine;
   readonly commands: command.Provider;
-  /** Of the stack's images; what comes after the registry's address is only theirs. */
-  readonly repository: string;
-  /** Name of the registry's container, and of its image without a tag. */
-  readonly registry: string;
+  /** Begins the names of the stack's images, after the address of the registry; and the registry's own name. */
+  readonly prefix: string;
   /** Null: another machine carries it. */
   readonly registryImage: pulumi.Output<string> | null;
   readonly images: Images;
@@ -30,12 +28,14 @@ export class Tidy extends pulumi.ComponentResource {
   constructor(name: string, args: TidyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:services:Tidy", name, {}, opts);
     const current = [args.images.sandbox, args.images.gateway];
-    const { registryImage } = args;
+    const { prefix, registryImage } = args;
+    // Its container, and its image without a tag.
+    const registry = `${prefix}-registry`;
     const here = registryImage === null ? current : [...current, registryImage];
     this.#command(`${name}-engine`, args, here, (keep) =>
       script(ENGINE, {
-        REPOSITORY: args.repository,
-        REGISTRY: args.registry,
+        PREFIX: prefix,
+        REGISTRY: registry,
         KEEP: keep.join(" "),
         CACHE: args.dedicated ? "ours" : "shared",
       }),
@@ -43,7 +43,7 @@ export class Tidy extends pulumi.ComponentResource {
     if (registryImage !== null) {
       this.#command(`${name}-registry`, args, current, (keep) =>
         script(REGISTRY, {
-          CONTAINER: args.registry,
+          CONTAINER: registry,
           KEEP: keep.map((reference) => reference.replace(/^.*@/, "")).join(" "),
         }),
       );

@@ -35,7 +35,6 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
     exposure: { kind: "loopback" },
   });
   const address = `127.0.0.1:${config.registry.port}`;
-  const repository = `${address}/${prefix}`;
   const images = new Images(
     "kernelyard-images",
     {
@@ -43,7 +42,7 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
       config: common,
       commands,
       machine,
-      repositories: imageNames(repository),
+      repositories: imageNames(`${address}/${prefix}`),
       registry: { kind: "open" },
     },
     { dependsOn: [registry] },
@@ -56,7 +55,6 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
     commands,
     paths: { data: `/var/lib/${prefix}`, dockerSocket: config.dockerHost.replace(/^unix:\/\//, "") },
     bindAddress: config.bindAddress,
-    repository,
     images,
     keys,
     apiKeys: args.apiKeys,
@@ -65,8 +63,7 @@ export function localStack(args: TargetArgs<LocalConfig>): StackOutputs {
   new Tidy("kernelyard-tidy", {
     machine,
     commands,
-    repository,
-    registry: `${prefix}-registry`,
+    prefix,
     registryImage: registry.image,
     images,
     dedicated: false,

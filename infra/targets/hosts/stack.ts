@@ -35,7 +35,6 @@ export function hostsStack(args: HostsArgs): StackOutputs {
   const prefix = prefixOf(args.stack);
   const [first, ...rest] = config.hosts;
   const registryAddress = `${inUrl(first.address)}:${config.registry.port}`;
-  const repository = `${registryAddress}/${prefix}`;
   const commands = new command.Provider("kernelyard-commands");
   const keys = new Keys("kernelyard-keys", { rotation: common.keyRotation, provider: commands });
   const registryAuth = {
@@ -90,7 +89,7 @@ export function hostsStack(args: HostsArgs): StackOutputs {
       config: common,
       commands,
       machine: machineOf(first),
-      repositories: imageNames(repository),
+      repositories: imageNames(`${registryAddress}/${prefix}`),
       registry: { kind: "password", server: registryAddress, username: REGISTRY_USER },
       password: keys.registryPassword,
     },
@@ -107,7 +106,6 @@ export function hostsStack(args: HostsArgs): StackOutputs {
       commands,
       paths: { data: `/var/lib/${prefix}`, dockerSocket: "/var/run/docker.sock" },
       bindAddress: config.bindAddress,
-      repository,
       images,
       keys,
       apiKeys: args.apiKeys,
@@ -122,8 +120,7 @@ export function hostsStack(args: HostsArgs): StackOutputs {
     new Tidy(`kernelyard-${host.name}-tidy`, {
       machine: machineOf(host),
       commands,
-      repository,
-      registry: `${prefix}-registry`,
+      prefix,
       registryImage: host === first ? registry.image : null,
       images,
       dedicated: true,

@@ -1,5 +1,5 @@
 /** What target aws chooses for a reason, which its snapshot does not say. */
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { TIMEOUT_MS } from "../../../gateway/server/execution/canary.ts";
 import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
@@ -20,6 +20,11 @@ const imageNames = (graph: Graph): string[] =>
   });
 
 describe("target aws", () => {
+  let sample: Graph;
+  beforeAll(async () => {
+    sample = await recordStack("aws");
+  });
+
   it("lets every machine of a network of one's own reach the endpoints whose names it is given", async () => {
     const own = {
       "kernelyard:vpcId": "vpc-0123456789abcdef0",
@@ -45,7 +50,7 @@ describe("target aws", () => {
   });
 
   it("gives images for another CPU another tag, since a tag that is there is taken as it is", async () => {
-    const intel = imageNames(await recordStack("aws"));
+    const intel = imageNames(sample);
     const arm = imageNames(await recordStack("aws", { "kernelyard:instanceType": "m7g.large" }));
     expect(intel).toHaveLength(2);
     expect(arm).toHaveLength(2);
@@ -57,13 +62,13 @@ describe("target aws", () => {
       .object({
         healthCheck: z.object({ timeout: z.number(), interval: z.number(), unhealthyThreshold: z.number() }),
       })
-      .parse(inputsOf(await recordStack("aws"), "aws:lb/targetGroup:TargetGroup"));
+      .parse(inputsOf(sample, "aws:lb/targetGroup:TargetGroup"));
     expect(healthCheck.timeout * 1000).toBeGreaterThan(TIMEOUT_MS);
     expect(healthCheck.interval * healthCheck.unhealthyThreshold).toBeGreaterThanOrEqual(120);
   });
 
   it("replaces hosts by patched ones in time, the new ones first", async () => {
-    expect(inputsOf(await recordStack("aws"), "aws:autoscaling/group:Group")).toMatchObject({
+    expect(inputsOf(sample, "aws:autoscaling/group:Group")).toMatchObject({
       maxInstanceLifetime: 30 * 86_400,
       instanceMaintenancePolicy: { minHealthyPercentage: 100, maxHealthyPercentage: 200 },
     });
