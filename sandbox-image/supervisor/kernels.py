@@ -215,6 +215,8 @@ class Kernels:
             self._forks_ready = True
             if kernel is None:
                 self._heard()
+                # Asked for while the template that failed before was on its way.
+                self.start()
             self._observer.forks_ready()
         elif kind == b"P" and kernel is not None and not kernel.pid:
             kernel.pid = pid

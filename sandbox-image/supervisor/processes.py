@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 _ROUNDS = 20
+#: A process with hundreds of MiB takes this long to give them back, on a busy machine.
+_DEATH_SECONDS = 2.0
+_PAUSE_SECONDS = 0.001
 
 
 def parents(adopted: Mapping[int, int] | None = None) -> dict[int, int]:
@@ -60,23 +64,33 @@ def end_all(kept: Callable[[dict[int, int]], AbstractSet[int]], adopted: Mapping
     """Kills every descendant of this process except what `kept` makes of the table of parents.
 
     Stopped first, until no new ones appear: a process that forks faster than it is killed cannot win that race.
-    Returns whether it worked within a bounded number of rounds.
+    Returns whether it worked within a bounded number of rounds; one that was killed and is slow to end is no new one.
     """
     myself = os.getpid()
-    for _ in range(_ROUNDS):
+    killed: set[int] = set()
+    deadline = time.monotonic() + _DEATH_SECONDS
+    rounds = 0
+    while rounds < _ROUNDS:
         stopped: set[int] = set()
         for _ in range(_ROUNDS):
             table = parents(adopted)
-            fresh = descendants({myself}, table) - kept(table) - stopped
+            ending = descendants({myself}, table) - kept(table)
+            fresh = ending - stopped - killed
             if not fresh:
                 break
             for pid in fresh:
                 send(pid, signal.SIGSTOP)
             stopped |= fresh
-        if not stopped:
+        if stopped:
+            rounds += 1
+            for pid in stopped:
+                send(pid, signal.SIGKILL)
+            killed |= stopped
+        elif not ending or time.monotonic() >= deadline:
             return True
-        for pid in stopped:
-            send(pid, signal.SIGKILL)
+        else:
+            # Whoever is told of the end finds the memory free, and the next program does not meet them.
+            time.sleep(_PAUSE_SECONDS)
     return False
 
 

@@ -61,6 +61,18 @@ describe("code that attacks its surroundings", () => {
     await alive();
   });
 
+  test("a call that comes while the next template starts is run as soon as that is ready", async () => {
+    const fresh = { script: true };
+    await run("", fresh);
+    // The first pattern would match this shell's own command line otherwise.
+    const template = "pgrep -P $PPID -f '[k]ernel/__main__.py'";
+    await run(`kill -9 $(${template}); until ${template}; do sleep 0.01; done`, {
+      ...fresh,
+      language: "bash",
+    });
+    expect((await run("print(6 * 7)", fresh)).stdout).toBe("42\n");
+  });
+
   test("a process group that stops itself is ended by the time-out", async () => {
     expect(
       (await run("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", { timeoutMs: 200 })).reply,
