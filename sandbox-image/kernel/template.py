@@ -21,7 +21,7 @@ from interpreter.server import ForkServer, KernelRole
 from kernel.cells import CellRunner
 from kernel.control import Control
 from kernel.ending import forget_inherited_exits
-from kernel.forks import fork_fits, guard_forks
+from kernel.forks import copy_pages_in_forks, fork_fits, guard_forks, is_own_system
 from kernel.shell import make_shell
 
 _PR_SET_DUMPABLE = 4
@@ -126,6 +126,8 @@ def serve(arguments: Arguments, facts: Facts) -> None:
         finally:
             os._exit(1)
     assert library is not None
+    if is_own_system(arguments.memory):
+        copy_pages_in_forks()
     Program(role.request, role.line, role.joined, facts, library).begin_at_end()
 
 
