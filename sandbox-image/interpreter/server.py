@@ -36,6 +36,7 @@ _MOST_CLIENTS = 128
 #: That a fork says on its channel before it is a program.
 _MOST_WORDS = 4
 _MOST_SILENT = 32
+_WORD_BYTES = 256
 _ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -229,12 +230,9 @@ class ForkServer:
                 end.close()
 
     def _on_fork(self, fork: _Fork) -> Role | None:
-        try:
-            said = fork.channel.recv(16)
-        except BlockingIOError:
+        said = _word(fork.channel)
+        if said is None:
             return None
-        except OSError:
-            said = b""
         if said == b"R":
             if not self._told_ready:
                 self._told_ready = True
@@ -394,12 +392,9 @@ class ForkServer:
 
     def _on_client(self, client: _Client) -> Role | None:
         """Signals for its program; at the end of the connection the client was killed, and so is the program."""
-        try:
-            said = client.connection.recv(256)
-        except BlockingIOError:
+        said = _word(client.connection)
+        if said is None:
             return None
-        except OSError:
-            said = b""
         numbers = [number for kind, number in zip(said[::2], said[1::2], strict=False) if kind == ord("S")]
         for number in numbers if said else [signal.SIGKILL]:
             # The client alone has its group: whether a signal was meant for the group cannot be told apart. Those
@@ -432,6 +427,16 @@ class ForkServer:
 
 
 # ---------------------------------------------------------------- in forks
+
+
+def _word(connection: socket.socket) -> bytes | None:
+    """What was said; nothing at the end of the connection, and None when there is nothing to hear yet."""
+    try:
+        return connection.recv(_WORD_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def _await_role(channel: socket.socket, connection: socket.socket | None, facts: Facts) -> Role | None:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-import sys
 from typing import Any
 
 from IPython.core.displayhook import DisplayHook
@@ -150,18 +149,7 @@ class FileDisplayPublisher(DisplayPublisher):  # type: ignore[misc]
         path = self._shown.get(display_id) if update and display_id is not None else None
         if path is None or not path.endswith(extension):
             path = self.names.take("plot" if is_figure else "display", extension)
-        try:
-            if path is None:
-                raise OSError
-            with open(path, "wb") as file:
-                file.write(content)
-        except OSError:
-            what = "figure" if is_figure else "display"
-            print(
-                f"[sandbox] A {what} could not be saved: the working directory cannot be written to.", file=sys.stderr
-            )
-            return
-        if display_id is not None:
+        if self.names.save("figure" if is_figure else "display", path, content) and display_id is not None and path:
             self._shown[display_id] = path
 
     def clear_output(self, wait: bool = False) -> None:

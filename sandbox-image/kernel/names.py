@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 _HIGHEST = 100_000
 
@@ -33,6 +34,20 @@ class Names:
             self._next[stem] = number
             return path
         return None
+
+    def save(self, what: str, path: str | None, content: bytes) -> bool:
+        """Writes a file whose name was taken; says on stderr when it could not be, or when there was no name."""
+        try:
+            if path is None:
+                raise OSError
+            with open(path, "wb") as file:
+                file.write(content)
+        except OSError:
+            print(
+                f"[sandbox] A {what} could not be saved: the working directory cannot be written to.", file=sys.stderr
+            )
+            return False
+        return True
 
     def _first(self, stem: str) -> int:
         """After those that are there from before this kernel."""

@@ -104,24 +104,17 @@ class PlainFigures(OpenFigures):
         content = self.draw_once(figure, as_png)
         if content is None:
             return
-        path = self._take_name()
-        try:
-            if path is None:
-                raise OSError
-            with open(path, "wb") as file:
-                file.write(content)
-        except OSError:
-            print("[sandbox] A figure could not be saved: the working directory cannot be written to.", file=sys.stderr)
+        names = self._names_here()
+        names.save("figure", names.take("plot", "png"), content)
 
-    def _take_name(self) -> str | None:
+    def _names_here(self) -> Any:
         """In the working directory, if what is there is delivered; else in the data directory."""
         directory = os.getcwd()
         if os.path.isdir(self._data) and os.path.commonpath((directory, self._data)) != self._data:
             directory = self._data
         if self._names is None or self._names.directory != directory:
             self._names = self._make_names(directory)
-        path: str | None = self._names.take("plot", "png")
-        return path
+        return self._names
 
 
 def as_png(figure: Any) -> bytes:
