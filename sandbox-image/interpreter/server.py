@@ -88,12 +88,17 @@ class ForkServer:
         listener: socket.socket | None,
         facts: Facts,
         fits: Callable[[int], bool],
+        prepare: Callable[[], None] | None,
     ) -> None:
-        """`fits`: whether there is memory for one more fork beside so many that may yet grow."""
+        """`fits`: whether there is memory for one more fork beside so many that may yet grow.
+
+        `prepare`: what a fork does while it waits for its role.
+        """
         self._requests = requests
         self._listener = listener
         self._facts = facts
         self._fits = fits
+        self._prepare = prepare
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[int], Role | None]] = {}
         self._waiting: _Fork | None = None
@@ -204,6 +209,8 @@ class ForkServer:
         try:
             connection = None if client is None else client.connection.dup()
             self._close_inherited(client)
+            if client is None and self._prepare is not None:
+                self._prepare()
             role = _await_role(channel, connection, self._facts)
         except OSError:
             # The template is gone.

@@ -5,7 +5,6 @@ A fork that there is no memory for fails in the code that asks, instead of takin
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import os
@@ -13,17 +12,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from interpreter.copying import copy_pages_in_forks
+
 _MIB = 1 << 20
-#: What a fork of the template soon takes: gVisor copies what is written to in pieces of 2 MiB.
-_FORK_BYTES = 64 * _MIB
+#: What a fork of the template takes, which copies nearly all that it inherits.
+_FORK_BYTES = 80 * _MIB
 #: What a fork by user code soon takes, which copies single pages.
 _PAGED_FORK_BYTES = 16 * _MIB
 #: Kept free of forks, as the supervisor's watchdog ends everything below it.
 _RESERVE_BYTES = 96 * _MIB
 #: A machine with so much more than the sandbox may use is not the sandbox's own.
 _OWN_WITHIN_BYTES = 512 * _MIB
-_READ_BYTES = 64 << 10
-_READ_WRITE_EXECUTE = 1 | 2 | 4
 #: What starts another program; all of them by the modules' own names for it.
 _STARTERS = (
     ("subprocess", "_fork_exec"),
@@ -55,35 +54,6 @@ def fork_fits(memory: int, growing: int = 0) -> bool:
     `growing`: how many there are that have not taken all of theirs yet.
     """
     return not is_own_system(memory) or _memory()[1] >= _RESERVE_BYTES + _FORK_BYTES * (1 + growing)
-
-
-def copy_pages_in_forks() -> None:
-    """From the next fork of this process on, it and the fork copy what they write to in pages of 4 KiB.
-
-    gVisor copies 2 MiB otherwise, but not where memory may be executed (`getPMAsInternalLocked` in its pma.go), which
-    any code here may allow for its own memory anyway: 75 MiB for each worker of a pool, of which six do not fit into
-    512 MiB, become 7. A pool of three is begun in 400 ms instead of 260 for it, which is why the template, whose forks
-    are waited for, does without.
-    """
-    mprotect = ctypes.CDLL(None).mprotect
-    mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-    def mark() -> None:
-        for line in _memory_map().splitlines():
-            words = line.split(None, 5)
-            if words[1] == b"rw-p" and (len(words) == 5 or words[5] == b"[heap]"):
-                start, end = (int(word, 16) for word in words[0].split(b"-"))
-                mprotect(start, end - start, _READ_WRITE_EXECUTE)
-
-    os.register_at_fork(before=mark)
-
-
-def _memory_map() -> bytes:
-    parts = []
-    with open("/proc/self/maps", "rb", buffering=0) as file:
-        while part := file.read(_READ_BYTES):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def guard_forks(memory: int) -> None:

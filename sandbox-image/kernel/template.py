@@ -13,6 +13,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 
+from interpreter.copying import copy_ahead, copy_pages_in_forks
 from interpreter.facts import Facts
 from interpreter.pristine import is_ours
 from interpreter.program import Program
@@ -21,7 +22,7 @@ from interpreter.server import ForkServer, KernelRole
 from kernel.cells import CellRunner
 from kernel.control import Control
 from kernel.ending import forget_inherited_exits
-from kernel.forks import copy_pages_in_forks, fork_fits, guard_forks, is_own_system
+from kernel.forks import fork_fits, guard_forks, is_own_system
 from kernel.shell import make_shell
 
 _PR_SET_DUMPABLE = 4
@@ -117,7 +118,9 @@ def serve(arguments: Arguments, facts: Facts) -> None:
     _libc().malloc_trim(0)
     # Once, and not in every fork.
     library = None if listener is None else ctypes.PyDLL(arguments.library)
-    role = ForkServer(requests, listener, facts, functools.partial(fork_fits, arguments.memory)).run()
+    gvisor = is_own_system(arguments.memory)
+    fits = functools.partial(fork_fits, arguments.memory)
+    role = ForkServer(requests, listener, facts, fits, copy_ahead if gvisor else None).run()
     if isinstance(role, KernelRole):
         try:
             _become_kernel(runner, role, arguments.memory)
@@ -126,7 +129,7 @@ def serve(arguments: Arguments, facts: Facts) -> None:
         finally:
             os._exit(1)
     assert library is not None
-    if is_own_system(arguments.memory):
+    if gvisor:
         copy_pages_in_forks()
     Program(role.request, role.line, role.joined, facts, library).begin_at_end()
 
