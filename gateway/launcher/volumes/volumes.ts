@@ -134,8 +134,13 @@ export class Volumes {
 
   async acquire(session: SessionKey): Promise<VolumeLease> {
     const volume = volumeName(session);
-    // One that is past its time and wanted again: either it is removed and made anew, or it is not removed.
-    await this.#removing.get(volume);
+    // One that is past its time and wanted again: either it is removed and made anew, or it is not removed. Not a moment
+    // between having looked and having it: a removal could begin in it.
+    for (;;) {
+      const removal = this.#removing.get(volume);
+      if (removal === undefined) break;
+      await removal;
+    }
     if (this.#starting.has(volume)) throw new VolumeError(`volume ${volume} is being started already`);
     this.#starting.add(volume);
     try {
