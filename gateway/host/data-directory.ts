@@ -1,6 +1,6 @@
 /** The layout of the data directory, and who may read which part of it. */
-import { chmodSync, chownSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, chownSync, mkdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 
 export interface DataDirectory {
   readonly root: string;
@@ -17,6 +17,7 @@ export interface Owner {
   readonly gid: number;
 }
 
+/** Throws as `node:fs` does. */
 export function prepareDataDirectory(root: string, gateway: Owner): DataDirectory {
   const layout = {
     root,
@@ -24,7 +25,7 @@ export function prepareDataDirectory(root: string, gateway: Owner): DataDirector
     gateway: join(root, "gateway"),
     run: join(root, "run"),
   };
-  mkdirSync(root, { recursive: true, mode: 0o755 });
+  makeEnterable(root);
   const entries = [
     { path: layout.keys, uid: 0, gid: 0, mode: 0o700 },
     { path: layout.gateway, uid: gateway.uid, gid: gateway.gid, mode: 0o700 },
@@ -36,4 +37,20 @@ export function prepareDataDirectory(root: string, gateway: Owner): DataDirector
     chmodSync(entry.path, entry.mode);
   }
   return layout;
+}
+
+/**
+ * The gateway enters it as a user of its own, and each part says who may read it. A umask of 077 would keep it out, and so
+ * would a directory that was made under one.
+ */
+function makeEnterable(root: string): void {
+  const leaf = resolve(root);
+  const first = mkdirSync(leaf, { recursive: true });
+  if (first === undefined) {
+    chmodSync(leaf, (statSync(leaf).mode & 0o7777) | 0o011);
+    return;
+  }
+  const made = [leaf];
+  for (let path = leaf; path !== resolve(first); path = dirname(path)) made.push(dirname(path));
+  for (const path of made) chmodSync(path, 0o755);
 }
