@@ -1,7 +1,7 @@
 /** `npm start` as its user meets it: the printed key works, Ctrl-C leaves no container, the next start keeps the state. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { shellBlock } from "../../support/documents.ts";
@@ -126,8 +126,9 @@ describe("npm start", () => {
   });
 
   it("stops with a message when the gateway's user cannot enter the data directory", async () => {
-    chmodSync(place.dataDir, 0o700);
-    const started = place.start();
+    const closed = join(place.dataDir, "closed");
+    mkdirSync(closed, { mode: 0o700 });
+    const started = place.start({ KERNELYARD_DATA_DIR: join(closed, "data") });
     const [code] = await once(started.child, "exit");
     expect(code).not.toBe(0);
     expect(started.output).toMatch(/user kernelyard cannot enter .*KERNELYARD_DATA_DIR.*chmod/);
