@@ -21,7 +21,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   try {
-    if (!stopped) await stack?.stop();
+    if (!stopped) {
+      process.stderr.write(`${engine.complaints()}\n`);
+      await stack?.stop();
+    }
   } finally {
     await engine.remove();
   }

@@ -76,6 +76,14 @@ export class SecondEngine {
     });
   }
 
+  /** What it warned of since its start, for whoever looks into a failure. */
+  complaints(): string {
+    const log = readFileSync(join(this.directory, "dockerd.log"), "utf8").split("\n");
+    return log
+      .filter((line) => /level=(warning|error|fatal)/.test(line) && !line.includes("[core]"))
+      .join("\n");
+  }
+
   /** Copies an image from the machine's engine. */
   load(image: string): void {
     execFileSync("sh", ["-c", `docker save ${image} | docker -H unix://${this.socket} load`], {
