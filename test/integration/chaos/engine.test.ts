@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(async () => {
   try {
     if (!stopped) {
-      process.stderr.write(`${engine.complaints()}\n`);
+      process.stderr.write(`${engine.complaints()}\n${stack?.launcher.lines.join("\n")}\n`);
       await stack?.stop();
     }
   } finally {
