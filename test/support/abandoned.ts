@@ -37,7 +37,8 @@ export async function removeAbandoned(docker: Docker): Promise<void> {
   }
 }
 
-function unlessGone(error: unknown): void {
+/** For `catch`: what is to be removed is gone, or goes. */
+export function unlessGone(error: unknown): void {
   const gone = new Set([404, 409]);
   if (!(error instanceof Error && "statusCode" in error && gone.has(Number(error.statusCode)))) throw error;
 }

@@ -13,7 +13,7 @@ import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/pr
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
 import { SERVICE_USER } from "../../gateway/host/isolation.ts";
-import { removeAbandoned, stackPrefix } from "./abandoned.ts";
+import { removeAbandoned, stackPrefix, unlessGone } from "./abandoned.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const READY_WITHIN_MS = 60_000;
@@ -190,7 +190,8 @@ export class Stack {
   async #removeLeftovers(): Promise<void> {
     const filters = { label: [`kernelyard.instance=${this.instance}`] };
     for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
-      await this.docker.getContainer(Id).remove({ force: true });
+      // An engine that was killed may list what it does not know.
+      await this.docker.getContainer(Id).remove({ force: true }).catch(unlessGone);
     }
     const { Volumes } = await this.docker.listVolumes({ filters });
     for (const { Name } of Volumes) await this.docker.getVolume(Name).remove();

@@ -51,6 +51,7 @@ export interface Engine {
   pid(containerId: string): Promise<number | null>;
   /** Kills and removes; resolves when the container is gone, also when there was none. */
   removeContainer(containerId: string): Promise<void>;
+  /** Without those that are gone by `removeContainer`'s word. */
   listContainers(label: string): Promise<EngineContainer[]>;
   createVolume(name: string, labels: Record<string, string>, options: Record<string, string>): Promise<void>;
   volume(name: string): Promise<EngineVolume | null>;
@@ -123,6 +124,11 @@ function volumeOf(raw: z.infer<typeof Volume>): EngineVolume {
 export class DockerEngine implements Engine {
   readonly #socketPath: string;
   readonly #deadlines: EngineDeadlines;
+  /**
+   * An engine that was killed and started again may list a container that it does not know, until its next start: one
+   * that its own removal (`AutoRemove`) met while it was being restored. Such are left out of the lists.
+   */
+  #unknown: ReadonlySet<string> = new Set();
 
   constructor(socketPath: string, deadlines: EngineDeadlines = DEADLINES) {
     this.#socketPath = socketPath;
@@ -209,7 +215,10 @@ export class DockerEngine implements Engine {
       );
       return true;
     } catch (error) {
-      if (error instanceof EngineRefusedError && error.status === 404) return true;
+      if (error instanceof EngineRefusedError && error.status === 404) {
+        this.#unknown = new Set([...this.#unknown, containerId]);
+        return true;
+      }
       if (error instanceof EngineRefusedError && error.status === 409) return false;
       throw error;
     }
@@ -220,12 +229,12 @@ export class DockerEngine implements Engine {
     const listed = await this.#ask("list containers", (docker) =>
       docker.listContainers({ all: true, filters }),
     );
-    return Containers.parse(listed).map((c) => ({
-      id: c.Id,
-      labels: c.Labels ?? {},
-      state: c.State,
-      imageId: c.ImageID,
-    }));
+    const containers = Containers.parse(listed);
+    const unknown = this.#unknown;
+    this.#unknown = new Set(containers.map((c) => c.Id).filter((id) => unknown.has(id)));
+    return containers
+      .filter((c) => !unknown.has(c.Id))
+      .map((c) => ({ id: c.Id, labels: c.Labels ?? {}, state: c.State, imageId: c.ImageID }));
   }
 
   async createVolume(

@@ -42,11 +42,12 @@ async function run(code: string): Promise<{ status: number; body: Record<string,
   return { status: response.status, body: { ...body } };
 }
 
+/** After its start an engine may list a container that it does not know any more, until its next one. */
 const ours = () =>
   engine
     .docker("ps", "-a", "--filter", "label=kernelyard.instance", "--format", "{{.ID}} {{.State}}")
     .split("\n")
-    .filter(Boolean);
+    .filter((line) => line !== "" && engine.knows(line.split(" ")[0] ?? ""));
 const loops = () =>
   execFileSync("losetup", ["--list", "--noheadings", "--output", "BACK-FILE"], { encoding: "utf8" })
     .split("\n")

@@ -2,7 +2,7 @@
  * A Docker engine of the test's own, so that killing one disturbs nobody else on the machine. It has a network namespace
  * of its own: an engine without a bridge would remove the bridge of the machine's engine.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -93,6 +93,13 @@ export class SecondEngine {
 
   docker(...args: string[]): string {
     return execFileSync("docker", ["-H", `unix://${this.socket}`, ...args], { encoding: "utf8" }).trim();
+  }
+
+  knows(container: string): boolean {
+    const arguments_ = ["-H", `unix://${this.socket}`, "container", "inspect", container];
+    const { status, stderr } = spawnSync("docker", arguments_, { encoding: "utf8" });
+    if (status !== 0 && !stderr.includes("No such container")) throw new Error(stderr);
+    return status === 0;
   }
 
   async kill(signal: "SIGKILL" | "SIGTERM"): Promise<void> {

@@ -98,6 +98,23 @@ test.each([
   expect(left).toEqual([]);
 });
 
+test("a container that is listed but not known is left out once its removal said so", async () => {
+  const engine = new DockerEngine(join(directory, "docker.sock"));
+  const respond = (status: string, body: string) => {
+    answer = `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`;
+  };
+  const listed = (...ids: string[]) => {
+    const containers = ids.map((Id) => ({ Id, Labels: { a: "b" }, State: "dead", ImageID: "sha256:0" }));
+    respond("200 OK", JSON.stringify(containers));
+    return engine.listContainers("a=b");
+  };
+  const other = "d".repeat(64);
+  expect(await listed(ID, other)).toHaveLength(2);
+  respond("404 Not Found", JSON.stringify({ message: `No such container: ${ID}` }));
+  await engine.removeContainer(ID);
+  for (const _again of [1, 2]) expect(await listed(ID, other)).toMatchObject([{ id: other }]);
+});
+
 test("a stream of events outlives the deadline of its opening, and ends by its signal", async () => {
   answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   const following = new AbortController();
