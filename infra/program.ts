@@ -39,7 +39,10 @@ export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Pro
   const stack = pulumi.getStack();
   const { config, apiKeys } = configuration(stack);
   const shared = { projectRoot: surroundings.projectRoot, stack, apiKeys };
-  const lock = lockProblem(join(surroundings.projectRoot, config.common.sandboxContext));
+  const lock = lockProblem(
+    join(surroundings.projectRoot, config.common.sandboxContext),
+    config.common.profile,
+  );
   if (lock !== null) throw refusal(`Nothing was changed. ${lock}`);
   // A preview looks at no machine.
   const update = !pulumi.runtime.isDryRun();

@@ -28,6 +28,7 @@ function commonConfig(keys: KeyReader): CommonConfig {
     keyRotation: keys.value(KEYS.keyRotation, "1"),
     settings: keys.value(KEYS.settings, {}),
     sandboxContext: keys.value(KEYS.sandboxContext, ""),
+    profile: keys.value(KEYS.profile, "default"),
     sandboxBaseImage: keys.value(KEYS.sandboxBaseImage, ""),
     serviceBaseImage: keys.value(KEYS.serviceBaseImage, ""),
     protectData: keys.value(KEYS.protectData, true),

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+import { ProfileName } from "../../sandbox-image/tools/profiles.ts";
 import { arn, cidr, count, flag, host, json, port, settings } from "./values.ts";
 
 export const TARGETS = ["local", "hosts", "aws"] as const;
@@ -97,7 +98,17 @@ export const KEYS = {
     fallback: "sandbox-image",
     targets: TARGETS,
     remedy: "pulumi config set sandboxContext sandbox-image",
-    about: "Folder with Dockerfile.rce and rce_requirements.txt, relative to the project.",
+    about: "Folder with Dockerfile.rce, rce_requirements.txt and the profiles, relative to the project.",
+  }),
+  profile: key({
+    name: "profile",
+    schema: ProfileName,
+    type: "string",
+    fallback: "default",
+    targets: TARGETS,
+    remedy: "pulumi config set profile analyst",
+    about:
+      "What the sandboxes have: default (pandas, numpy, scipy, matplotlib), analyst, documents or polyglot; a folder of sandboxContext/profiles.",
   }),
   sandboxBaseImage: key({
     name: "sandboxBaseImage",

@@ -14,6 +14,8 @@ export interface CommonConfig {
   /** `KERNELYARD_*` beside what the deployment decides, as text. */
   readonly settings: Readonly<Record<string, string>>;
   readonly sandboxContext: string;
+  /** Of the sandbox image. */
+  readonly profile: string;
   readonly sandboxBaseImage: string;
   readonly serviceBaseImage: string;
   readonly protectData: boolean;

@@ -8,6 +8,8 @@ export const ImageOrder = z.strictObject({
   image: z.enum(["sandbox", "services", "host-bundle", "registry"]),
   /** Folder of the sandbox image, relative to the project; for the other images it is known. */
   folder: z.string().optional(),
+  /** Of the sandbox image. Default: `default`, so that orders of stacks without a profile are what they were. */
+  profile: z.string().optional(),
   base: z.string(),
   /** REPOSITORY:TAG. The tag is a digest of all that decides what the image is. */
   name: z.string(),

@@ -1,6 +1,8 @@
 /** How each of the stack's images is built. Reads files, runs nothing; paths are relative to the project. */
+import { existsSync } from "node:fs";
 import type { ImageRecipe } from "../../sandbox-image/tools/image-build.ts";
 import { BASE_ID_LABEL, BASE_LABEL, CONTENT_LABEL } from "../../sandbox-image/tools/plan.ts";
+import { DEFAULT_PROFILE, librariesOf, requirementsOf } from "../../sandbox-image/tools/profiles.ts";
 import { type Base, sandboxRecipe } from "../../sandbox-image/tools/recipe.ts";
 import type { ImageOrder } from "./image-order.ts";
 import {
@@ -14,13 +16,19 @@ import {
 export const repositoryOf = (name: string): string => name.replace(/:[^:/]+$/, "");
 const tagOf = (name: string) => name.slice(repositoryOf(name).length + 1);
 
+/** What the sandbox image's lists have, for those who prove it. A folder without a list is built as it is. */
+export const sandboxLibraries = (folder: string, profile: string): readonly string[] =>
+  existsSync(requirementsOf(profile, folder)) ? librariesOf(profile, folder) : [];
+
 export function recipeOf(
-  order: Pick<ImageOrder, "image" | "folder" | "name" | "platform" | "gvisorUrl">,
+  order: Pick<ImageOrder, "image" | "folder" | "profile" | "name" | "platform" | "gvisorUrl">,
   base: Base,
   project = ".",
 ): ImageRecipe {
   const { platform } = order;
-  if (order.image === "sandbox") return { ...sandboxRecipe("default", base, {}, order.folder), platform };
+  if (order.image === "sandbox") {
+    return { ...sandboxRecipe(order.profile ?? DEFAULT_PROFILE, base, {}, order.folder), platform };
+  }
   const labels = {
     [CONTENT_LABEL]: tagOf(order.name),
     [BASE_LABEL]: base.name,

@@ -3,11 +3,11 @@
  * Not by the Docker provider's own build: that one is given no certificates of the machine, hashes the modes and the place of
  * the checkout, pushes a tag again that an interrupted update left, and lets nothing look at an image before it is pushed.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { distributionNames, verificationDigest } from "../../sandbox-image/tools/plan.ts";
+import { verificationDigest } from "../../sandbox-image/tools/plan.ts";
+import { DEFAULT_PROFILE } from "../../sandbox-image/tools/profiles.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
 import { type ImageOrder, ORDER_VARIABLE } from "./image-order.ts";
 import type { Machine } from "./machine.ts";
@@ -53,12 +53,6 @@ export const imageNames = (repository: string): { readonly sandbox: string; read
   gateway: `${repository}/gateway`,
 });
 
-/** What the sandbox image's list has, for those who prove it elsewhere. */
-export function sandboxLibraries(folder: string): readonly string[] {
-  const list = join(folder, "rce_requirements.txt");
-  return existsSync(list) ? distributionNames(readFileSync(list, "utf8")) : [];
-}
-
 /** The machine that builds. Null: whatever the operator's `docker` command talks to. */
 export const engineOf = (machine: Machine | null): ImageOrder["engine"] =>
   machine === null ? null : { host: machine.dockerHost, sshOptions: [...machine.sshOptions] };
@@ -91,10 +85,11 @@ export class Images extends pulumi.ComponentResource {
   #sandbox(name: string, args: ImagesArgs): pulumi.Output<string> {
     const { config, elsewhere } = args;
     const folder = resolve(args.projectRoot, config.sandboxContext);
-    const tag = sandboxTag(folder, [config.sandboxBaseImage, elsewhere?.platform ?? ""]);
+    const tag = sandboxTag(folder, config.profile, [config.sandboxBaseImage, elsewhere?.platform ?? ""]);
     return this.#published(`${name}-sandbox`, args, args.repositories.sandbox, tag, {
       image: "sandbox",
       folder: config.sandboxContext,
+      ...(config.profile === DEFAULT_PROFILE ? {} : { profile: config.profile }),
       base: config.sandboxBaseImage,
       verify: elsewhere === undefined ? { isolation: config.isolation, digest: verificationDigest() } : null,
     });

@@ -7,8 +7,10 @@ import { SHIPPED_SECCOMP_FILE } from "../../gateway/host/isolation.ts";
 import { docker, inspectImage, mustDocker } from "../../sandbox-image/tools/engine.ts";
 import { buildImage, type ImageRecipe } from "../../sandbox-image/tools/image-build.ts";
 import { BASE_ID_LABEL, CONTENT_LABEL, verificationDigest } from "../../sandbox-image/tools/plan.ts";
+import { DEFAULT_PROFILE, profileChain } from "../../sandbox-image/tools/profiles.ts";
 import { isProven, recordProof } from "../../sandbox-image/tools/proof.ts";
 import type { Base } from "../../sandbox-image/tools/recipe.ts";
+import { ROOM } from "../../sandbox-image/tools/room.ts";
 import {
   requireIsolation,
   type VerifyOptions,
@@ -16,7 +18,7 @@ import {
 } from "../../sandbox-image/tools/verify/verify.ts";
 import { enginePlace } from "./engine-place.ts";
 import { ImageOrder, ORDER_VARIABLE } from "./image-order.ts";
-import { recipeOf, repositoryOf } from "./image-recipe.ts";
+import { recipeOf, repositoryOf, sandboxLibraries } from "./image-recipe.ts";
 import { registryLogin } from "./registry-login.ts";
 
 const PULL_TIMEOUT_MS = 1_800_000;
@@ -59,8 +61,23 @@ async function sameImage(recipe: ImageRecipe, base: Base): Promise<string | null
   return null;
 }
 
+const profileOf = (order: ImageOrder): string => order.profile ?? DEFAULT_PROFILE;
+
+/** A profile's image stands on those of the profiles below it. */
 async function built(order: ImageOrder): Promise<string> {
-  const base = await ensureBase(order);
+  let base = await ensureBase(order);
+  const below = order.image === "sandbox" ? profileChain(profileOf(order), order.folder).slice(0, -1) : [];
+  for (const profile of below) {
+    const id = await builtOn({ ...order, profile }, base);
+    // Builders take a base by name.
+    const name = `${repositoryOf(order.name)}:below-${id.replace(/^sha256:/, "").slice(0, 16)}`;
+    await mustDocker(`Naming ${name}`, ["tag", id, name]);
+    base = { name, id };
+  }
+  return builtOn(order, base);
+}
+
+async function builtOn(order: ImageOrder, base: Base): Promise<string> {
   const recipe = recipeOf(order, base);
   const same = await sameImage(recipe, base);
   if (same !== null) {
@@ -83,7 +100,7 @@ async function prove(order: ImageOrder, id: string): Promise<void> {
   if (!place.remote && isProven(proof)) return;
   await requireIsolation(options);
   say(`Verifying the image under ${options.runtime}`);
-  await verifyImage(id, options, order.folder);
+  await verifyImage(id, options, sandboxLibraries(order.folder ?? ROOM, profileOf(order)));
   if (!place.remote) recordProof(repositoryOf(order.name), proof);
 }
 

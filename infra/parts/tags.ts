@@ -10,7 +10,8 @@ import {
   listedFiles,
   parsePatterns,
 } from "../../sandbox-image/tools/build-context.ts";
-import { contextFiles, SANDBOX_DOCKERFILE } from "../../sandbox-image/tools/plan.ts";
+import { contextFiles, PROFILE_DOCKERFILE, SANDBOX_DOCKERFILE } from "../../sandbox-image/tools/plan.ts";
+import { parentOf, profileChain } from "../../sandbox-image/tools/profiles.ts";
 
 /** Relative to the project, which is the context; its list is beside it. */
 export const SERVICE_DOCKERFILE = "gateway/image/Dockerfile";
@@ -32,8 +33,12 @@ function digest(folder: string, files: readonly string[], recipe: string, words:
 export const serviceTag = (projectRoot: string, target: ServiceTarget, words: readonly string[]): string =>
   digest(projectRoot, serviceFiles(projectRoot, target), SERVICE_DOCKERFILE, [target, ...words]);
 
-export const sandboxTag = (folder: string, words: readonly string[]): string =>
-  digest(folder, contextFiles("default", folder), SANDBOX_DOCKERFILE, words);
+/** The profiles below count: the image stands on theirs. */
+export const sandboxTag = (folder: string, profile: string, words: readonly string[]): string =>
+  profileChain(profile, folder).reduce<string>((below, each) => {
+    const recipe = parentOf(each, folder) === null ? SANDBOX_DOCKERFILE : PROFILE_DOCKERFILE;
+    return digest(folder, contextFiles(each, folder), recipe, below === "" ? words : [each, below]);
+  }, "");
 
 export function registryTag(projectRoot: string, words: readonly string[]): string {
   return digest(join(projectRoot, REGISTRY_FOLDER), registryFiles(projectRoot), "Dockerfile", words);

@@ -2,14 +2,15 @@
  * Makes sure that `custom-rce-kernel:latest` is the image of the present files: builds it when something has changed,
  * proves it under gVisor, and only then moves the tag.
  *
- *   node sandbox-image/tools/build.ts [--base IMAGE] [--profile NAME] [--tag NAME] [--force]
+ *   node sandbox-image/tools/build.ts [--profile NAME] [--base IMAGE] [--tag NAME] [--force]
  */
 import { parseArgs } from "node:util";
 import { baseIsCurrent, chooseBase, engineSources } from "./base/choose.ts";
 import { docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
 import { buildImage } from "./image-build.ts";
-import { ensureLock, IMAGE_LOCK } from "./lock.ts";
+import { ensureLock, profileLocks } from "./lock.ts";
 import {
+  BASE_ID_LABEL,
   BASE_LABEL,
   CONTENT_LABEL,
   contentDigest,
@@ -17,8 +18,9 @@ import {
   TAG_LABEL,
   verificationDigest,
 } from "./plan.ts";
+import { librariesOf, parentOf } from "./profiles.ts";
 import { isProven, type Proof, recordProof } from "./proof.ts";
-import { ownDockerfile, sandboxRecipe } from "./recipe.ts";
+import { sandboxRecipe } from "./recipe.ts";
 import { thisMachine } from "./this-machine.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
 
@@ -26,7 +28,10 @@ export interface BuildOptions {
   readonly profile: string;
   /** Default: `custom-rce-kernel:latest`, and for another profile its name in place of `latest`. */
   readonly tag?: string | undefined;
-  /** Default: the usual base, or one made from Debian packages where no registry can be reached. */
+  /**
+   * Default: the usual base, or one made from Debian packages where no registry can be reached; of a profile that adds to
+   * another one, that one's image as it would be made now.
+   */
   readonly base?: string | undefined;
   /** Builds and verifies although nothing has changed. */
   readonly force?: boolean | undefined;
@@ -52,32 +57,42 @@ async function removeOldImages(tag: string, keep: readonly string[]): Promise<vo
 export const defaultTag = (profile: string): string =>
   profile === "default" ? IMAGE_TAG : IMAGE_TAG.replace(/:.*/, `:${profile}`);
 
-async function baseFor(options: BuildOptions): Promise<string> {
-  const { say } = options;
-  if (ownDockerfile(options.profile) === null) return chooseBase(engineSources(say), options.base, say);
-  await ensureImage({ profile: "default", base: options.base, say });
-  return IMAGE_TAG;
+/** What is below stays tagged: it is a profile of its own. */
+async function imageBelow(parent: string, { base, say }: BuildOptions): Promise<string> {
+  if (base === undefined) {
+    await ensureImage({ profile: parent, say });
+    return defaultTag(parent);
+  }
+  if ((await inspectImage(base)) !== null) return base;
+  throw new Error(
+    `The base \`${base}\` (--base) is not on the engine: it must be an image of profile ${parent}.`,
+  );
 }
 
 export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
-  const { say } = options;
-  const tag = options.tag ?? defaultTag(options.profile);
+  const { profile, say } = options;
+  const tag = options.tag ?? defaultTag(profile);
   await requireEngine();
-  await ensureLock(IMAGE_LOCK, say);
-  const content = contentDigest(options.profile);
+  for (const lock of profileLocks(profile)) await ensureLock(lock, say);
+  const parent = parentOf(profile);
+  const below = parent === null ? null : await imageBelow(parent, options);
+  const belowId = below === null ? null : ((await inspectImage(below))?.id ?? "");
+  const content = contentDigest(profile);
   const verify = verifyOptions();
   const verification = verificationDigest();
   const proves = (id: string): Proof => ({ id, runtime: verify.runtime, verification });
   const prove = async (id: string) => {
     say(`Verifying the image under ${verify.runtime}`);
-    return verifyImage(id, verify);
+    return verifyImage(id, verify, librariesOf(profile));
   };
 
   const present = await inspectImage(tag);
   const current =
     present !== null &&
     present.labels[CONTENT_LABEL] === content &&
-    (ownDockerfile(options.profile) !== null || baseIsCurrent(present.labels[BASE_LABEL], options.base));
+    (belowId === null
+      ? baseIsCurrent(present.labels[BASE_LABEL], options.base)
+      : present.labels[BASE_ID_LABEL] === belowId);
   if (current && options.force !== true) {
     if (!isProven(proves(present.id))) {
       await requireIsolation(verify);
@@ -88,10 +103,10 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   }
 
   await requireIsolation(verify);
-  const name = await baseFor(options);
+  const name = below ?? (await chooseBase(engineSources(say), options.base, say));
   const base = { name, id: (await inspectImage(name))?.id ?? "" };
   say(`Building ${tag} on ${name} (a first build takes some minutes)`);
-  const id = await buildImage(sandboxRecipe(options.profile, base, { [TAG_LABEL]: tag }), thisMachine(), say);
+  const id = await buildImage(sandboxRecipe(profile, base, { [TAG_LABEL]: tag }), thisMachine(), say);
   const checks = await prove(id);
   await mustDocker(`Tagging ${tag}`, ["tag", id, tag]);
   recordProof(tag, proves(id));

@@ -1,6 +1,7 @@
 /**
- * Locks with hashes. `rce_requirements.txt` is what an operator edits; `rce_requirements.lock` pins it with everything
- * it needs, for CPython 3.11 on Linux. A lock names the digest of its list, so a changed list is noticed by anyone.
+ * Locks with hashes. `rce_requirements.txt` and the `requirements.txt` of a profile are what an operator edits; the lock
+ * beside each pins it with everything it needs, for CPython 3.11 on Linux. A lock names the digest of its list, so a changed
+ * list is noticed by anyone.
  *
  * `node sandbox-image/tools/lock.ts` compiles the locks whose lists changed; `--upgrade` takes the newest versions of all.
  */
@@ -9,28 +10,50 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { mustRun, runCommand } from "./command.ts";
+import { profileChain, profileNames, requirementsOf } from "./profiles.ts";
+import { ROOM } from "./room.ts";
 
-const ROOM = join(import.meta.dirname, "..");
 export const PYTHON_VERSION = "3.11";
 const COMPILE_TIMEOUT_MS = 300_000;
 
 export interface LockSpec {
   readonly list: string;
   readonly lock: string;
-  /** A lock whose versions this one must agree with: both are installed into one environment. */
-  readonly constraint?: string;
+  /** Locks whose versions this one must agree with: all are installed into one environment. */
+  readonly constraints: readonly string[];
 }
 
 export const IMAGE_LOCK: LockSpec = {
   list: join(ROOM, "rce_requirements.txt"),
   lock: join(ROOM, "rce_requirements.lock"),
+  constraints: [],
 };
+
+/** Of a profile and those below it, the lowest first. */
+export function profileLocks(profile: string, room = ROOM): readonly LockSpec[] {
+  const locks: LockSpec[] = [];
+  for (const each of profileChain(profile, room)) {
+    const list = requirementsOf(each, room);
+    const constraints = locks.map((below) => below.lock);
+    locks.push({ list, lock: list.replace(/\.txt$/, ".lock"), constraints });
+  }
+  return locks;
+}
+
+/** Every lock of the project. */
+export const allLocks = (): readonly LockSpec[] => [
+  ...new Map(
+    [...profileNames().flatMap((profile) => profileLocks(profile)), DEV_LOCK].map(
+      (spec) => [spec.lock, spec] as const,
+    ),
+  ).values(),
+];
 
 /** What working on the sandbox needs beside the image's own libraries. */
 export const DEV_LOCK: LockSpec = {
   list: join(ROOM, "dev_requirements.txt"),
   lock: join(ROOM, "dev_requirements.lock"),
-  constraint: IMAGE_LOCK.lock,
+  constraints: [IMAGE_LOCK.lock],
 };
 
 const sha256 = (content: string | Buffer): string => createHash("sha256").update(content).digest("hex");
@@ -38,10 +61,23 @@ const sha256 = (content: string | Buffer): string => createHash("sha256").update
 /** The first line of a lock. `Dockerfile.rce` checks the same line, so a plain `docker build` notices as well. */
 export const lockHeader = (list: Buffer): string => `# sha256 of the list: ${sha256(list)}`;
 
+const pins = (lock: string): ReadonlyMap<string, string> =>
+  new Map(
+    [...readFileSync(lock, "utf8").matchAll(/^([^\s#=]+)==(\S+)/gm)].map(([, name = "", version = ""]) => [
+      name,
+      version,
+    ]),
+  );
+
+/** Of its list as it is now, and with no other version of anything than the locks that it must agree with. */
 export function lockIsCurrent(spec: LockSpec): boolean {
   if (!existsSync(spec.lock)) return false;
   const [first] = readFileSync(spec.lock, "utf8").split("\n", 1);
-  return first === lockHeader(readFileSync(spec.list));
+  if (first !== lockHeader(readFileSync(spec.list))) return false;
+  const own = pins(spec.lock);
+  return spec.constraints.every((constraint) =>
+    [...pins(constraint)].every(([name, version]) => (own.get(name) ?? version) === version),
+  );
 }
 
 /** Per-user cache for what can be made again. */
@@ -130,7 +166,7 @@ async function compile(uv: string, spec: LockSpec, upgrade: boolean): Promise<vo
         "--python-platform=linux",
         "--only-binary=:all:",
         ...(upgrade ? ["--upgrade"] : []),
-        ...(spec.constraint === undefined ? [] : ["--constraint", spec.constraint]),
+        ...spec.constraints.flatMap((constraint) => ["--constraint", constraint]),
         "--output-file",
         output,
         spec.list,
@@ -166,7 +202,7 @@ if (import.meta.main) {
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   try {
     let changed = false;
-    for (const spec of [IMAGE_LOCK, DEV_LOCK]) changed = (await ensureLock(spec, say, upgrade)) || changed;
+    for (const spec of allLocks()) changed = (await ensureLock(spec, say, upgrade)) || changed;
     say(changed ? "Locks written." : "The locks are current.");
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

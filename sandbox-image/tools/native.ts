@@ -1,7 +1,7 @@
 /** The sandbox's own programs (`native/`), built for a directory of this machine instead of the image. */
 import { join } from "node:path";
 import { mustRun, runCommand } from "./command.ts";
-import { ROOM } from "./plan.ts";
+import { ROOM } from "./room.ts";
 
 const BUILD_TIMEOUT_MS = 120_000;
 const INSTALL_TIMEOUT_MS = 600_000;

@@ -1,6 +1,4 @@
 /** How the sandbox image is built. Reads files, runs nothing. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { ImageRecipe } from "./image-build.ts";
 import {
   BASE_ID_LABEL,
@@ -9,15 +7,11 @@ import {
   contentDigest,
   contextFiles,
   MACHINE_FOLDER,
-  ROOM,
+  PROFILE_DOCKERFILE,
   SANDBOX_DOCKERFILE,
 } from "./plan.ts";
-
-/** A profile with a Dockerfile of its own adds to the default image. */
-export const ownDockerfile = (profile: string, room = ROOM): string | null => {
-  const file = join("profiles", profile, "Dockerfile");
-  return existsSync(join(room, file)) ? file : null;
-};
+import { DEFAULT_PROFILE, parentOf } from "./profiles.ts";
+import { ROOM } from "./room.ts";
 
 export interface Base {
   /** As a person would name it. */
@@ -25,17 +19,17 @@ export interface Base {
   readonly id: string;
 }
 
-/** The image of a profile from the files in `room`. */
+/** The image of a profile from the files in `room`. `base`: Python's, or the image of the profile that it adds to. */
 export const sandboxRecipe = (
   profile: string,
   base: Base,
   labels: Readonly<Record<string, string>>,
   room = ROOM,
 ): ImageRecipe => ({
-  name: "the sandbox image",
+  name: profile === DEFAULT_PROFILE ? "the sandbox image" : `the sandbox image's profile ${profile}`,
   folder: room,
   files: contextFiles(profile, room),
-  dockerfile: ownDockerfile(profile, room) ?? SANDBOX_DOCKERFILE,
+  dockerfile: parentOf(profile, room) === null ? SANDBOX_DOCKERFILE : PROFILE_DOCKERFILE,
   machineFolder: MACHINE_FOLDER,
   arguments: { BASE_IMAGE: base.name, PROFILE: profile },
   labels: {

@@ -23,8 +23,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { newJwtPair } from "../../gateway/common/keys/jwt-pair.ts";
 import { parseStackConfig } from "../../infra/config/parse.ts";
-import { recipeOf } from "../../infra/parts/image-recipe.ts";
-import { sandboxLibraries } from "../../infra/parts/images.ts";
+import { recipeOf, sandboxLibraries } from "../../infra/parts/image-recipe.ts";
 import {
   assignments,
   gatewayEnvironment,
@@ -251,7 +250,7 @@ describe("the bootstrap of an AWS host", () => {
             logGroup: "/test/hosts",
             port: PORT,
             launcherSocket: launcherSocket(paths),
-            libraries: sandboxLibraries(join(ROOT, "sandbox-image")),
+            libraries: sandboxLibraries(join(ROOT, "sandbox-image"), "default"),
             filesRole: null,
           }),
           IMDS: `http://${there().gateway}:${metadataPort}`,

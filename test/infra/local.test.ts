@@ -156,7 +156,7 @@ describe("target local", () => {
     });
     const list = sandboxFile("rce_requirements.txt");
     appendFileSync(list, "roman\n");
-    await ensureLock({ list, lock: sandboxFile("rce_requirements.lock") }, () => {});
+    await ensureLock({ list, lock: sandboxFile("rce_requirements.lock"), constraints: [] }, () => {});
     const downtime = watchDowntime(client.origin);
     const began = Date.now();
     const up = await stack.up();

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { buildNative } from "../../sandbox-image/tools/native.ts";
-import { ROOM } from "../../sandbox-image/tools/plan.ts";
+import { ROOM } from "../../sandbox-image/tools/room.ts";
 
 const SITE_PACKAGES = "lib/python3.11/site-packages";
 

@@ -6,7 +6,8 @@ import { Region } from "@pulumi/aws/types/enums/index.js";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/stack-config.ts";
-import { Images, sandboxLibraries } from "../../parts/images.ts";
+import { sandboxLibraries } from "../../parts/image-recipe.ts";
+import { Images } from "../../parts/images.ts";
 import { Keys } from "../../parts/secrets.ts";
 import {
   assignments,
@@ -130,7 +131,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
           logGroup,
           port: common.port,
           launcherSocket: launcherSocket(PATHS),
-          libraries: sandboxLibraries(resolve(projectRoot, common.sandboxContext)),
+          libraries: sandboxLibraries(resolve(projectRoot, common.sandboxContext), common.profile),
           filesRole,
         }),
         launcher: launcherEnvironment(common, PATHS, sandboxImage),

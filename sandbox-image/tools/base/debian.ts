@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mustRun, runCommand } from "../command.ts";
 import { inspectImage, mustDocker } from "../engine.ts";
-import { listEntries, ROOM } from "../plan.ts";
+import { listEntries } from "../lists.ts";
+import { ROOM } from "../room.ts";
 
 const NAME = "kernelyard-base";
 const SUITE = "bookworm";

@@ -4,12 +4,15 @@ Usage: smoke.py DISTRIBUTION... Prints one JSON line per check: {"check", "ok", 
 """
 
 import functools
+import glob
 import importlib
 import importlib.metadata
 import json
 import multiprocessing
 import os
 import re
+import runpy
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +25,8 @@ from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any
 
 PROFILE = "/opt/kernelyard/profile"
+#: More than the slowest first task of any library.
+CHECK_SECONDS = 120
 # Folders that some distributions put beside their package by mistake.
 NOT_LIBRARIES = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks"}
 
@@ -195,15 +200,38 @@ SMOKES: dict[str, Callable[[], str]] = {
 }
 
 
+def profile_tasks() -> dict[str, Callable[[], str]]:
+    """One real task for each library and program that a profile adds: TASKS of its smoke files, by name."""
+    tasks: dict[str, Callable[[], str]] = {}
+    for path in sorted(glob.glob(f"{PROFILE}/smoke/*.py")):
+        if os.path.basename(path).startswith("hello."):
+            continue
+        tasks.update(runpy.run_path(path)["TASKS"])
+    return tasks
+
+
 def check(name: str, proof: Callable[[], str]) -> bool:
+    """In a process of its own: all libraries together take more memory than a sandbox has."""
     started = time.monotonic()
-    try:
-        ok, detail = True, proof()
-    except BaseException:
-        ok, detail = False, traceback.format_exc(limit=-3)[-2000:]
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(CHECK_SECONDS)
+        try:
+            ok, detail = True, proof()
+        except BaseException:
+            ok, detail = False, traceback.format_exc(limit=-3)[-2000:]
+        say(name, ok, started, detail)
+        os._exit(0 if ok else 1)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        how = signal.Signals(os.WTERMSIG(status)).name
+        say(name, False, started, f"ended by {how} (SIGALRM: after {CHECK_SECONDS} s; SIGKILL: no memory)")
+    return status == 0
+
+
+def say(name: str, ok: bool, started: float, detail: str) -> None:
     seconds = round(time.monotonic() - started, 3)
     print(json.dumps({"check": name, "ok": ok, "seconds": seconds, "detail": detail}), flush=True)
-    return ok
 
 
 def main() -> int:
@@ -223,7 +251,8 @@ def main() -> int:
         proofs.append((f"import {name}", functools.partial(import_distribution, name)))
     for language in languages:
         proofs.append((f"language {language['id']}", functools.partial(language_works, language)))
-    proofs += [(f"{name} works", smoke) for name, smoke in SMOKES.items() if name in listed]
+    tasks = {**{name: smoke for name, smoke in SMOKES.items() if name in listed}, **profile_tasks()}
+    proofs += [(f"{name} works", task) for name, task in tasks.items()]
     results = [check(name, proof) for name, proof in proofs]
     return 0 if all(results) else 1
 

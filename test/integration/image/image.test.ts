@@ -5,17 +5,16 @@ import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { builderEnvironment, docker, inspectImage, mustDocker } from "../../../sandbox-image/tools/engine.ts";
-import {
-  CONTENT_LABEL,
-  contentDigest,
-  IMAGE_TAG,
-  listEntries,
-  ROOM,
-} from "../../../sandbox-image/tools/plan.ts";
+import { listEntries } from "../../../sandbox-image/tools/lists.ts";
+import { CONTENT_LABEL, contentDigest, IMAGE_TAG } from "../../../sandbox-image/tools/plan.ts";
+import { librariesOf } from "../../../sandbox-image/tools/profiles.ts";
+import { ROOM } from "../../../sandbox-image/tools/room.ts";
 import { sandboxRunArgs, verifyImage, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
 /** Or that of a checkout whose image has a tag of its own. */
 const IMAGE = process.env.KERNELYARD_IMAGE ?? IMAGE_TAG;
+
+const LIBRARIES = librariesOf("default");
 
 const run = (program: string, ...args: readonly string[]) =>
   docker(sandboxRunArgs(IMAGE, verifyOptions(), { entrypoint: program }, args), { timeoutMs: 60_000 });
@@ -210,7 +209,7 @@ describe("verification", () => {
   });
 
   it("accepts the image", async () => {
-    const checks = await verifyImage(IMAGE_TAG, verifyOptions());
+    const checks = await verifyImage(IMAGE_TAG, verifyOptions(), LIBRARIES);
     expect(checks.map((check) => check.check)).toEqual(
       expect.arrayContaining([
         "threads",
@@ -223,7 +222,9 @@ describe("verification", () => {
   });
 
   it("refuses an image with a broken library, and says which", async () => {
-    await expect(verifyImage(broken, verifyOptions())).rejects.toThrow(/is refused:\n(.*\n)*- scipy works: /);
+    await expect(verifyImage(broken, verifyOptions(), LIBRARIES)).rejects.toThrow(
+      /is refused:\n(.*\n)*- scipy works: /,
+    );
   });
 
   it("refuses what cannot start threads under the profile in force", async () => {
@@ -231,7 +232,7 @@ describe("verification", () => {
     const seccompProfile = join(directory, "seccomp.json");
     const deny = { names: ["clone3"], action: "SCMP_ACT_ERRNO" };
     writeFileSync(seccompProfile, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [deny] }));
-    await expect(verifyImage(IMAGE_TAG, { ...verifyOptions(), seccompProfile })).rejects.toThrow(
+    await expect(verifyImage(IMAGE_TAG, { ...verifyOptions(), seccompProfile }, LIBRARIES)).rejects.toThrow(
       /- threads: (.*\n)*.*can't start new thread/,
     );
   });

@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
 import { progressLine } from "../../../sandbox-image/tools/image-build.ts";
-import { DEFAULT_BASE, listEntries, ROOM } from "../../../sandbox-image/tools/plan.ts";
+import { listEntries } from "../../../sandbox-image/tools/lists.ts";
+import { DEFAULT_BASE } from "../../../sandbox-image/tools/plan.ts";
+import { librariesOf, profileChain, profileNames } from "../../../sandbox-image/tools/profiles.ts";
+import { ROOM } from "../../../sandbox-image/tools/room.ts";
 import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
 /** Instructions with their continuation lines joined and comments removed. */
@@ -21,6 +24,25 @@ function instructions(file: string): readonly { readonly name: string; readonly 
       return { name, text: rest.join(" ") };
     });
 }
+
+describe("profiles/Dockerfile", () => {
+  const all = instructions("profiles/Dockerfile");
+  const last = all.slice(all.findLastIndex((step) => step.name === "FROM"));
+
+  it("installs only by hash and as wheels, and leaves the build machine's settings behind", () => {
+    const installs = all.filter((step) => step.text.includes("pip install"));
+    expect(installs).toHaveLength(1);
+    for (const flag of ["--require-hashes", "--no-cache-dir", "--only-binary :all:", "--root /added"])
+      expect(installs[0]?.text).toContain(flag);
+    for (const step of last) expect(step.text).not.toMatch(/build-machine|PIP_CERT|PIP_CONFIG/);
+  });
+
+  it("works with the classic builder, ends as an unprivileged user, and leaves nobody a way to be somebody else", () => {
+    for (const step of all) expect(step.text).not.toMatch(/--mount|--link|--chmod|--parents|<<[A-Z]/);
+    expect(all.at(-1)).toEqual({ name: "USER", text: "10001:10001" });
+    expect(last.find((step) => step.text.includes("apt-get install"))?.text).toContain("chmod a-s");
+  });
+});
 
 describe("Dockerfile.rce", () => {
   const all = instructions("Dockerfile.rce");
@@ -83,14 +105,46 @@ const Languages = z.array(
     version_command: z.array(z.string().min(1)).min(1),
   }),
 );
-const languages = (profile: string) =>
-  Languages.parse(JSON.parse(readFileSync(join(ROOM, "profiles", profile, "languages.json"), "utf8")));
+/** A profile's own file, or that of the nearest profile below it: an image has the last one copied. */
+function textOf(profile: string, name: string): string {
+  const owner = profileChain(profile).findLast((each) => existsSync(join(ROOM, "profiles", each, name)));
+  return readFileSync(join(ROOM, "profiles", owner ?? "default", name), "utf8");
+}
+const languages = (profile: string) => Languages.parse(JSON.parse(textOf(profile, "languages.json")));
 
-const profiles = readdirSync(join(ROOM, "profiles"), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
-  .map((entry) => entry.name);
+const profiles = profileNames();
 
 describe("profiles", () => {
+  it.each(profiles.filter((profile) => profile !== "default"))(
+    "%s is lists and what proves them",
+    (profile) => {
+      const there = readdirSync(join(ROOM, "profiles", profile));
+      expect(there).toEqual(
+        expect.arrayContaining([
+          "profile.json",
+          "requirements.txt",
+          "requirements.lock",
+          "debian_packages.txt",
+          "smoke",
+        ]),
+      );
+      expect(there).not.toContain("Dockerfile");
+    },
+  );
+
+  it("stand on each other, the lowest on Python", () => {
+    expect(profileChain("default")).toEqual(["default"]);
+    expect(profileChain("documents")).toEqual(["default", "analyst", "documents"]);
+    expect(() => profileChain("nowhere")).toThrow("no profile `nowhere`; there are: analyst, default,");
+  });
+
+  it("offer the libraries of those below them, too", () => {
+    expect(librariesOf("default")).toEqual(["pandas", "numpy", "scipy", "matplotlib", "ipykernel"]);
+    expect(librariesOf("documents")).toEqual(
+      expect.arrayContaining(["pandas", "openpyxl", "scikit-learn", "python-docx"]),
+    );
+  });
+
   it.each(profiles)("%s declares its languages once each, with Python as the live kernel", (profile) => {
     const table = languages(profile);
     expect(new Set(table.map((language) => language.id)).size).toBe(table.length);
@@ -98,9 +152,9 @@ describe("profiles", () => {
     for (const language of table) {
       if (language.id === "py") continue;
       expect(language.command[0]).toMatch(/^\//);
-      expect(existsSync(join(ROOM, "profiles", profile, "smoke", `hello${language.extension}`))).toBe(true);
+      expect(textOf(profile, `smoke/hello${language.extension}`)).not.toBe("");
     }
-    const preload = listEntries(readFileSync(join(ROOM, "profiles", profile, "preload.txt"), "utf8"));
+    const preload = listEntries(textOf(profile, "preload.txt"));
     for (const module of preload) expect(module).toMatch(/^[A-Za-z_][\w.]*$/);
   });
 

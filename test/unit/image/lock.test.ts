@@ -1,25 +1,24 @@
 import { createHash } from "node:crypto";
-import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { distributionNames } from "../../../sandbox-image/tools/lists.ts";
 import {
-  DEV_LOCK,
+  allLocks,
   ensureLock,
   IMAGE_LOCK,
   lockEntry,
   lockIsCurrent,
+  profileLocks,
   uvEnvironment,
 } from "../../../sandbox-image/tools/lock.ts";
-import { distributionNames } from "../../../sandbox-image/tools/plan.ts";
+import { ROOM } from "../../../sandbox-image/tools/room.ts";
 
 const pins = (lock: string): readonly string[] =>
   lock.split("\n").filter((line) => line !== "" && !line.startsWith(" ") && !line.startsWith("#"));
 
-describe.each([
-  ["rce_requirements.lock", IMAGE_LOCK],
-  ["dev_requirements.lock", DEV_LOCK],
-])("%s", (_name, spec) => {
+describe.each(allLocks().map((spec) => [relative(ROOM, spec.lock), spec] as const))("%s", (_name, spec) => {
   const lock = readFileSync(spec.lock, "utf8");
 
   it("is the lock of its list", () => {
@@ -40,18 +39,34 @@ describe.each([
   });
 });
 
-it("the two locks agree, so that both fit into one environment", () => {
-  const image = pins(readFileSync(IMAGE_LOCK.lock, "utf8"));
-  for (const pin of pins(readFileSync(DEV_LOCK.lock, "utf8"))) {
+it.each(
+  allLocks().flatMap((spec) => spec.constraints.map((other) => [relative(ROOM, spec.lock), other] as const)),
+)("%s agrees with %s, so that both fit into one environment", (lock, other) => {
+  const below = pins(readFileSync(other, "utf8"));
+  for (const pin of pins(readFileSync(join(ROOM, lock), "utf8"))) {
     const name = `${pin.split("==")[0]}==`;
-    expect(image.filter((other) => other.startsWith(name) && other !== pin)).toEqual([]);
+    expect(below.filter((line) => line.startsWith(name) && line !== pin)).toEqual([]);
+  }
+});
+
+it("a lock that disagrees with one below it is not current, although its list is the same", () => {
+  const directory = mkdtempSync(join(tmpdir(), "kernelyard-lock-test-"));
+  try {
+    const [below, spec] = profileLocks("analyst");
+    if (below === undefined || spec === undefined) throw new Error("analyst stands on default");
+    const moved = join(directory, "moved.lock");
+    writeFileSync(moved, readFileSync(below.lock, "utf8").replace(/^numpy==\S+/m, "numpy==1.0"));
+    expect(lockIsCurrent(spec)).toBe(true);
+    expect(lockIsCurrent({ ...spec, constraints: [moved] })).toBe(false);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
   }
 });
 
 describe("a changed list", () => {
   let directory: string;
   const copy = () => {
-    const spec = { list: join(directory, "list.txt"), lock: join(directory, "list.lock") };
+    const spec = { list: join(directory, "list.txt"), lock: join(directory, "list.lock"), constraints: [] };
     copyFileSync(IMAGE_LOCK.list, spec.list);
     copyFileSync(IMAGE_LOCK.lock, spec.lock);
     return spec;

@@ -12,15 +12,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { stageContext } from "../../../sandbox-image/tools/image-build.ts";
-import {
-  contentDigest,
-  contextFiles,
-  distributionNames,
-  listEntries,
-  ROOM,
-  verificationDigest,
-} from "../../../sandbox-image/tools/plan.ts";
+import { distributionNames, listEntries } from "../../../sandbox-image/tools/lists.ts";
+import { contentDigest, contextFiles, verificationDigest } from "../../../sandbox-image/tools/plan.ts";
 import { sandboxRecipe } from "../../../sandbox-image/tools/recipe.ts";
+import { ROOM } from "../../../sandbox-image/tools/room.ts";
 
 describe("the content's digest", () => {
   let room: string;

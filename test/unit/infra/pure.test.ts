@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { parseApiKeys } from "../../../gateway/server/auth/api-keys.ts";
+import { recipeOf, sandboxLibraries } from "../../../infra/parts/image-recipe.ts";
+import { lockProblem } from "../../../infra/parts/lock-check.ts";
 import { sshMachine } from "../../../infra/parts/machine.ts";
 import { commandLine, quote } from "../../../infra/parts/quote.ts";
 import { launcherDescription, runFlags } from "../../../infra/services/description.ts";
@@ -13,6 +15,7 @@ import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
 import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
 import { s3EndpointPolicy } from "../../../infra/targets/aws/s3-endpoint.ts";
 import { mixedArchitectures } from "../../../infra/targets/hosts/look.ts";
+import { ROOM } from "../../../sandbox-image/tools/room.ts";
 
 const GENERATED = "ky_generated-by-the-stack";
 const KEY = "Further0123456789key";
@@ -156,6 +159,7 @@ describe("services", () => {
           keyRotation: "1",
           settings: {},
           sandboxContext: "",
+          profile: "default",
           sandboxBaseImage: "",
           serviceBaseImage: "",
           protectData: true,
@@ -179,6 +183,37 @@ describe("services", () => {
         /^kernelyard:apiKeys: entry 2 is shorter than 16 characters/,
       );
       expect(() => settingsWith(`Team=${KEY}`)).toThrow(/^kernelyard:apiKeys: entry 1 names a tenant/);
+    });
+  });
+
+  describe("the profile of a stack", () => {
+    const order = { image: "sandbox", folder: ROOM, name: "r:t" } as const;
+    const base = { name: "below", id: "sha256:0" };
+
+    it("must be one of the folder's, before anything is made", () => {
+      expect(lockProblem(ROOM, "default")).toBeNull();
+      expect(lockProblem(ROOM, "documents")).toBeNull();
+      expect(lockProblem(ROOM, "analyts")).toMatch(
+        /^kernelyard:profile is analyts, and .* has analyst, default, documents, polyglot\. Remedy: pulumi config set profile NAME/,
+      );
+    });
+
+    it("decides the recipe; without one it is the specification's", () => {
+      expect(recipeOf(order, base)).toMatchObject({
+        dockerfile: "Dockerfile.rce",
+        arguments: { PROFILE: "default" },
+      });
+      expect(recipeOf({ ...order, profile: "analyst" }, base)).toMatchObject({
+        dockerfile: "profiles/Dockerfile",
+        arguments: { PROFILE: "analyst", BASE_IMAGE: "below" },
+      });
+    });
+
+    it("decides which libraries a host proves", () => {
+      expect(sandboxLibraries(ROOM, "default")).not.toContain("openpyxl");
+      expect(sandboxLibraries(ROOM, "documents")).toEqual(
+        expect.arrayContaining(["pandas", "openpyxl", "python-docx"]),
+      );
     });
   });
 

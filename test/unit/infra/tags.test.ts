@@ -33,7 +33,7 @@ describe("image tags", () => {
   const tags = () => ({
     service: serviceTag(project, "services", ["base"]),
     bundle: serviceTag(project, "host-bundle", ["base"]),
-    sandbox: sandboxTag(join(project, "sandbox-image"), ["base"]),
+    sandbox: sandboxTag(join(project, "sandbox-image"), "default", ["base"]),
     registry: registryTag(project, ["base"]),
   });
   /** Names of the images that get a new tag by an edit of the file. */
@@ -107,7 +107,27 @@ describe("image tags", () => {
   it("follow the bases", () => {
     expect(serviceTag(project, "services", ["other"])).not.toBe(tags().service);
     expect(registryTag(project, ["other"])).not.toBe(tags().registry);
-    expect(sandboxTag(join(project, "sandbox-image"), ["other"])).not.toBe(tags().sandbox);
+    expect(sandboxTag(join(project, "sandbox-image"), "default", ["other"])).not.toBe(tags().sandbox);
+  });
+
+  it("of a profile follow its own lists and all that is below it, and no other's", () => {
+    const room = join(project, "sandbox-image");
+    const documents = () => sandboxTag(room, "documents", ["base"]);
+    const changes = (file: string) => {
+      const before = documents();
+      appendFileSync(join(room, file), "\n");
+      return documents() !== before;
+    };
+    expect(documents()).not.toBe(sandboxTag(room, "documents", ["other"]));
+    for (const file of [
+      "profiles/Dockerfile",
+      "profiles/documents/debian_packages.txt",
+      "profiles/analyst/requirements.lock",
+      "profiles/default/preload.txt",
+      "kernel/shell.py",
+    ])
+      expect(changes(file), file).toBe(true);
+    expect(changes("profiles/polyglot/languages.json")).toBe(false);
   });
 });
 

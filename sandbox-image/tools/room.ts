@@ -1,0 +1,4 @@
+/** Where the sandbox image's files are. */
+import { join } from "node:path";
+
+export const ROOM = join(import.meta.dirname, "..");
