@@ -8,7 +8,9 @@ import type { Volumes } from "./volumes/volumes.ts";
 export type LauncherSettings = Pick<
   Settings,
   | "isolation"
+  | "profile"
   | "image"
+  | "profiles"
   | "memoryBytes"
   | "cpus"
   | "pids"

@@ -1,5 +1,6 @@
 /** The sandboxes of this host: what may be asked of them, and how the launcher's parts work together. */
 import { setTimeout as delay } from "node:timers/promises";
+import { profileTable } from "../common/profiles.ts";
 import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
 import type { LauncherContext } from "./context.ts";
 import { LABEL, newId } from "./engine/labels.ts";
@@ -18,7 +19,6 @@ export type LauncherOptions = Omit<LauncherContext, "now" | "stopping"> & {
   readonly now?: () => number;
 };
 
-const DEFAULT_PROFILE = "default";
 const SWEEP_EVERY_MS = 5_000;
 const GONE_WITHIN_MS = 10_000;
 
@@ -81,22 +81,22 @@ export class Launcher {
     await this.#watch.stopped();
   }
 
-  /** Asks again which digest the image's name has; running sandboxes keep theirs. */
+  /** Asks again which digests the images' names have; running sandboxes keep theirs. */
   async reload(): Promise<void> {
-    if (this.#watch.state.state === "ok") await this.#proof.resolveImage();
+    if (this.#watch.state.state === "ok") await this.#proof.resolveImages();
   }
 
   async create(request: CreateSandbox): Promise<Sandbox> {
     this.#watch.mustBeUp();
     const { kind, profile } = request;
-    if (profile !== DEFAULT_PROFILE) {
+    if (!profileTable(this.#context.settings).some(({ name }) => name === profile)) {
       throw new LauncherFailure("unknown_profile", `no image profile is named ${profile}`);
     }
     await this.#proof.decided();
     this.#watch.mustBeUp();
-    const image = this.#proof.provenImage();
+    const image = this.#proof.provenImage(profile);
     const session = request.kind === "session" ? request.session : null;
-    if (session !== null) await this.#sessionMustBeFree(session);
+    if (session !== null) await this.#sessionMustBeFree(session, profile);
     const { sandboxes } = this.#capacity;
     if (this.#register.size >= sandboxes) {
       throw new LauncherFailure(
@@ -143,7 +143,7 @@ export class Launcher {
 
   async health(): Promise<LauncherHealth> {
     const { settings, seccomp, volumes } = this.#context;
-    const digest = this.#proof.imageId;
+    const digests = this.#proof.images;
     return {
       engine: this.#watch.state,
       isolation: settings.isolation,
@@ -152,7 +152,10 @@ export class Launcher {
       session_disk_quota: volumes.mode,
       session_volume_problem: volumes.problem,
       disk: await volumes.disk(),
-      profiles: digest === null ? [] : [{ name: DEFAULT_PROFILE, image: settings.image, digest }],
+      profiles: profileTable(settings).flatMap(({ name, image }) => {
+        const digest = digests.get(name);
+        return digest === undefined ? [] : [{ name, image, digest }];
+      }),
       memory_budget_bytes: this.#capacity.budgetBytes,
       sandbox_memory_bytes: sandboxBytes(settings.memoryBytes),
       sandboxes: this.#register.size,
@@ -160,8 +163,13 @@ export class Launcher {
     };
   }
 
-  async #sessionMustBeFree(session: SessionKey): Promise<void> {
+  async #sessionMustBeFree(session: SessionKey, profile: string): Promise<void> {
     const present = this.#register.ofSession(session);
+    if (present !== undefined && present.identity.profile !== profile) {
+      // Whoever asks has another profile now. The files stay.
+      await present.started;
+      await this.#ends.end(present, "killed");
+    }
     if (present?.phase === "ending" || present?.phase === "ended") {
       await Promise.race([present.gone, delay(GONE_WITHIN_MS)]);
     }

@@ -3,8 +3,8 @@
  * `Pulumi.yaml` declares the same keys (a test holds them together); `infra/samples/` shows them in use.
  */
 import { z } from "zod";
+import { ProfileName } from "../../gateway/common/profiles.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
-import { ProfileName } from "../../sandbox-image/tools/profiles.ts";
 import { arn, cidr, count, flag, host, json, port, settings } from "./values.ts";
 
 export const TARGETS = ["local", "hosts", "aws"] as const;

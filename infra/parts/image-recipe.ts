@@ -1,8 +1,9 @@
 /** How each of the stack's images is built. Reads files, runs nothing; paths are relative to the project. */
 import { existsSync } from "node:fs";
+import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import type { ImageRecipe } from "../../sandbox-image/tools/image-build.ts";
 import { BASE_ID_LABEL, BASE_LABEL, CONTENT_LABEL } from "../../sandbox-image/tools/plan.ts";
-import { DEFAULT_PROFILE, librariesOf, requirementsOf } from "../../sandbox-image/tools/profiles.ts";
+import { librariesOf, requirementsOf } from "../../sandbox-image/tools/profiles.ts";
 import { type Base, sandboxRecipe } from "../../sandbox-image/tools/recipe.ts";
 import type { ImageOrder } from "./image-order.ts";
 import {

@@ -6,8 +6,8 @@
 import { resolve } from "node:path";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { verificationDigest } from "../../sandbox-image/tools/plan.ts";
-import { DEFAULT_PROFILE } from "../../sandbox-image/tools/profiles.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
 import { type ImageOrder, ORDER_VARIABLE } from "./image-order.ts";
 import type { Machine } from "./machine.ts";

@@ -3,11 +3,13 @@
  * id). A tag that the registry has is taken as it is: tags are digests of the content, and some registries take each once.
  * Otherwise the image is built from this checkout, the sandbox's proven, and then pushed. Run by the deployment.
  */
+
+import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { SHIPPED_SECCOMP_FILE } from "../../gateway/host/isolation.ts";
 import { docker, inspectImage, mustDocker } from "../../sandbox-image/tools/engine.ts";
 import { buildImage, type ImageRecipe } from "../../sandbox-image/tools/image-build.ts";
 import { BASE_ID_LABEL, CONTENT_LABEL, verificationDigest } from "../../sandbox-image/tools/plan.ts";
-import { DEFAULT_PROFILE, profileChain } from "../../sandbox-image/tools/profiles.ts";
+import { profileChain } from "../../sandbox-image/tools/profiles.ts";
 import { isProven, recordProof } from "../../sandbox-image/tools/proof.ts";
 import type { Base } from "../../sandbox-image/tools/recipe.ts";
 import { ROOM } from "../../sandbox-image/tools/room.ts";

@@ -6,6 +6,7 @@ import {
   readKeyEntry,
   splitKeyEntry,
 } from "../../gateway/common/keys/api-key.ts";
+import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
@@ -24,6 +25,10 @@ export const ENGINE_MOUNT = "/run/engine";
 
 export const launcherSocket = (paths: Paths) => `${paths.data}/run/launcher.sock`;
 
+/** The default is left out: services of stacks without a profile stay as they are. */
+const profileSetting = ({ profile }: CommonConfig): Environment =>
+  profile === DEFAULT_PROFILE ? {} : { KERNELYARD_PROFILE: profile };
+
 /** Settings that only one of the two services reads may be given to both. */
 export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxImage: string): Environment {
   return {
@@ -32,6 +37,7 @@ export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxI
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
     KERNELYARD_DOCKER_SOCKET: join(ENGINE_MOUNT, basename(paths.dockerSocket)),
     KERNELYARD_ISOLATION: config.isolation,
+    ...profileSetting(config),
     KERNELYARD_IMAGE: sandboxImage,
   };
 }
@@ -59,6 +65,7 @@ export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: Gat
     KERNELYARD_DATA_DIR: paths.data,
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
     KERNELYARD_ISOLATION: config.isolation,
+    ...profileSetting(config),
     KERNELYARD_AUTH: config.auth.join(","),
     ...(config.auth.includes("api-key") ? { KERNELYARD_API_KEYS: ownKeys.join(",") } : {}),
     ...(usesOwnPair(config)

@@ -5,6 +5,7 @@
  *   node sandbox-image/tools/build.ts [--profile NAME] [--base IMAGE] [--tag NAME] [--force]
  */
 import { parseArgs } from "node:util";
+import { imageOf } from "../../gateway/common/profiles.ts";
 import { baseIsCurrent, chooseBase, engineSources } from "./base/choose.ts";
 import { docker, inspectImage, mustDocker, requireEngine } from "./engine.ts";
 import { buildImage } from "./image-build.ts";
@@ -14,7 +15,6 @@ import {
   BASE_LABEL,
   CONTENT_LABEL,
   contentDigest,
-  IMAGE_TAG,
   TAG_LABEL,
   verificationDigest,
 } from "./plan.ts";
@@ -54,14 +54,11 @@ async function removeOldImages(tag: string, keep: readonly string[]): Promise<vo
   for (const id of old) await docker(["image", "rm", id]);
 }
 
-export const defaultTag = (profile: string): string =>
-  profile === "default" ? IMAGE_TAG : IMAGE_TAG.replace(/:.*/, `:${profile}`);
-
 /** What is below stays tagged: it is a profile of its own. */
 async function imageBelow(parent: string, { base, say }: BuildOptions): Promise<string> {
   if (base === undefined) {
     await ensureImage({ profile: parent, say });
-    return defaultTag(parent);
+    return imageOf(parent);
   }
   if ((await inspectImage(base)) !== null) return base;
   throw new Error(
@@ -71,7 +68,7 @@ async function imageBelow(parent: string, { base, say }: BuildOptions): Promise<
 
 export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   const { profile, say } = options;
-  const tag = options.tag ?? defaultTag(profile);
+  const tag = options.tag ?? imageOf(profile);
   await requireEngine();
   for (const lock of profileLocks(profile)) await ensureLock(lock, say);
   const parent = parentOf(profile);
@@ -128,7 +125,7 @@ if (import.meta.main) {
       },
     });
     const image = await ensureImage({ ...values, say });
-    if (!image.built) say(`${values.tag ?? defaultTag(values.profile)} is current.`);
+    if (!image.built) say(`${values.tag ?? imageOf(values.profile)} is current.`);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

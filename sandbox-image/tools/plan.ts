@@ -1,10 +1,11 @@
 /** What goes into the sandbox image, and the digests that name it and what proves it. Reads files, runs nothing. */
 import { join } from "node:path";
+import { DEFAULT_PROFILE, imageOf } from "../../gateway/common/profiles.ts";
 import { filesDigest, keptFiles, listedFiles, parsePatterns } from "./build-context.ts";
 import { parentOf } from "./profiles.ts";
 import { ROOM } from "./room.ts";
 
-export const IMAGE_TAG = "custom-rce-kernel:latest";
+export const IMAGE_TAG = imageOf(DEFAULT_PROFILE);
 /** Relative to the room, which is the context. */
 export const SANDBOX_DOCKERFILE = "Dockerfile.rce";
 /** For every profile that adds to another one. */
@@ -24,19 +25,21 @@ export const BASE_ID_LABEL = "kernelyard.base-id";
 /** Where the recipe looks for what the building machine adds. */
 export const MACHINE_FOLDER = "build-machine";
 
+/** What an image says of other profiles is made of these. */
+const LISTED_ELSEWHERE = /^profiles\/[^/]+\/(requirements\.txt|profile\.json)$/;
+
 /**
- * The files that ship: what `.dockerignore` lets through, without other profiles' and without what the building machine
- * adds; of a profile that adds to another one, its own. Sorted. `room` may be an operator's own folder; without a list of
- * its own all of it ships.
+ * The files that ship: what `.dockerignore` lets through, without other profiles' (but for their lists: who misses a library
+ * is told who has it) and without what the building machine adds; of a profile that adds to another one, its own. Sorted.
+ * `room` may be an operator's own folder; without a list of its own all of it ships.
  */
 export function contextFiles(profile: string, room = ROOM): readonly string[] {
   const folder = `profiles/${profile}/`;
   const adds = parentOf(profile, room) !== null;
   return listedFiles(room, join(room, ".dockerignore")).filter((file) => {
     if (adds) return file === PROFILE_DOCKERFILE || file.startsWith(folder);
-    return (
-      !file.startsWith(`${MACHINE_FOLDER}/`) && (!file.startsWith("profiles/") || file.startsWith(folder))
-    );
+    if (file.startsWith(`${MACHINE_FOLDER}/`)) return false;
+    return !file.startsWith("profiles/") || file.startsWith(folder) || LISTED_ELSEWHERE.test(file);
   });
 }
 

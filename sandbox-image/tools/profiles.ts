@@ -2,16 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
+import { DEFAULT_PROFILE, ProfileName } from "../../gateway/common/profiles.ts";
 import { distributionNames } from "./lists.ts";
 import { ROOM } from "./room.ts";
-
-/** The one that stands on nothing but Python: `Dockerfile.rce`, `rce_requirements.txt`. */
-export const DEFAULT_PROFILE = "default";
-
-/** As part of a tag, a folder and a setting. */
-export const ProfileName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "must be a profile's name: a-z, 0-9 and -");
 
 const Description = z.strictObject({
   /** The profile whose image it adds to. */
@@ -26,7 +19,7 @@ export const profileNames = (room = ROOM): readonly string[] =>
         .sort()
     : [DEFAULT_PROFILE];
 
-/** The profile that this one adds to; null: it is the lowest. Throws when there is no such profile. */
+/** The profile that this one adds to; null: it is the lowest (`Dockerfile.rce`, `rce_requirements.txt`). Throws when there is no such profile. */
 export function parentOf(profile: string, room = ROOM): string | null {
   if (profile === DEFAULT_PROFILE) return null;
   const names = profileNames(room);
@@ -68,3 +61,11 @@ export const librariesOf = (profile: string, room = ROOM): readonly string[] => 
     }),
   ),
 ];
+
+/** A profile's own file, or that of the nearest profile below: what its image has under this name. */
+export function profileFile(profile: string, name: string, room = ROOM): string {
+  const path = (owner: string) => join(room, "profiles", owner, name);
+  const owner = profileChain(profile, room).findLast((each) => existsSync(path(each)));
+  if (owner === undefined) throw new Error(`Profile ${profile} has no ${name}, nor has one below it.`);
+  return path(owner);
+}

@@ -1,4 +1,6 @@
 /** How the sandbox image is built. Reads files, runs nothing. */
+
+import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import type { ImageRecipe } from "./image-build.ts";
 import {
   BASE_ID_LABEL,
@@ -10,7 +12,7 @@ import {
   PROFILE_DOCKERFILE,
   SANDBOX_DOCKERFILE,
 } from "./plan.ts";
-import { DEFAULT_PROFILE, parentOf } from "./profiles.ts";
+import { parentOf } from "./profiles.ts";
 import { ROOM } from "./room.ts";
 
 export interface Base {

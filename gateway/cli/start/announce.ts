@@ -14,6 +14,8 @@ export interface Announcement {
   /** Address of the engine's own bridge: containers reach it, other machines do not. Null: there is none here. */
   readonly bridge: string | null;
   readonly health: LauncherHealth;
+  /** All that the sandbox image can have. */
+  readonly profiles: readonly string[];
   /** Null: not made here. */
   readonly apiKey: StoredKey | null;
   readonly jwt: JwtKeys | null;
@@ -36,6 +38,10 @@ function isolationLine(health: LauncherHealth): string {
   }
   return "NONE WORTH THE NAME: plain runc (KERNELYARD_ISOLATION=runc-unsafe). The code shares this host's kernel.";
 }
+
+/** Which one runs, and how to get another. */
+const profileLine = (name: string, others: readonly string[]): string =>
+  `  profile     ${name}${others.length === 0 ? "" : `   (another: npm start -- --profile ${others.join("|")}; README says which is for whom)`}`;
 
 const everywhere = (host: string) => host === "0.0.0.0" || host === "::";
 const here = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.");
@@ -69,7 +75,8 @@ const indented = (text: string) => text.trimEnd().replaceAll(/^(?=.)/gm, "  ");
 
 export function announcement(a: Announcement): string {
   const url = ownUrl(a.host, a.port);
-  const image = a.health.profiles[0];
+  const [image, ...beside] = a.health.profiles;
+  const others = a.profiles.filter((name) => a.health.profiles.every((present) => present.name !== name));
   const lines = [
     "",
     "Kernelyard is ready: it has just executed code in a sandbox.",
@@ -77,7 +84,10 @@ export function announcement(a: Announcement): string {
     `  endpoint    ${url}   (LibreChat: ${url}/v1)`,
     `  isolation   ${isolationLine(a.health)}`,
     `  sandbox     ${Math.round(a.health.sandbox_memory_bytes / MIB)} MiB each with gVisor's share, room for ${a.health.capacity}`,
-    ...(image === undefined ? [] : [`  image       ${image.image} ${image.digest}`]),
+    ...(image === undefined
+      ? []
+      : [`  image       ${image.image} ${image.digest}`, profileLine(image.name, others)]),
+    ...beside.map(({ name, digest }) => `  beside it   profile ${name} ${digest}`),
     ...(a.health.session_disk_quota === "loop"
       ? []
       : ["  disk        WEAKER: no loop devices here, session volumes have no hard size"]),

@@ -3,12 +3,14 @@
  * Ctrl-C stops both; session volumes and files stay.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { gatewayMemory, heapFlags } from "../../common/gateway-memory.ts";
 import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
+import { imageOf, profileTable } from "../../common/profiles.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
@@ -30,6 +32,13 @@ class StartError extends Error {
   override readonly name = "StartError";
 }
 
+/** Folders of lists; whether they are whole is the image build's to say. */
+const profileNames = (): readonly string[] =>
+  readdirSync(join(ROOT, "sandbox-image/profiles"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 /** Setting up engine and runtime, and dropping privileges, need root: go through sudo where there is one. */
@@ -48,6 +57,31 @@ function becomeRoot(): void {
     );
   }
   process.exit(sudo.status ?? 1);
+}
+
+/** `--profile NAME` is `KERNELYARD_PROFILE=NAME`; sudo hands that on. */
+function useProfile(args: readonly string[]): void {
+  try {
+    const { profile } = parseArgs({ args: [...args], options: { profile: { type: "string" } } }).values;
+    if (profile !== undefined) process.env.KERNELYARD_PROFILE = profile;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(
+      `${reason}\nUsage: npm start [-- --profile NAME], with one of ${profileNames().join(", ")}.`,
+    );
+  }
+}
+
+/** Those whose images are built from this checkout; an image by another name is the operator's. */
+function profilesToBuild(settings: Settings): readonly string[] {
+  const ours = profileTable(settings).filter(({ name, image }) => image === imageOf(name));
+  const there = profileNames();
+  const unknown = ours.find(({ name }) => !there.includes(name));
+  if (unknown === undefined) return ours.map(({ name }) => name);
+  throw new StartError(
+    `There is no profile ${unknown.name}: sandbox-image/profiles/ has ${there.join(", ")}. ` +
+      "Choose one of these, or name an image of your own (KERNELYARD_IMAGE; NAME=IMAGE in KERNELYARD_PROFILES).",
+  );
 }
 
 /** Runs a set-up step that prints its own progress. */
@@ -119,11 +153,16 @@ function bridgeAddress(): string | null {
 }
 
 async function main(): Promise<void> {
+  useProfile(process.argv.slice(2));
   const settings = readSettings(process.env);
+  const building = profilesToBuild(settings);
   becomeRoot();
 
   step("Preparing the host", "bash", ["gateway/host/install.sh"], process.env);
-  step("Preparing the sandbox image", process.execPath, ["sandbox-image/tools/build.ts"], process.env);
+  for (const profile of building) {
+    const args = ["sandbox-image/tools/build.ts", "--profile", profile];
+    step(`Preparing the sandbox image (profile ${profile})`, process.execPath, args, process.env);
+  }
   const owner = gatewayOwner();
   const directory = prepareDataDirectory(settings.dataDir, owner);
   checkReachable(directory.gateway, owner);
@@ -209,6 +248,7 @@ async function main(): Promise<void> {
         port: settings.port,
         bridge: bridgeAddress(),
         health,
+        profiles: profileNames(),
         apiKey: keys.apiKey,
         jwt: keys.jwt,
         ownKid: settings.jwtPublicKey === null ? null : verificationKey(settings).kid,

@@ -1,6 +1,7 @@
 /** The one reader of `KERNELYARD_*`: the environment in, typed settings or a list of everything that is wrong out. */
 import { join } from "node:path";
 import type { z } from "@hono/zod-openapi";
+import { imageOf, profileTable } from "../profiles.ts";
 import { SETTINGS, type SettingSpec, type Settings } from "./schema.ts";
 import { visible } from "./visible.ts";
 
@@ -75,7 +76,8 @@ type Values = Record<string, unknown>;
 function defaultOf({ schema, fallback }: SettingSpec, dataDir: string, earlier: Values): unknown {
   if (fallback === null) return null;
   if (typeof fallback === "string") return schema.parse(fallback);
-  return "below" in fallback ? join(dataDir, fallback.below) : earlier[fallback.sameAs];
+  if ("below" in fallback) return join(dataDir, fallback.below);
+  return "imageOf" in fallback ? imageOf(String(earlier[fallback.imageOf])) : earlier[fallback.sameAs];
 }
 
 /** Rules between settings. */
@@ -112,6 +114,18 @@ function contradictions(settings: Settings): string[] {
     Buffer.byteLength(settings.launcherSocket) > 107,
     `KERNELYARD_LAUNCHER_SOCKET: ${settings.launcherSocket} is longer than the 107 bytes that a unix socket's path may have. Set a shorter path.`,
   );
+  const offered = profileTable(settings).map(({ name }) => name);
+  const twice = offered.find((name, index) => offered.indexOf(name) !== index);
+  check(
+    twice !== undefined,
+    `KERNELYARD_PROFILES: names ${twice} a second time; KERNELYARD_PROFILE=${settings.profile} counts. Remove one of them.`,
+  );
+  for (const [tenant, profile] of settings.tenantProfiles ?? []) {
+    check(
+      !offered.includes(profile),
+      `KERNELYARD_TENANT_PROFILES: gives ${tenant} the profile ${profile}, and this host has ${offered.join(", ")}. Add it to KERNELYARD_PROFILES.`,
+    );
+  }
   const s3 = settings.fileStore === "s3";
   check(
     s3 && settings.s3Bucket === null,

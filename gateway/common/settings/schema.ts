@@ -3,6 +3,8 @@
  * the environment into `Settings` by it, `docs/settings.md` is made of it; a test holds them together.
  */
 import { z } from "@hono/zod-openapi";
+import { imageOf, ProfileName } from "../profiles.ts";
+import { TenantName } from "../protocol/launcher-api.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -45,7 +47,12 @@ export interface SameAs {
   readonly sameAs: string;
 }
 
-type AnyFallback = string | BelowDataDir | SameAs | null;
+/** The tag of the profile that an earlier entry names, unless it is set. */
+export interface ImageOf {
+  readonly imageOf: string;
+}
+
+type AnyFallback = string | BelowDataDir | SameAs | ImageOf | null;
 
 /** One setting: its name in `Settings`, how it is read, its default, and one line for the table. */
 export interface SettingSpec<
@@ -109,6 +116,39 @@ const sameAs = <const Field extends string, Schema extends z.ZodType>(
   fallback: { sameAs: other },
   about,
   secret: false,
+});
+
+/** `NAME` or `NAME=IMAGE`. */
+const profileImages = z.string().transform((text, context) =>
+  text.split(",").flatMap((entry) => {
+    const [name = "", image] = entry.split(/=(.*)/s).map((part) => part.trim());
+    const problem = ProfileName.safeParse(name).error?.issues[0]?.message;
+    if (problem === undefined && image !== "") return [{ name, image: image ?? imageOf(name) }];
+    context.addIssue({
+      code: "custom",
+      message: `\`${entry.trim().slice(0, 80)}\`: ${problem ?? "names no image"}`,
+    });
+    return [];
+  }),
+);
+
+/** `TENANT=PROFILE`. */
+const tenantProfiles = z.string().transform((text, context) => {
+  const found = new Map<string, string>();
+  for (const entry of text.split(",")) {
+    const [tenant = "", profile = ""] = entry.split("=").map((part) => part.trim());
+    const wrong = !TenantName.safeParse(tenant).success
+      ? "names no tenant (a-z, 0-9 and -)"
+      : !ProfileName.safeParse(profile).success
+        ? "names no profile (TENANT=PROFILE)"
+        : found.has(tenant)
+          ? "names a tenant twice"
+          : null;
+    if (wrong !== null)
+      context.addIssue({ code: "custom", message: `\`${entry.trim().slice(0, 80)}\` ${wrong}` });
+    found.set(tenant, profile);
+  }
+  return found as ReadonlyMap<string, string>;
 });
 
 function cannotBeForged(url: string): boolean {
@@ -213,11 +253,28 @@ export const SETTINGS = {
     "runsc",
     "`runsc` is gVisor. `runc-unsafe` shares the host's kernel with the code: for trusted code only.",
   ),
-  KERNELYARD_IMAGE: setting(
-    "image",
-    z.string().min(1),
-    "custom-rce-kernel:latest",
-    "Sandbox image; it runs by the digest that this name has when the launcher starts.",
+  KERNELYARD_PROFILE: setting(
+    "profile",
+    ProfileName,
+    "default",
+    "What sandboxes have: `default` (pandas, numpy, scipy, matplotlib), `analyst`, `documents`, `polyglot`, or a profile of your own. `npm start -- --profile NAME` is the same.",
+  ),
+  KERNELYARD_IMAGE: {
+    field: "image",
+    schema: z.string().min(1),
+    fallback: { imageOf: "KERNELYARD_PROFILE" },
+    about: "Sandbox image; it runs by the digest that this name has when the launcher starts.",
+    secret: false,
+  } satisfies SettingSpec<"image", z.ZodString, ImageOf>,
+  KERNELYARD_PROFILES: optional(
+    "profiles",
+    profileImages,
+    "Further profiles on this host, with commas: `NAME` (its image is `custom-rce-kernel:NAME`, which `npm start` builds) or `NAME=IMAGE`. `KERNELYARD_TENANT_PROFILES` says who has them.",
+  ),
+  KERNELYARD_TENANT_PROFILES: optional(
+    "tenantProfiles",
+    tenantProfiles,
+    "Who has which profile, with commas: `TENANT=PROFILE`. Everybody else has `KERNELYARD_PROFILE`. Tenants are those of `KERNELYARD_API_KEYS` and of LibreChat's tokens.",
   ),
   KERNELYARD_MEMORY: setting(
     "memoryBytes",
@@ -258,7 +315,7 @@ export const SETTINGS = {
     "poolSize",
     integer(0, 64),
     "2",
-    "Warm sandboxes kept ready for calls without a session.",
+    "Warm sandboxes kept ready for calls without a session, of each profile.",
   ),
 
   KERNELYARD_TIMEOUT_MS: setting(

@@ -1,4 +1,5 @@
 /** `docs/settings.md`, made from the schema by `npm run generate`. */
+import { imageOf } from "../profiles.ts";
 import { SETTINGS, type SettingSpec } from "./schema.ts";
 
 const cell = (text: string) => text.replaceAll("|", "\\|");
@@ -6,6 +7,8 @@ const cell = (text: string) => text.replaceAll("|", "\\|");
 function shown(fallback: SettingSpec["fallback"]): string {
   if (fallback === null) return "";
   if (typeof fallback === "string") return `\`${cell(fallback)}\``;
+  if ("imageOf" in fallback)
+    return `that of \`${cell(fallback.imageOf)}\`: \`${imageOf("default")}\`, \`${imageOf("NAME")}\``;
   return "below" in fallback
     ? `\`${cell(fallback.below)}\` in the data directory`
     : `that of \`${cell(fallback.sameAs)}\``;

@@ -1,5 +1,6 @@
 /** What must hold before a sandbox may be made: the image is there, and its isolation has been proven on this engine. */
 import { setTimeout as delay } from "node:timers/promises";
+import { type ProfileImage, profileTable } from "../../common/profiles.ts";
 import type { LauncherContext } from "../context.ts";
 import { EngineAwayError, EngineRefusedError } from "../engine/engine.ts";
 import { newId } from "../engine/labels.ts";
@@ -23,7 +24,8 @@ export class IsolationProof {
   #proving: Promise<void> | null = null;
   #again: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
-  #imageId: string | null = null;
+  /** By profile. */
+  #images: ReadonlyMap<string, string> = new Map();
 
   constructor(context: LauncherContext) {
     this.#context = context;
@@ -34,8 +36,9 @@ export class IsolationProof {
     return this.#probes;
   }
 
-  get imageId(): string | null {
-    return this.#imageId;
+  /** The digest of each profile's image; empty until the engine was asked. */
+  get images(): ReadonlyMap<string, string> {
+    return this.#images;
   }
 
   /** Empty until isolation is proven. */
@@ -43,13 +46,18 @@ export class IsolationProof {
     return this.#isolation.state === "proven" ? this.#isolation.runtimeVersion : "";
   }
 
-  /** Asks again which digest the image's name has. Throws `LauncherFailure` when it has none. */
-  async resolveImage(): Promise<void> {
+  /** Asks again which digests the images' names have. Throws `LauncherFailure` when one has none. */
+  async resolveImages(): Promise<void> {
     const { engine, log, settings } = this.#context;
-    const imageId = await engine.imageId(settings.image);
-    if (imageId === null) throw missingImage(settings.image);
-    if (imageId !== this.#imageId) log.info({ image: settings.image, digest: imageId }, "sandbox image");
-    this.#imageId = imageId;
+    const found = new Map<string, string>();
+    for (const profile of profileTable(settings)) {
+      const digest = await engine.imageId(profile.image);
+      if (digest === null) throw missingImage(profile);
+      if (digest !== this.#images.get(profile.name))
+        log.info({ profile: profile.name, image: profile.image, digest }, "sandbox image");
+      found.set(profile.name, digest);
+    }
+    this.#images = found;
   }
 
   /**
@@ -67,7 +75,7 @@ export class IsolationProof {
   async #attempt(): Promise<void> {
     const { log, stopping } = this.#context;
     try {
-      await this.resolveImage();
+      await this.resolveImages();
       await this.#probe();
       this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
@@ -100,29 +108,22 @@ export class IsolationProof {
   }
 
   /** The image to make a sandbox of. Throws `LauncherFailure`. */
-  provenImage(): string {
+  provenImage(profile: string): string {
     if (this.#isolation.state !== "proven") {
       const message =
         this.#isolation.state === "refused" ? this.#isolation.message : "isolation has not been proven yet";
       throw new LauncherFailure("isolation_refused", message);
     }
-    return this.#mustHaveImage();
+    return this.#mustHaveImage(profile);
   }
 
+  /** In a sandbox of each image: what runs inside says what confines it. */
   async #probe(): Promise<void> {
-    const { engine, instance, log, seccomp, settings } = this.#context;
-    const id = newId();
-    this.#probes.add(id);
+    const { log, settings } = this.#context;
     try {
-      const imageId = this.#mustHaveImage();
-      const { runtimeVersion } = await probeIsolation({
-        id,
-        engine,
-        instance,
-        imageId,
-        seccomp,
-        ceilings: settings,
-      });
+      let runtimeVersion = "";
+      for (const imageId of new Set(profileTable(settings).map(({ name }) => this.#mustHaveImage(name))))
+        runtimeVersion = await this.#probeImage(imageId);
       this.#isolation = { state: "proven", runtimeVersion };
       if (settings.isolation === "runc-unsafe") {
         log.warn("KERNELYARD_ISOLATION=runc-unsafe: user code shares the host's kernel");
@@ -131,20 +132,38 @@ export class IsolationProof {
     } catch (error) {
       if (!(error instanceof EngineRefusedError)) throw error;
       throw new IsolationError(`The probe container was refused: ${error.message}`, { cause: error });
+    }
+  }
+
+  async #probeImage(imageId: string): Promise<string> {
+    const { engine, instance, seccomp, settings } = this.#context;
+    const id = newId();
+    this.#probes.add(id);
+    try {
+      return (await probeIsolation({ id, engine, instance, imageId, seccomp, ceilings: settings }))
+        .runtimeVersion;
     } finally {
       this.#probes.delete(id);
     }
   }
 
-  #mustHaveImage(): string {
-    if (this.#imageId !== null) return this.#imageId;
-    throw missingImage(this.#context.settings.image);
+  #mustHaveImage(profile: string): string {
+    const digest = this.#images.get(profile);
+    if (digest !== undefined) return digest;
+    throw missingImage(this.#offered(profile));
+  }
+
+  #offered(profile: string): ProfileImage {
+    const offered = profileTable(this.#context.settings).find(({ name }) => name === profile);
+    if (offered !== undefined) return offered;
+    throw new LauncherFailure("unknown_profile", `no image profile is named ${profile}`);
   }
 }
 
-function missingImage(image: string): LauncherFailure {
+function missingImage({ name, image }: ProfileImage): LauncherFailure {
+  const setting = `KERNELYARD_IMAGE, or KERNELYARD_PROFILES for a profile beside it`;
   return new LauncherFailure(
     "sandbox_failed",
-    `the engine has no image ${image}; build it (npm start does), or set KERNELYARD_IMAGE`,
+    `the engine has no image ${image} (profile ${name}); build it (npm start does), or set ${setting}`,
   );
 }

@@ -27,8 +27,13 @@ export interface Caller {
   readonly shared: boolean;
 }
 
-export function callerOf(principal: Principal): Caller {
-  return { key: principalKey(principal), shared: speaksForMany(principal) };
+/** Who borrows a kernel: which image profile that has is set by tenant. */
+export interface TenantCaller extends Caller {
+  readonly tenant: string;
+}
+
+export function callerOf(principal: Principal): TenantCaller {
+  return { key: principalKey(principal), shared: speaksForMany(principal), tenant: principal.tenant };
 }
 
 /** A key or a private network speaks for a whole LibreChat, a token for one user. */

@@ -16,7 +16,7 @@ export interface ExecutionOptions {
     Settings,
     "stdoutLimit" | "stderrLimit" | "outputFilesMax" | "fileMaxBytes" | "outputTotalBytes"
   >;
-  readonly kernels: Pick<Kernels, "lease">;
+  readonly kernels: Pick<Kernels, "lease" | "profileOf">;
 }
 
 const SHUTTING_DOWN: NotRun = {
@@ -28,7 +28,8 @@ const SHUTTING_DOWN: NotRun = {
 export class Execution implements Executor {
   readonly #kernels: ExecutionOptions["kernels"];
   readonly #limits: RunLimits;
-  #languages: KernelConnection["languages"] = [];
+  /** What the images of the profiles have, since one of their kernels said so. */
+  readonly #languages = new Map<string, KernelConnection["languages"]>();
   #stopping = false;
   #running = 0;
 
@@ -48,7 +49,7 @@ export class Execution implements Executor {
   }
 
   languages(): KernelConnection["languages"] {
-    return this.#languages;
+    return this.#languages.get(this.#kernels.profileOf(null)) ?? [];
   }
 
   /** Calls that run or wait now. */
@@ -58,7 +59,7 @@ export class Execution implements Executor {
 
   async execute(call: CallRequest): Promise<CallOutcome> {
     if (this.#stopping) return SHUTTING_DOWN;
-    const unknown = this.#unsupported(call.language);
+    const unknown = this.#unsupported(call);
     if (unknown !== null) return unknown;
     this.#running += 1;
     try {
@@ -80,9 +81,9 @@ export class Execution implements Executor {
     let after: KernelAfter | null = null;
     try {
       const { kernel } = lease;
-      this.#languages = kernel.languages;
+      this.#languages.set(this.#kernels.profileOf(call.binding.caller), kernel.languages);
       if (call.signal.aborted) return { kind: "cancelled" };
-      const unknown = this.#unsupported(call.language);
+      const unknown = this.#unsupported(call);
       if (unknown !== null) return unknown;
       const outcome = await outcomeOf(
         call,
@@ -96,8 +97,9 @@ export class Execution implements Executor {
     }
   }
 
-  #unsupported(language: string): NotRun | null {
-    const supported = this.#languages.map(({ id }) => id);
+  #unsupported({ language, binding }: CallRequest): NotRun | null {
+    const known = this.#languages.get(this.#kernels.profileOf(binding.caller)) ?? [];
+    const supported = known.map(({ id }) => id);
     if (supported.length === 0 || supported.includes(language)) return null;
     return { kind: "unsupported_language", language, supported };
   }

@@ -30,7 +30,7 @@ export interface KnownLanguage {
 }
 
 const POLYGLOT = ["polyglot"];
-const EVERY = ["default", "polyglot"];
+const EVERY = ["analyst", "default", "documents", "polyglot"];
 
 /** LibreChat's list, whose code blocks have a button that runs them. */
 export const LIBRECHAT_LANGUAGES: Readonly<Record<string, KnownLanguage>> = {

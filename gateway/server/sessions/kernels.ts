@@ -1,10 +1,12 @@
 /** The one door to kernels. Behind it: the pool for calls without a session, the registry for all others, and recovery. */
 import type { Logger } from "pino";
+import { profileTable } from "../../common/profiles.ts";
 import type { LauncherClient } from "../../common/protocol/launcher-client.ts";
 import type { Settings } from "../../common/settings/read.ts";
+import type { TenantCaller } from "../auth/principal.ts";
 import { Admission } from "./admission.ts";
 import type { Binding, Lease } from "./lease.ts";
-import { Pool } from "./pool.ts";
+import { Pools } from "./pools.ts";
 import { Recovery } from "./recovery.ts";
 import { Registry } from "./registry.ts";
 import { Sandboxes } from "./sandboxes.ts";
@@ -13,7 +15,18 @@ import { Sandboxes } from "./sandboxes.ts";
 const WAIT_FOR_ROOM_MS = 15_000;
 
 export interface KernelsOptions {
-  readonly settings: Pick<Settings, "poolSize" | "idleMs" | "queueLength" | "busyWaitMs" | "busyInterruptMs">;
+  readonly settings: Pick<
+    Settings,
+    | "poolSize"
+    | "idleMs"
+    | "queueLength"
+    | "busyWaitMs"
+    | "busyInterruptMs"
+    | "profile"
+    | "image"
+    | "profiles"
+    | "tenantProfiles"
+  >;
   readonly launcher: LauncherClient;
   /** Sandboxes that are made at the same time. */
   readonly concurrency: number;
@@ -21,16 +34,19 @@ export interface KernelsOptions {
 }
 
 export class Kernels {
-  readonly pool: Pool;
+  readonly pool: Pools;
   readonly registry: Registry;
   readonly #admission: Admission;
   readonly #recovery: Recovery;
+  readonly #settings: KernelsOptions["settings"];
 
   constructor({ settings, launcher, concurrency, log }: KernelsOptions) {
     const admission = new Admission({ launcher, concurrency, waitMs: WAIT_FOR_ROOM_MS });
     this.#admission = admission;
     const sandboxes = new Sandboxes(launcher, admission, log);
-    this.pool = new Pool(sandboxes, settings.poolSize, log);
+    this.#settings = settings;
+    const profiles = profileTable(settings).map(({ name }) => name);
+    this.pool = new Pools(profiles, sandboxes, settings.poolSize, log);
     this.registry = new Registry({ ...settings, sandboxes, log });
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
@@ -40,9 +56,16 @@ export class Kernels {
    * `LauncherUnavailable`, or the signal's reason.
    */
   lease(binding: Binding, signal: AbortSignal): Promise<Lease> {
+    const profile = this.profileOf(binding.caller);
     return binding.kind === "fresh"
-      ? this.pool.lease(binding.caller, signal)
-      : this.registry.lease(binding, signal);
+      ? this.pool.of(profile).lease(binding.caller, signal)
+      : this.registry.lease(binding, profile, signal);
+  }
+
+  /** What the caller's sandboxes have: its tenant's, else everybody's; the service itself has that, too. */
+  profileOf(caller: TenantCaller | null): string {
+    const { profile, tenantProfiles } = this.#settings;
+    return (caller === null ? undefined : tenantProfiles?.get(caller.tenant)) ?? profile;
   }
 
   /** Calls run in every place of this host. */

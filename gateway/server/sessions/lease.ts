@@ -1,6 +1,6 @@
 /** A kernel on loan to one call: the pool and the registry lend, whoever runs code borrows, and neither knows the other. */
 import type { SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.ts";
-import type { Caller } from "../auth/principal.ts";
+import type { TenantCaller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 
 /** `fresh`: a sandbox of its own, destroyed afterwards. `session`: the live kernel of this key. */
@@ -8,7 +8,7 @@ export type Binding =
   | {
       readonly kind: "fresh";
       /** Null: the service itself. */
-      readonly caller: Caller | null;
+      readonly caller: TenantCaller | null;
     }
   | SessionBinding;
 
@@ -16,7 +16,7 @@ export interface SessionBinding {
   readonly kind: "session";
   readonly key: SessionKey;
   /** Null: the service itself. */
-  readonly caller: Caller | null;
+  readonly caller: TenantCaller | null;
   /** Never a reason to interrupt who runs: whoever asks only wants the session to be there. */
   readonly patient?: boolean;
 }

@@ -1,4 +1,4 @@
-/** Warm sandboxes for calls without a session. Each serves one call and is removed. */
+/** Warm sandboxes of one profile for calls without a session. Each serves one call and is removed. */
 import type { Logger } from "pino";
 import type { Caller } from "../auth/principal.ts";
 import { HostFull, type Place, type RoomMaker } from "./admission.ts";
@@ -11,6 +11,7 @@ const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
 export class Pool {
+  readonly profile: string;
   readonly #sandboxes: Sandboxes;
   readonly #size: number;
   readonly #log: Logger;
@@ -25,7 +26,8 @@ export class Pool {
   #timer: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
 
-  constructor(sandboxes: Sandboxes, size: number, log: Logger) {
+  constructor(profile: string, sandboxes: Sandboxes, size: number, log: Logger) {
+    this.profile = profile;
     this.#sandboxes = sandboxes;
     this.#size = size;
     this.#log = log;
@@ -80,7 +82,7 @@ export class Pool {
   async #openFor(caller: Caller | null, signal: AbortSignal): Promise<Opened> {
     const turn = await this.#sandboxes.admission.turn(caller, signal);
     try {
-      const opened = this.#pop() ?? (await this.#sandboxes.createFresh(turn, signal));
+      const opened = this.#pop() ?? (await this.#sandboxes.createFresh(this.profile, turn, signal));
       opened.place.use(turn);
       return opened;
     } catch (error) {
@@ -176,13 +178,16 @@ export class Pool {
     this.#making = true;
     let nextMs = 0;
     try {
-      const opened = await this.#sandboxes.createSpare(this.#stop.signal);
+      const opened = await this.#sandboxes.createSpare(this.profile, this.#stop.signal);
       this.#retryMs = FIRST_RETRY_MS;
       if (this.#stop.signal.aborted) opened.kernel.release();
       else this.#keep(opened);
     } catch (error) {
       if (!this.#stop.signal.aborted && !(error instanceof HostFull)) {
-        this.#log.warn({ err: error, retry_ms: this.#retryMs }, "pool sandbox not made");
+        this.#log.warn(
+          { profile: this.profile, err: error, retry_ms: this.#retryMs },
+          "pool sandbox not made",
+        );
       }
       nextMs = this.#retryMs;
       this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);

@@ -5,7 +5,7 @@
  */
 import type { Logger } from "pino";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
-import type { Pool } from "./pool.ts";
+import type { Pools } from "./pools.ts";
 import type { Registry } from "./registry.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
@@ -17,7 +17,7 @@ const SETTLED_AFTER_MS = 90_000;
 
 export interface RecoveryOptions {
   readonly sandboxes: Sandboxes;
-  readonly pool: Pool;
+  readonly pool: Pools;
   readonly registry: Registry;
   readonly log: Logger;
 }
@@ -96,7 +96,7 @@ export class Recovery {
       if (this.#stopped || sandbox.session !== null || !this.#settled(sandbox)) continue;
       await this.#try(sandbox, async () => {
         const known = pool.isStray(sandbox.id) && !sandbox.used;
-        if (!known || !(await pool.adopt(sandbox.id))) {
+        if (!known || !(await pool.adopt(sandbox))) {
           await sandboxes.end(sandboxes.admission.held(sandbox.id));
         }
       });

@@ -64,8 +64,8 @@ export class Registry {
   }
 
   /** The session's kernel, when its turn has come; see `Session.lease`. */
-  lease(binding: SessionBinding, signal: AbortSignal): Promise<Lease> {
-    return this.session(binding.key).lease(binding, signal);
+  lease(binding: SessionBinding, profile: string, signal: AbortSignal): Promise<Lease> {
+    return this.session(binding.key).lease(binding, profile, signal);
   }
 
   /** Calls that run go on; those that wait for a session are refused from now on. */

@@ -1,6 +1,6 @@
 /** Sandboxes as the registry and the pool need them: made, attached, greeted, removed for certain. */
 import type { Logger } from "pino";
-import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { CreateSandbox, Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import {
   type LauncherClient,
   LauncherRefusal,
@@ -10,9 +10,6 @@ import { KernelConnection } from "../kernel/connection.ts";
 import type { Admission, Place, Turn } from "./admission.ts";
 import type { Fate, KernelStatus } from "./lease.ts";
 
-/** The profile of the image that the settings name. */
-const PROFILE = "default";
-const FRESH = { kind: "fresh", profile: PROFILE } as const;
 /** After a stream's end the launcher may need a moment to know why. */
 const END_KNOWN_WITHIN_MS = 5_000;
 /** A launcher that was killed is back within this time, or the caller is told that it is away. */
@@ -75,13 +72,13 @@ export class Sandboxes {
   }
 
   /** For a call whose turn it is. */
-  async createFresh(turn: Turn, signal: AbortSignal): Promise<Opened> {
-    return this.#attachNew(await this.admission.create(FRESH, turn, signal));
+  async createFresh(profile: string, turn: Turn, signal: AbortSignal): Promise<Opened> {
+    return this.#attachNew(await this.admission.create({ kind: "fresh", profile }, turn, signal));
   }
 
   /** Only if there is room. */
-  async createSpare(signal: AbortSignal): Promise<Opened> {
-    return this.#attachNew(await this.admission.createSpare(FRESH, signal));
+  async createSpare(profile: string, signal: AbortSignal): Promise<Opened> {
+    return this.#attachNew(await this.admission.createSpare({ kind: "fresh", profile }, signal));
   }
 
   async #attachNew(place: Place): Promise<Opened> {
@@ -94,11 +91,17 @@ export class Sandboxes {
     }
   }
 
-  /** The live sandbox of this session, or a new one on the same volume. */
-  async openSession(key: SessionKey, turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
+  /** The live sandbox of this session, or a new one of the profile on the same volume. */
+  async openSession(
+    session: SessionKey,
+    profile: string,
+    turn: Turn,
+    signal: AbortSignal,
+  ): Promise<OpenedSession> {
+    const spec = { kind: "session", profile, session } as const;
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {
-      const { place, status } = await this.#findOrCreate(key, turn, signal);
+      const { place, status } = await this.#findOrCreate(spec, turn, signal);
       try {
         return { ...(await this.attach(place)), status };
       } catch (error) {
@@ -162,12 +165,11 @@ export class Sandboxes {
   }
 
   async #findOrCreate(
-    key: SessionKey,
+    spec: CreateSandbox,
     turn: Turn,
     signal: AbortSignal,
   ): Promise<{ readonly place: Place; readonly status: KernelStatus }> {
     try {
-      const spec = { kind: "session", profile: PROFILE, session: key } as const;
       return { place: await this.admission.create(spec, turn, signal), status: "new" };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {

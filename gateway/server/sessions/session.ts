@@ -29,6 +29,8 @@ export class Session {
   /** Set while this session is known to have a sandbox, attached or not. */
   #place: Place | null = null;
   #caller: Caller | null = null;
+  /** Of its last sandbox. */
+  #profile: string | null = null;
   #leased = false;
   #lastUsedAt = performance.now();
   /** Code has run in the present kernel: there may be variables to lose. */
@@ -71,10 +73,14 @@ export class Session {
   }
 
   /** Waits for its turn. Rejects with `SessionBusy`, `SessionClosed`, or as `Admission.turn` and `Sandboxes.openSession` do. */
-  async lease({ caller, patient = false }: SessionBinding, signal: AbortSignal): Promise<Lease> {
+  async lease(
+    { caller, patient = false }: SessionBinding,
+    profile: string,
+    signal: AbortSignal,
+  ): Promise<Lease> {
     const waitedMs = await this.#turn(signal, patient);
     try {
-      const { kernel, place, status } = await this.#openFor(caller, signal);
+      const { kernel, place, status } = await this.#openFor(caller, profile, signal);
       this.#leased = true;
       this.#giveWay.begin();
       return {
@@ -127,7 +133,7 @@ export class Session {
     try {
       this.#place = this.#options.sandboxes.admission.held(sandbox.id);
       this.#hasState = sandbox.used;
-      await this.#openFor(null, AbortSignal.timeout(ADOPT_WITHIN_MS));
+      await this.#openFor(null, sandbox.profile, AbortSignal.timeout(ADOPT_WITHIN_MS));
       this.#place?.rest();
     } finally {
       this.#endTurn();
@@ -151,10 +157,10 @@ export class Session {
     this.#kernel?.release();
   }
 
-  async #openFor(caller: Caller | null, signal: AbortSignal): Promise<OpenedSession> {
+  async #openFor(caller: Caller | null, profile: string, signal: AbortSignal): Promise<OpenedSession> {
     const turn = await this.#options.sandboxes.admission.turn(caller, signal);
     try {
-      const opened = await this.#open(turn, signal);
+      const opened = await this.#open(profile, turn, signal);
       opened.place.use(turn);
       this.#caller = caller;
       return opened;
@@ -165,15 +171,25 @@ export class Session {
   }
 
   /** To be called with the queue's turn held. */
-  async #open(turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
+  async #open(profile: string, turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
+    await this.#changeTo(profile);
     const [kernel, place] = [this.#kernel, this.#place];
     if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused" };
-    const opened = await this.#options.sandboxes.openSession(this.key, turn, signal);
+    const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);
     if (opened.status === "new" && this.#hasState) this.#lost ??= await this.#whyGone(place);
     this.#hasState = opened.status === "reused" && (this.#hasState || opened.kernel.executionCount > 0);
     if (place !== null && place !== opened.place) place.leave();
     this.#bind(opened);
     return opened;
+  }
+
+  /** The settings may give its tenant another profile than its sandbox from before a restart has. */
+  async #changeTo(profile: string): Promise<void> {
+    const before = this.#profile;
+    this.#profile = profile;
+    if (this.#place === null || before === null || before === profile) return;
+    const place = this.#lose(`its sandboxes have the profile ${profile} now`);
+    if (place !== null) await this.#options.sandboxes.end(place);
   }
 
   #bind({ kernel, place }: OpenedSession): void {

@@ -1,11 +1,16 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
 import { progressLine } from "../../../sandbox-image/tools/image-build.ts";
 import { listEntries } from "../../../sandbox-image/tools/lists.ts";
 import { DEFAULT_BASE } from "../../../sandbox-image/tools/plan.ts";
-import { librariesOf, profileChain, profileNames } from "../../../sandbox-image/tools/profiles.ts";
+import {
+  librariesOf,
+  profileChain,
+  profileFile,
+  profileNames,
+} from "../../../sandbox-image/tools/profiles.ts";
 import { ROOM } from "../../../sandbox-image/tools/room.ts";
 import { sandboxRunArgs, verifyOptions } from "../../../sandbox-image/tools/verify/verify.ts";
 
@@ -105,11 +110,7 @@ const Languages = z.array(
     version_command: z.array(z.string().min(1)).min(1),
   }),
 );
-/** A profile's own file, or that of the nearest profile below it: an image has the last one copied. */
-function textOf(profile: string, name: string): string {
-  const owner = profileChain(profile).findLast((each) => existsSync(join(ROOM, "profiles", each, name)));
-  return readFileSync(join(ROOM, "profiles", owner ?? "default", name), "utf8");
-}
+const textOf = (profile: string, name: string) => readFileSync(profileFile(profile, name), "utf8");
 const languages = (profile: string) => Languages.parse(JSON.parse(textOf(profile, "languages.json")));
 
 const profiles = profileNames();

@@ -88,7 +88,11 @@ describe("the content's digest", () => {
     mkdirSync(join(room, "supervisor", ".mypy_cache"));
     writeFileSync(join(room, "supervisor", ".mypy_cache", "x.json"), "{}");
     writeFileSync(join(room, "profiles", "polyglot", "added"), "x");
+    appendFileSync(join(room, "profiles", "analyst", "debian_packages.txt"), "hello\n");
     expect(contentDigest("default", room)).toBe(before);
+    // Who misses a library is told who has it.
+    appendFileSync(join(room, "profiles", "analyst", "requirements.txt"), "hello\n");
+    expect(contentDigest("default", room)).not.toBe(before);
   });
 
   it("differs between profiles", () => {

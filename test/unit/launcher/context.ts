@@ -12,7 +12,9 @@ export function contextOf(engine: Engine): LauncherContext {
   return {
     settings: {
       isolation: "runsc",
+      profile: "default",
       image: "image",
+      profiles: null,
       memoryBytes: 512 * MIB,
       cpus: 0.5,
       pids: 512,

@@ -9,6 +9,7 @@ const print = (more: Partial<Announcement> = {}) =>
     port: 3112,
     bridge: "172.17.0.1",
     health: HEALTH,
+    profiles: ["analyst", "default", "documents"],
     apiKey: { key: "ky_1", path: "/keys/api-key", created: true },
     jwt: { privateKeyPem: "PEM", publicKeyPem: "", kid: "k1", path: "/keys/pair.pem", created: true },
     ownKid: null,
@@ -21,6 +22,19 @@ const print = (more: Partial<Announcement> = {}) =>
   });
 
 describe("what npm start prints", () => {
+  it("says in one line which profile runs and how to get another", () => {
+    expect(print()).toMatch(
+      /^ {2}profile {5}default {3}\(another: npm start -- --profile analyst\|documents; README says which/m,
+    );
+    const [own] = HEALTH.profiles;
+    if (own === undefined) throw new Error("the stand-in has an image");
+    const text = print({
+      health: { ...HEALTH, profiles: [own, { name: "documents", image: "d", digest: "sha256:2" }] },
+    });
+    expect(text).toContain("profile documents sha256:2");
+    expect(text).toContain("--profile analyst; README");
+  });
+
   it("has the yaml lines as yaml, with the address in them", () => {
     const text = print();
     const block = text.slice(text.indexOf("  endpoints:"), text.indexOf("LibreChat in a container"));

@@ -90,6 +90,78 @@ describe("which kernel serves a call", () => {
   });
 });
 
+describe("profiles", () => {
+  const PROFILES = {
+    KERNELYARD_PROFILES: "analyst,documents",
+    KERNELYARD_TENANT_PROFILES: "team-a=analyst,team-b=documents",
+    KERNELYARD_API_KEYS: `team-a=${KEY},team-b=${OTHER_KEY},other=Other0123456789key`,
+  };
+  beforeEach(() => {
+    launcher.profiles = ["default", "analyst", "documents"];
+  });
+  const as = (gateway: Gateway, key: string, more: Record<string, unknown> = {}) =>
+    gateway.post("/exec", { lang: "py", code: "1", ...more }, { "x-api-key": key });
+  const made = () => [...launcher.sandboxes.values()].map(({ info }) => info.profile);
+
+  it("are chosen by the caller's tenant, for calls and for sessions, and by nothing in the request", async () => {
+    const gateway = start(PROFILES);
+    const claims = {
+      "x-codeapi-expected-profile": "default",
+      "x-codeapi-execution-profile": "documents",
+      "x-profile": "documents",
+    };
+    for (const [key, more] of [
+      [KEY, {}],
+      [KEY, inSession],
+      [OTHER_KEY, {}],
+      [OTHER_KEY, inSession],
+      ["Other0123456789key", {}],
+    ] as const) {
+      const response = await gateway.post(
+        "/exec",
+        { lang: "py", code: "1", profile: "documents", ...more },
+        { "x-api-key": key, ...claims },
+      );
+      expect(response.status).toBe(200);
+    }
+    expect(made()).toEqual(["analyst", "analyst", "documents", "documents", "default"]);
+  });
+
+  it("have pools of their own: nobody gets a warm sandbox of another profile", async () => {
+    const gateway = start({ ...PROFILES, KERNELYARD_POOL_SIZE: "1" });
+    await gateway.kernels.start();
+    await until(() => gateway.kernels.pool.ready === 3);
+    expect(made().sort()).toEqual(["analyst", "default", "documents"]);
+    const warm = [...launcher.sandboxes.values()].find(({ info }) => info.profile === "documents");
+    await as(gateway, OTHER_KEY);
+    expect(warm?.used).toBe(true);
+    // The others stay as they were.
+    expect([...launcher.sandboxes.values()].filter(({ used }) => used)).toHaveLength(1);
+  });
+
+  it("that changed for a tenant take its session along: files stay, the variables' loss is told", async () => {
+    const before = start(PROFILES);
+    await as(before, KEY, inSession);
+    before.kernels.stop();
+    const after = start({ ...PROFILES, KERNELYARD_TENANT_PROFILES: "team-a=documents" });
+    await after.kernels.start();
+    const reply = await (await as(after, KEY, { ...inSession, code: "x" })).json();
+    expect(reply).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining("profile documents now"),
+    });
+    expect(launcher.live.map(({ info }) => info.profile)).toEqual(["documents"]);
+  });
+
+  it("say each for itself which languages there are", async () => {
+    const gateway = start(PROFILES);
+    await as(gateway, KEY);
+    expect(gateway.executor.languages()).toEqual([]);
+    await as(gateway, "Other0123456789key");
+    expect(gateway.executor.languages()).not.toEqual([]);
+  });
+});
+
 describe("lost kernels", () => {
   /** The gateway has seen the end of the session's stream. */
   const noticed = (gateway: Gateway) => {

@@ -113,6 +113,8 @@ export class LauncherStandIn {
   script: Script = ECHO;
   /** Sandboxes that fit. */
   capacity = 8;
+  /** What the launcher's own settings have; it refuses all others. */
+  profiles: readonly string[] = ["default"];
   /** Answers every creation until it is set back to null. */
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
   /** Removals are refused, as while the engine is stuck. */
@@ -231,6 +233,9 @@ export class LauncherStandIn {
 
   #create(spec: CreateSandbox): { status: number; body: unknown } {
     if (this.refusal !== null) return this.refusal;
+    if (!this.profiles.includes(spec.profile)) {
+      return { status: 400, body: { error: "unknown_profile", message: "no such profile" } };
+    }
     if (spec.kind === "session") {
       const same = this.live.find(
         ({ info }) => JSON.stringify(info.session) === JSON.stringify(spec.session),

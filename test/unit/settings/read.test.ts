@@ -41,6 +41,44 @@ describe("readSettings", () => {
     });
   });
 
+  it("reads profiles: an image follows its profile's name unless it has one of its own", () => {
+    expect(readSettings({})).toMatchObject({ profile: "default", profiles: null, tenantProfiles: null });
+    expect(
+      readSettings({
+        KERNELYARD_PROFILE: "analyst",
+        KERNELYARD_PROFILES: "documents, mine=registry.example:5000/mine@sha256:1",
+        KERNELYARD_TENANT_PROFILES: "team-a=documents,team-b=analyst",
+      }),
+    ).toMatchObject({
+      image: "custom-rce-kernel:analyst",
+      profiles: [
+        { name: "documents", image: "custom-rce-kernel:documents" },
+        { name: "mine", image: "registry.example:5000/mine@sha256:1" },
+      ],
+      tenantProfiles: new Map([
+        ["team-a", "documents"],
+        ["team-b", "analyst"],
+      ]),
+    });
+    expect(readSettings({ KERNELYARD_PROFILE: "analyst", KERNELYARD_IMAGE: "mine" })).toMatchObject({
+      image: "mine",
+    });
+  });
+
+  it.each([
+    [{ KERNELYARD_PROFILE: "../x" }, "must be a profile's name"],
+    [{ KERNELYARD_PROFILES: "a=" }, "`a=`: names no image"],
+    [{ KERNELYARD_PROFILES: "A" }, "must be a profile's name"],
+    [{ KERNELYARD_PROFILES: "default" }, "KERNELYARD_PROFILES: names default a second time"],
+    [{ KERNELYARD_PROFILES: "a,a=b" }, "KERNELYARD_PROFILES: names a a second time"],
+    [{ KERNELYARD_TENANT_PROFILES: "t" }, "names no profile (TENANT=PROFILE)"],
+    [{ KERNELYARD_TENANT_PROFILES: "T=default" }, "names no tenant"],
+    [{ KERNELYARD_TENANT_PROFILES: "t=default,t=default" }, "names a tenant twice"],
+    [{ KERNELYARD_TENANT_PROFILES: "t=documents" }, "this host has default. Add it to KERNELYARD_PROFILES"],
+  ])("refuses %o", (env, message) => {
+    expect(problems(env).join("\n")).toContain(message);
+  });
+
   it("reads where files live", () => {
     expect(readSettings({})).toMatchObject({ fileStore: "disk", s3Bucket: null, s3Prefix: null });
     const s3 = { KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_BUCKET: "my-files" };

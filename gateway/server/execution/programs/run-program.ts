@@ -1,5 +1,5 @@
 /** One program as a call of the execution layer: files in, rounds of tools, files out, the last reply. */
-import type { Caller } from "../../auth/principal.ts";
+import type { TenantCaller } from "../../auth/principal.ts";
 import type { CallOutcome, Executor, NotRun } from "../call.ts";
 import type { ExecFiles } from "../files/call-files.ts";
 import type { ReplyFiles } from "../files/lineage.ts";
@@ -8,7 +8,7 @@ import type { ProgramHooks } from "./program.ts";
 import { failureOf, INTERRUPTED } from "./reply.ts";
 
 export interface ProgramCall {
-  readonly caller: Caller;
+  readonly caller: TenantCaller;
   readonly language: "py" | "bash";
   readonly code: string;
   readonly timeoutMs: number;
