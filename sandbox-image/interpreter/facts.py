@@ -16,6 +16,9 @@ from interpreter.recorder import Recorder
 from interpreter.shelf import Shelf
 from interpreter.snapshot import Changes, Snapshots
 
+#: Finders of the image's `site/`.
+_NOT_FOR_KERNELS = ("PyplotWatch", "MissingWatch")
+
 
 @dataclass(frozen=True)
 class TextForm:
@@ -34,8 +37,8 @@ class Facts:
 
     def __init__(self, modules: dict[str, ModuleType]) -> None:
         self.pristine = Pristine(modules)
-        # Kernels have their own ways with figures.
-        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PyplotWatch"]
+        # Kernels have their own ways with figures and errors.
+        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ not in _NOT_FOR_KERNELS]
         self.environ = dict(os.environb)
         #: Where `python3` is found on PATH.
         self.directory = os.path.dirname(sys.executable)

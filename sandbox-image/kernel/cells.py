@@ -23,6 +23,7 @@ from kernel.ending import Ending
 from kernel.event_loop import Cells, allow_loops_in_cells
 from kernel.figures import Figures
 from kernel.forks import flush_before_children
+from kernel.missing import after_error
 from kernel.names import Names
 from kernel.own_modules import OwnModules
 from kernel.pages import PageKeeper
@@ -315,6 +316,10 @@ class CellRunner:
         if not shown:
             self._flush()
             self._shell.showtraceback((type(error), error, self._shell.interrupted_at or error.__traceback__))
+        if isinstance(error, ImportError):
+            line = after_error(error)
+            if line is not None:
+                print(f"[sandbox] {line}", file=sys.stderr)
         try:
             evalue = str(error)
         except Exception:

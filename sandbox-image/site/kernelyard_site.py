@@ -2,7 +2,8 @@
 
 It puts matplotlib's prebuilt font list where matplotlib looks for it: matplotlib uses a cache directory only if it can
 write there, and the root file system is read-only; without this, every sandbox would search all fonts again, which
-takes seconds. And it sees to it that figures which a program shows or leaves open are saved.
+takes seconds. It sees to it that figures which a program shows or leaves open are saved. And who misses a library is
+told which profile of the image has it.
 """
 
 import os
@@ -29,6 +30,82 @@ def _provide_font_list() -> None:
     except OSError:
         # Another process was faster, or there is no room: matplotlib then helps itself.
         pass
+
+
+class MissingWatch:
+    """The last of the finders: asked for what nobody else found. A program that misses nothing keeps its own hooks."""
+
+    elsewhere = None
+
+    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        if "." in name or sys.excepthook is not sys.__excepthook__:
+            return
+        if self.elsewhere is None:
+            try:
+                with open(os.path.join(_HOME, "elsewhere.txt"), encoding="utf-8") as file:
+                    self.elsewhere = {line.split()[1] for line in file if line.startswith("import ")}
+            except (OSError, IndexError):
+                self.elsewhere = frozenset()
+        if name in self.elsewhere:
+            sys.excepthook = _show_with_hint
+
+
+def _show_with_hint(kind, error, trace) -> None:  # type: ignore[no-untyped-def]
+    sys.__excepthook__(kind, error, trace)
+    _tell(lambda: _ours("missing").after_error(error))
+
+
+def _tell(line_of) -> None:  # type: ignore[no-untyped-def]
+    """Whatever comes of it, the program's own end stays what it is."""
+    try:
+        line = line_of()
+        if line is not None:
+            print(f"[sandbox] {line}", file=sys.stderr, flush=True)
+    except Exception:
+        pass
+
+
+class LoadWatch:
+    """Among the finders of modules: changes a few libraries' modules when they have been loaded."""
+
+    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        then = _LOADED.get(name)
+        if then is None:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                _after_loading(spec.loader, lambda: then(sys.modules[name]))
+                return spec
+        return None
+
+
+def _tell_after_pip(module) -> None:  # type: ignore[no-untyped-def]
+    def telling(run):  # type: ignore[no-untyped-def]
+        def main(args=None):  # type: ignore[no-untyped-def]
+            code = run(args)
+            if code:
+                _tell(lambda: _ours("missing").after_pip(sys.argv[1:] if args is None else args))
+            return code
+
+        return main
+
+    # Older versions have no `cli`.
+    for name in ("main", "cli"):
+        if hasattr(module, name):
+            setattr(module, name, telling(getattr(module, name)))
+
+
+def _use_own_browser(module) -> None:  # type: ignore[no-untyped-def]
+    """The image's kaleido is the one with a browser in it: that it is an old one is no news to a program, and formulas
+    that would come from a network are left out."""
+    module.ENABLE_KALEIDO_V0_DEPRECATION_WARNINGS = False
+    scope = getattr(module, "scope", None)
+    if scope is not None:
+        scope.mathjax = None
+
+
+_LOADED = {"pip._internal.cli.main": _tell_after_pip, "plotly.io._kaleido": _use_own_browser}
 
 
 class PyplotWatch:
@@ -78,4 +155,5 @@ def _ours(name):  # type: ignore[no-untyped-def]
 
 
 _provide_font_list()
-sys.meta_path.insert(0, PyplotWatch())
+sys.meta_path[:0] = [PyplotWatch(), LoadWatch()]
+sys.meta_path.append(MissingWatch())

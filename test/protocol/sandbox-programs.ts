@@ -2,6 +2,7 @@
  * The image's layout of Python, made of the development environment: `python3` and `kernel` as the image has them, the
  * interpreter itself as `python3.11`, and what the image adds to every start.
  */
+import { execFileSync } from "node:child_process";
 import {
   copyFileSync,
   linkSync,
@@ -12,6 +13,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -48,7 +50,11 @@ export async function makeSandboxPrograms(python: string): Promise<SandboxProgra
     copyFileSync(join(ROOM, "site", file), join(packages, file));
   copyFileSync(join(venv, "pyvenv.cfg"), join(home, "pyvenv.cfg"));
   symlinkSync(realpathSync(python), realPython);
-  symlinkSync(ROOM, join(root, "kernelyard"));
+  const own = join(root, "kernelyard");
+  mkdirSync(own);
+  for (const entry of readdirSync(ROOM)) symlinkSync(join(ROOM, entry), join(own, entry));
+  const table = execFileSync(python, ["-I", join(ROOM, "elsewhere.py"), join(ROOM, "profiles")]);
+  writeFileSync(join(own, "elsewhere.txt"), table);
 
   const [pythonSocket, kernelSocket] = [`${name}-python3`, `${name}-kernel`];
   await buildNative({ directory: native, realPython, pythonSocket, kernelSocket });
