@@ -1,14 +1,39 @@
-/** `npm run drill`: the long form of tests that look for what happens seldom. Minutes; `npm test` runs the short form. */
-
+/**
+ * `npm run drill`: the long form of tests that look for what happens seldom or takes long. Minutes; `npm test` runs the short
+ * form. `npm run drill -- profiles`: only that one of `test/integration/drill/`.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { setUp } from "./runner/set-up.ts";
-import { runStage } from "./runner/stage.ts";
+import { runStage, type Stage } from "./runner/stage.ts";
+
+const FOLDER = "test/integration/drill";
+const ROOT = join(import.meta.dirname, "..");
+
+/** Built and verified by this drill alone: their images are large. */
+const FURTHER_PROFILES = ["documents", "polyglot"];
+const buildOf = (profile: string): Stage => ({
+  title: `sandbox image, profile ${profile}`,
+  command: ["node", "sandbox-image/tools/build.ts", "--profile", profile],
+});
+
+async function drill(names: readonly string[]): Promise<boolean> {
+  const unknown = names.find((name) => !existsSync(join(ROOT, FOLDER, `${name}.test.ts`)));
+  if (unknown !== undefined) {
+    process.stdout.write(`There is no drill ${unknown}: see ${FOLDER}.\n`);
+    return false;
+  }
+  const missing = await setUp(["host", "image", "analyst"]);
+  if (missing.length > 0) {
+    process.stdout.write(`The drills cannot run without: ${missing.join(", ")}.\n`);
+    return false;
+  }
+  if (names.length === 0 || names.includes("profiles"))
+    for (const profile of FURTHER_PROFILES) if (!(await runStage(buildOf(profile)))) return false;
+  const files = names.length === 0 ? [FOLDER] : names.map((name) => `${FOLDER}/${name}.test.ts`);
+  const command: Stage["command"] = ["vitest", "run", "--project=integration", ...files];
+  return runStage({ title: "drills", command });
+}
 
 process.env.DRILL = "long";
-const missing = await setUp(["host", "image"]);
-if (missing.length > 0) {
-  process.stdout.write(`The drills cannot run without: ${missing.join(", ")}.\n`);
-  process.exitCode = 1;
-} else {
-  const command = ["vitest", "run", "--project=integration", "test/integration/drill"] as const;
-  if (!(await runStage({ title: "drills", command }))) process.exitCode = 1;
-}
+if (!(await drill(process.argv.slice(2)))) process.exitCode = 1;

@@ -11,6 +11,11 @@ export const STEPS: Readonly<Record<Need, Step>> = {
   python: { title: "Python environment", command: ["node", "sandbox-image/tools/venv.ts"] },
   host: { title: "host: engine, gVisor, seccomp profile", command: ["bash", "gateway/host/install.sh"] },
   image: { title: "sandbox image", command: ["node", "sandbox-image/tools/build.ts"], after: "host" },
+  analyst: {
+    title: "sandbox image, profile analyst",
+    command: ["node", "sandbox-image/tools/build.ts", "--profile", "analyst"],
+    after: "image",
+  },
   clients: {
     title: "LibreChat's client packages",
     command: ["node", "test/contract/support/install-clients.ts"],

@@ -190,6 +190,15 @@ async function examine(settings: Settings): Promise<Finding[]> {
     return [...findings, missing("sandbox image", `the engine has no ${settings.image}`, BUILD_IMAGE)];
   }
   findings.push(ok("sandbox image", `${settings.image}, ${imageId.slice(0, 19)}`));
+  for (const { name, image } of settings.profiles ?? []) {
+    const title = `sandbox image, profile ${name}`;
+    const id = await engine.imageId(image);
+    findings.push(
+      id === null
+        ? missing(title, `the engine has no ${image}`, `${BUILD_IMAGE} --profile ${name}`)
+        : ok(title, `${image}, ${id.slice(0, 19)}`),
+    );
+  }
   try {
     findings.push(...(await probeFindings(engine, settings, imageId)));
   } catch (error) {
