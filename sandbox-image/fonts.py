@@ -1,4 +1,5 @@
-"""Build step: writes matplotlib's font list, with the names that code written elsewhere asks for.
+"""Build step: writes matplotlib's font list, with the names that code written elsewhere asks for; where the image has
+fontconfig, by which other programs find fonts (LibreOffice, weasyprint), they know these names as well.
 
 Figures in Japanese, Chinese or Korean usually name a font of the author's own system. Such a font is not free to ship,
 and a name that matplotlib does not find means boxes instead of characters: these names lead to the matching Noto face.
@@ -7,6 +8,9 @@ and a name that matplotlib does not find means boxes instead of characters: thes
 import dataclasses
 import importlib.util
 import pathlib
+import subprocess
+
+FONTCONFIG = pathlib.Path("/etc/fonts/conf.d")
 
 ALIASES = {
     "Noto Sans CJK JP": [
@@ -34,7 +38,21 @@ ALIASES = {
 }
 
 
+def tell_fontconfig() -> None:
+    if not FONTCONFIG.is_dir():
+        return
+    aliases = [
+        f'<alias binding="same"><family>{name}</family><prefer><family>{family}</family></prefer></alias>'
+        for family, names in ALIASES.items()
+        for name in names
+    ]
+    head = '<?xml version="1.0"?>\n<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">\n<fontconfig>\n'
+    (FONTCONFIG / "30-kernelyard.conf").write_text(head + "\n".join(aliases) + "\n</fontconfig>\n", "utf-8")
+    subprocess.run(["fc-cache", "--force"], check=True)
+
+
 def main() -> None:
+    tell_fontconfig()
     if importlib.util.find_spec("matplotlib") is None:
         return
     import matplotlib

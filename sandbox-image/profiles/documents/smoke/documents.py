@@ -97,7 +97,8 @@ def libreoffice() -> str:
     path = _word()
     folder = os.path.dirname(path)
     _run("soffice", "--headless", "--convert-to", "pdf", "--outdir", folder, path)
-    text = _run("pdftotext", path.replace(".docx", ".pdf"), "-")
+    # Between Japanese letters and digits it leaves a little room.
+    text = _run("pdftotext", path.replace(".docx", ".pdf"), "-").replace(" ", "")
     assert TITLE in text and "第10章" in text, text[:300]
     fonts = _run("pdffonts", path.replace(".docx", ".pdf"))
     assert "CJK" in fonts or "IPAex" in fonts, fonts
@@ -164,7 +165,7 @@ def tesseract() -> str:
     for text, language in (("Invoice 2026 total 4500", "eng"), ("請求書の合計金額", "jpn")):
         picture = Image.new("RGB", (900, 140), "white")
         ImageDraw.Draw(picture).text((20, 30), text, fill="black", font=ImageFont.truetype(GOTHIC, 64))
-        found.append(pytesseract.image_to_string(picture, lang=language).replace(" ", "").strip())
+        found.append(pytesseract.image_to_string(picture, lang=language, config="--psm 7").replace(" ", "").strip())
     assert found == ["Invoice2026total4500", "請求書の合計金額"], found
     return ", ".join(found)
 
@@ -177,7 +178,7 @@ def ocrmypdf() -> str:
     assert TITLE not in _run("pdftotext", scan, "-")
     _run("ocrmypdf", "--language", "jpn", "--output-type", "pdf", "--jobs", "1", scan, searchable)
     text = _run("pdftotext", searchable, "-").replace(" ", "")
-    assert "報告" in text, text
+    assert "四半期" in text, text
     return "a scan that can be searched"
 
 
@@ -238,8 +239,8 @@ def fonts() -> str:
     for name in ("Carlito", "Liberation Sans", "IPAexMincho", "Noto Sans CJK JP", "Yu Gothic"):
         assert name in names, name
     assert "Carlito" in _run("fc-match", "Calibri")
-    for family in ("MS Mincho", "Meiryo", "sans-serif:lang=ja"):
-        assert "CJK" in _run("fc-match", family) or "IPAex" in _run("fc-match", family), _run("fc-match", family)
+    for family, face in (("MS Mincho", "Serif CJK JP"), ("Meiryo", "Sans CJK JP"), ("SimHei", "Sans CJK SC")):
+        assert face in _run("fc-match", family), _run("fc-match", family)
     return f"{len(names)} names"
 
 

@@ -22,7 +22,7 @@ from pypdf import PdfReader
 
 pages = PdfReader("報告.pdf").pages
 assert 10 <= len(pages) <= 11, len(pages)
-assert "第10章 東京の売上" in pages[9].extract_text().replace("\n", " "), pages[9].extract_text()
+assert "第10章東京の売上" in "".join(pages[9].extract_text().split()), pages[9].extract_text()
 fonts = subprocess.run(["pdffonts", "報告.pdf"], capture_output=True, text=True, check=True).stdout
 assert "yes" in fonts and ("CJK" in fonts or "IPA" in fonts), fonts
 print("checked")
