@@ -25,6 +25,7 @@ from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any
 
 PROFILE = "/opt/kernelyard/profile"
+ELSEWHERE = "/opt/kernelyard/elsewhere.txt"
 #: More than the slowest first task of any library.
 CHECK_SECONDS = 120
 # Folders that some distributions put beside their package by mistake.
@@ -200,6 +201,22 @@ SMOKES: dict[str, Callable[[], str]] = {
 }
 
 
+def table_is_true(distributions: list[str]) -> str:
+    """What other images say of these libraries: by which name code imports each."""
+    try:
+        with open(ELSEWHERE, encoding="utf-8") as file:
+            entries = [line.split() for line in file]
+    except FileNotFoundError:
+        return "an image of the operator's own, without a table"
+    imports = {name for kind, name, _ in entries if kind == "import"}
+    listed = {name for kind, name, _ in entries if kind == "pip"}
+    wrong = [
+        name for name in distributions if normalized(name) in listed and not imports.intersection(import_names(name))
+    ]
+    assert not wrong, f"the list does not say by which name code imports {', '.join(wrong)} (# import NAME)"
+    return f"{len(listed)} libraries"
+
+
 def profile_tasks() -> dict[str, Callable[[], str]]:
     """One real task for each library and program that a profile adds: TASKS of its smoke files, by name."""
     tasks: dict[str, Callable[[], str]] = {}
@@ -243,6 +260,7 @@ def main() -> int:
     proofs: list[tuple[str, Callable[[], str]]] = [
         ("data directory", data_directory_works),
         ("bash and jq", programs_work),
+        ("names of libraries", lambda: table_is_true(distributions)),
         ("threads", threads_work),
         ("processes by fork", lambda: processes_work(multiprocessing.get_context("fork"))),
         ("processes by spawn", lambda: processes_work(multiprocessing.get_context("spawn"))),
