@@ -8,6 +8,7 @@ and a name that matplotlib does not find means boxes instead of characters: thes
 import dataclasses
 import importlib.util
 import pathlib
+import shutil
 import subprocess
 
 FONTCONFIG = pathlib.Path("/etc/fonts/conf.d")
@@ -39,7 +40,8 @@ ALIASES = {
 
 
 def tell_fontconfig() -> None:
-    if not FONTCONFIG.is_dir():
+    # Packages of fonts bring the folder, too.
+    if shutil.which("fc-cache") is None:
         return
     aliases = [
         f'<alias binding="same"><family>{name}</family><prefer><family>{family}</family></prefer></alias>'
