@@ -30,6 +30,8 @@ ELSEWHERE = "/opt/kernelyard/elsewhere.txt"
 CHECK_SECONDS = 120
 # Folders that some distributions put beside their package by mistake.
 NOT_LIBRARIES = {"test", "tests", "doc", "docs", "example", "examples", "benchmarks"}
+# duckdb's driver for ADBC comes with it and needs a manager that does not.
+NOT_LIBRARIES |= {"adbc_driver_duckdb"}
 
 
 def normalized(name: str) -> str:
