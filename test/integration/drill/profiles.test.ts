@@ -18,7 +18,12 @@ describe.each(LONG_FORM ? ["analyst", "documents"] : ["analyst"])(
     const table: string[] = [];
     beforeAll(async () => {
       stack = await startStack({
-        env: { KERNELYARD_PROFILE: profile, KERNELYARD_IMAGE: testImageOf(profile) },
+        env: {
+          KERNELYARD_PROFILE: profile,
+          KERNELYARD_IMAGE: testImageOf(profile),
+          // As the README has it: kaleido's browser and LibreOffice are too much for the default's 512 MiB at times.
+          KERNELYARD_MEMORY: "1g",
+        },
       });
     });
     afterAll(async () => {
