@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 import { describe, expect, it } from "vitest";
 import { progressLine } from "../../../sandbox-image/tools/image-build.ts";
 import { listEntries } from "../../../sandbox-image/tools/lists.ts";
-import { DEFAULT_BASE } from "../../../sandbox-image/tools/plan.ts";
+import { CONTENT_LABEL, DEFAULT_BASE } from "../../../sandbox-image/tools/plan.ts";
 import {
   librariesOf,
   profileChain,
@@ -40,6 +40,12 @@ describe("profiles/Dockerfile", () => {
     for (const flag of ["--require-hashes", "--no-cache-dir", "--only-binary :all:", "--root /added"])
       expect(installs[0]?.text).toContain(flag);
     for (const step of last) expect(step.text).not.toMatch(/build-machine|PIP_CERT|PIP_CONFIG/);
+  });
+
+  it("is not taken for the image that it stands on, at no step: images are found by their content's label", () => {
+    const stages = all.flatMap((step, index) => (step.name === "FROM" ? [all[index + 1]] : []));
+    expect(stages).toEqual(stages.map(() => ({ name: "LABEL", text: `${CONTENT_LABEL}=` })));
+    expect(stages.length).toBeGreaterThan(1);
   });
 
   it("works with the classic builder, ends as an unprivileged user, and leaves nobody a way to be somebody else", () => {
