@@ -1,11 +1,12 @@
 /**
- * `npm run generate`: makes every committed copy of what the code says: settings, API description, locks, seccomp
+ * `npm run generate`: makes every committed copy of what the code says: settings, metrics, API description, locks, seccomp
  * profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
  * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { settingsDocument } from "../gateway/common/settings/table.ts";
+import { metricsDocument } from "../gateway/server/metrics/document.ts";
 import { runStage, type Stage } from "./runner/stage.ts";
 import { startGateway } from "./unit/http/gateway-under-test.ts";
 
@@ -24,6 +25,7 @@ async function apiDescription(): Promise<string> {
 /** Made from this project alone. */
 export const COPIES: readonly { readonly path: string; readonly make: () => string | Promise<string> }[] = [
   { path: "docs/settings.md", make: settingsDocument },
+  { path: "docs/metrics.md", make: metricsDocument },
   { path: "docs/openapi.json", make: apiDescription },
 ];
 

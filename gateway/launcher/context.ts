@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { Settings } from "../common/settings/read.ts";
 import type { SeccompProfile } from "../host/isolation.ts";
+import type { Counts } from "./counts.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
@@ -26,6 +27,7 @@ export interface LauncherContext {
   readonly engine: Engine;
   readonly volumes: Volumes;
   readonly seccomp: SeccompProfile;
+  readonly counts: Counts;
   readonly log: Logger;
   readonly now: () => number;
   /** As `now`, for what is deleted when it is old: a clock that jumps makes nothing old. */

@@ -1,7 +1,9 @@
 /** The sandboxes of this host: what may be asked of them, and how the launcher's parts work together. */
 import { setTimeout as delay } from "node:timers/promises";
+import { processFigures } from "../common/process-figures.ts";
 import { profileTable } from "../common/profiles.ts";
 import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
+import type { LauncherFigures } from "../common/protocol/launcher-figures.ts";
 import type { LauncherContext } from "./context.ts";
 import { LABEL, newId } from "./engine/labels.ts";
 import { EngineWatch } from "./engine-watch.ts";
@@ -161,6 +163,16 @@ export class Launcher {
       sandboxes: this.#register.size,
       capacity: this.#capacity.sandboxes,
     };
+  }
+
+  async figures(): Promise<LauncherFigures> {
+    const { counts, volumes } = this.#context;
+    const [loopDevices, taken, own] = await Promise.all([
+      volumes.loopDevices(),
+      volumes.taken(),
+      processFigures(),
+    ]);
+    return { ...counts.get(), loop_devices: loopDevices, session_volumes: taken, process: own };
   }
 
   async #sessionMustBeFree(session: SessionKey, profile: string): Promise<void> {

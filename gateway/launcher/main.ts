@@ -11,6 +11,7 @@ import { DiskReserve } from "../common/disk-space.ts";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
 import { SteadyClock } from "../common/steady-clock.ts";
 import { SERVICE_USER } from "../host/isolation.ts";
+import { Counts } from "./counts.ts";
 import { DockerEngine } from "./engine/engine.ts";
 import { IsolationError, LauncherFailure } from "./errors.ts";
 import { InstanceError, openInstance } from "./instance.ts";
@@ -33,7 +34,10 @@ async function main(): Promise<void> {
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o755 });
   const instance = openInstance(settings.dataDir);
   const seccomp = readSeccompProfile();
-  const engine = new DockerEngine(settings.dockerSocket);
+  const counts = new Counts();
+  const engine = new DockerEngine(settings.dockerSocket, {
+    onCall: (what, outcome, ms) => counts.engineCall(what, outcome, ms),
+  });
   const volumes = new Volumes({
     directory: join(settings.dataDir, "volumes"),
     instance: instance.id,
@@ -54,6 +58,7 @@ async function main(): Promise<void> {
     engine,
     volumes,
     seccomp,
+    counts,
     log,
     hostMemoryBytes: totalmem(),
     ageClock: new SteadyClock(join(settings.dataDir, "volumes", "last-seen")).now,

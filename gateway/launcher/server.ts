@@ -36,6 +36,7 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   });
   app.notFound((c) => c.json(refusal("not_found", "no such route"), 404));
   app.get("/health", async (c) => c.json(await launcher.health()));
+  app.get("/figures", async (c) => c.json(await launcher.figures()));
   app.get("/sandboxes", (c) => c.json({ sandboxes: launcher.list() }));
   app.post("/sandboxes", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     const body: unknown = await c.req.json().catch(() => undefined);

@@ -20,6 +20,10 @@ import { CANCEL_BODY } from "./http/requests/cancel.ts";
 import { EXEC_BODY } from "./http/requests/exec.ts";
 import { PROGRAMMATIC_BODY } from "./http/requests/programmatic.ts";
 import { RUN_BODY } from "./http/requests/run.ts";
+import { measured } from "./metrics/executions.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { countRequest } from "./metrics/requests.ts";
+import { Scrape } from "./metrics/scrape.ts";
 import { Kernels } from "./sessions/kernels.ts";
 
 /** A program that waits for its tools when the service stops has this long to be continued. */
@@ -39,6 +43,8 @@ export interface Gateway {
   readonly executor: Execution;
   readonly inFlight: InFlight;
   readonly kernels: Kernels;
+  /** Null: metrics are off. */
+  readonly scrape: Scrape | null;
   /**
    * Refuses what is new; resolves when the last response is out and no program waits for its tools any more, or after
    * `withinMs`.
@@ -61,25 +67,37 @@ export function assemble({ settings, files, json, log }: GatewayParts): Gateway 
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
-  const kernels = new Kernels({ settings, launcher, concurrency, log });
+  const metrics = settings.metricsPort === 0 ? null : new Metrics();
+  const kernels = new Kernels({
+    settings,
+    launcher,
+    concurrency,
+    onLoss: (reason) => metrics?.add("kernelyard_kernel_losses_total", { reason }),
+    log,
+  });
   const executor = new Execution({ settings, kernels });
   const programs = new Programs<ProgramReply>({ json, memory });
   const inFlight = new InFlight();
+  const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
     rateLimiter: createRateLimiter(settings.rateLimits),
-    executor,
-    health: new Canary({ executor, launcher, full: () => kernels.full, log }),
+    executor: metrics === null ? executor : measured(executor, metrics),
+    health: canary,
     files,
     programs,
     json,
     memory,
     inFlight,
+    onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
     log,
   });
+  const parts = { settings, kernels, executor, inFlight, programs, memory, canary, files, launcher };
+  const scrape = metrics === null ? null : new Scrape({ ...parts, metrics });
   return {
     app,
+    scrape,
     executor,
     inFlight,
     kernels,
@@ -95,6 +113,7 @@ export function assemble({ settings, files, json, log }: GatewayParts): Gateway 
       await Promise.race([drained(), late]);
     },
     close() {
+      scrape?.stop();
       kernels.stop();
       launcher.close();
     },

@@ -2,13 +2,14 @@
 import { Server } from "node:http";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
-import { pino } from "pino";
-import { longestAnswerMs, readSettings, SettingsError } from "../common/settings/read.ts";
+import { type Logger, pino } from "pino";
+import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../common/settings/read.ts";
 import { drainMs } from "../common/stopping.ts";
-import { assemble, createJsonReader } from "./assemble.ts";
+import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { guardConnections } from "./http/intake/connections.ts";
+import { createMetricsServer } from "./metrics/listener.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
 
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
@@ -44,6 +45,8 @@ async function start(): Promise<void> {
   if (!(server instanceof Server)) throw new Error("the server is none of HTTP/1.1");
   guardConnections(server);
 
+  const metrics = serveMetrics(gateway, settings, log);
+
   const finish = (code: number) => destination.flush(() => process.exit(code));
   let stopping = false;
   const stop = async (why: string) => {
@@ -54,6 +57,7 @@ async function start(): Promise<void> {
     // It listens on: who comes now hears why, and programs that wait for their tools can be continued.
     await gateway.drain(drainMs(settings.timeoutMaxMs));
     server.close();
+    metrics?.close();
     gateway.close();
     await files.close();
     await json.close();
@@ -78,6 +82,19 @@ async function start(): Promise<void> {
     log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
     void gateway.kernels.start();
   });
+}
+
+/** Null: they are off. Whoever cannot listen says so and serves on: executing code does not depend on being watched. */
+function serveMetrics({ scrape }: Gateway, settings: Settings, log: Logger): Server | null {
+  if (scrape === null) return null;
+  const { metricsHost: host, metricsPort: port } = settings;
+  const server = createMetricsServer(scrape, (error) => log.error({ err: error }, "metrics not read"));
+  server.on("error", (error) => {
+    const remedy = "change KERNELYARD_METRICS_HOST or KERNELYARD_METRICS_PORT, 0 turns metrics off";
+    log.error({ err: error }, `no metrics: cannot listen on ${host}:${port}; ${remedy}`);
+  });
+  server.listen(port, host, () => log.info({ host, port }, "metrics"));
+  return server;
 }
 
 try {

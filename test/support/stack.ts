@@ -112,6 +112,8 @@ export class Stack {
       KERNELYARD_DATA_DIR: this.dataDir,
       KERNELYARD_AUTH: "api-key",
       KERNELYARD_API_KEYS: this.apiKey,
+      // Stacks stand side by side; who looks at them chooses a port.
+      KERNELYARD_METRICS_PORT: "0",
       ...options.env,
     };
     const settings = readSettings(own);

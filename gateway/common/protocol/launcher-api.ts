@@ -8,6 +8,7 @@
  *   GET    /sandboxes/{id}/stream  Upgrade: kernelyard-frames → 101, then frames both ways; a newer attach takes over
  *   DELETE /sandboxes/{id}         → 204 once the container is gone (idempotent)
  *   GET    /health                 → 200 LauncherHealth, also when the engine is away
+ *   GET    /figures                → 200 LauncherFigures (launcher-figures.ts)
  */
 import { z } from "@hono/zod-openapi";
 

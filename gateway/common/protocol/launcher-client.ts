@@ -10,6 +10,7 @@ import {
   SandboxList,
   UPGRADE_PROTOCOL,
 } from "./launcher-api.ts";
+import { LauncherFigures } from "./launcher-figures.ts";
 
 /** Longest answer that is read, in bytes: a thousand sandboxes fit. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
@@ -105,6 +106,12 @@ export class LauncherClient {
     const answer = await this.#ask("GET", "/health", QUERY_TIMEOUT_MS);
     if (answer.status !== 200) throw this.#refusal(answer);
     return parse(LauncherHealth, answer.body);
+  }
+
+  async figures(): Promise<LauncherFigures> {
+    const answer = await this.#ask("GET", "/figures", QUERY_TIMEOUT_MS);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(LauncherFigures, answer.body);
   }
 
   /** The raw stream with the sandbox's supervisor; `head` are bytes that came with the answer. */

@@ -126,6 +126,10 @@ function contradictions(settings: Settings): string[] {
       `KERNELYARD_TENANT_PROFILES: gives ${tenant} the profile ${profile}, and this host has ${offered.join(", ")}. Add it to KERNELYARD_PROFILES.`,
     );
   }
+  check(
+    settings.metricsPort !== 0 && settings.metricsPort === settings.port,
+    `KERNELYARD_METRICS_PORT=${settings.metricsPort}: is KERNELYARD_PORT as well. Change one of them, or set KERNELYARD_METRICS_PORT=0 for no metrics.`,
+  );
   const s3 = settings.fileStore === "s3";
   check(
     s3 && settings.s3Bucket === null,

@@ -168,6 +168,18 @@ export const SETTINGS = {
     "3112",
     "Port the gateway listens on; 0 takes a free one.",
   ),
+  KERNELYARD_METRICS_HOST: setting(
+    "metricsHost",
+    z.string().min(1),
+    "127.0.0.1",
+    "Address that `/metrics` is served on, without authentication: this machine or a private network.",
+  ),
+  KERNELYARD_METRICS_PORT: setting(
+    "metricsPort",
+    integer(0, 65535),
+    "3113",
+    "Port that `/metrics` is served on for Prometheus; 0 turns it off.",
+  ),
   KERNELYARD_DATA_DIR: setting(
     "dataDir",
     path,

@@ -7,6 +7,7 @@ import type { Duplex, Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import Docker, { type ContainerCreateOptions, type DockerOptions } from "dockerode";
+import type { EngineOutcome } from "../../common/protocol/launcher-figures.ts";
 
 export interface EngineContainer {
   readonly id: string;
@@ -77,14 +78,17 @@ export class EngineRefusedError extends Error {
   }
 }
 
-export interface EngineDeadlines {
+export interface EngineOptions {
   /** For calls that make or remove something. */
-  readonly callMs: number;
+  readonly callMs?: number;
   /** For calls that only ask. */
-  readonly askMs: number;
+  readonly askMs?: number;
+  /** Told of every call when it is over. */
+  readonly onCall?: (what: string, outcome: EngineOutcome, ms: number) => void;
 }
 
-const DEADLINES: EngineDeadlines = { callMs: 20_000, askMs: 5_000 };
+const CALL_MS = 20_000;
+const ASK_MS = 5_000;
 const REMOVAL_ASKED_EVERY_MS = 25;
 const MAX_EVENT_LINE = 256 * 1024;
 const AWAY_CODES = new Set(["ECONNREFUSED", "ENOENT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EACCES"]);
@@ -123,16 +127,23 @@ function volumeOf(raw: z.infer<typeof Volume>): EngineVolume {
 
 export class DockerEngine implements Engine {
   readonly #socketPath: string;
-  readonly #deadlines: EngineDeadlines;
+  readonly #callMs: number;
+  readonly #askMs: number;
+  readonly #onCall: NonNullable<EngineOptions["onCall"]>;
   /**
    * An engine that was killed and started again may list a container that it does not know, until its next start: one
    * that its own removal (`AutoRemove`) met while it was being restored. Such are left out of the lists.
    */
   #unknown: ReadonlySet<string> = new Set();
 
-  constructor(socketPath: string, deadlines: EngineDeadlines = DEADLINES) {
+  constructor(
+    socketPath: string,
+    { callMs = CALL_MS, askMs = ASK_MS, onCall = () => {} }: EngineOptions = {},
+  ) {
     this.#socketPath = socketPath;
-    this.#deadlines = deadlines;
+    this.#callMs = callMs;
+    this.#askMs = askMs;
+    this.#onCall = onCall;
   }
 
   async version(): Promise<EngineVersion> {
@@ -197,7 +208,7 @@ export class DockerEngine implements Engine {
   }
 
   async removeContainer(containerId: string): Promise<void> {
-    const deadline = performance.now() + this.#deadlines.callMs;
+    const deadline = performance.now() + this.#callMs;
     // Asked until it is gone, not waited for: the engine forgets a waiter that comes while it removes.
     while (!(await this.#removed(containerId))) {
       if (performance.now() > deadline) {
@@ -284,14 +295,14 @@ export class DockerEngine implements Engine {
   }
 
   #ask<T>(what: string, work: (docker: Docker) => Promise<T>): Promise<T> {
-    return this.#call(what, work, this.#deadlines.askMs);
+    return this.#call(what, work, this.#askMs);
   }
 
   /** Every call has a connection of its own: closing it is how a hung engine is let go of. */
   async #call<T>(
     what: string,
     work: (docker: Docker, agent: Agent) => Promise<T>,
-    withinMs: number = this.#deadlines.callMs,
+    withinMs: number = this.#callMs,
   ): Promise<T> {
     const agent = new Agent({ keepAlive: false });
     const options: DockerOptions & { agent: Agent } = { socketPath: this.#socketPath, agent };
@@ -302,12 +313,17 @@ export class DockerEngine implements Engine {
         agent.destroy();
       }, withinMs);
     });
+    const began = performance.now();
+    let outcome: EngineOutcome = "ok";
     try {
       return await Promise.race([work(new Docker(options), agent), deadline]);
     } catch (error) {
-      throw this.#failure(what, error);
+      const failure = this.#failure(what, error);
+      outcome = failure instanceof EngineAwayError ? "away" : "refused";
+      throw failure;
     } finally {
       clearTimeout(timer);
+      this.#onCall(what, outcome, performance.now() - began);
     }
   }
 

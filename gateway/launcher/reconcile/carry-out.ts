@@ -122,7 +122,7 @@ export class Sweep {
   }
 
   async #carryOut(step: Step): Promise<void> {
-    const { log, volumes } = this.#context;
+    const { counts, log, volumes } = this.#context;
     switch (step.step) {
       case "adopt":
         return this.#arrivals.adopt(step.sandbox);
@@ -130,6 +130,7 @@ export class Sweep {
         return this.#arrivals.readopt(step.sandboxId);
       case "remove-container":
         log.info({ container: step.containerId, why: step.why }, "removing a container nobody owns");
+        counts.orphan("containers");
         return this.#ends.removeContainer(step.containerId);
       case "forget": {
         const sandbox = this.#register.get(step.sandboxId);
@@ -147,6 +148,7 @@ export class Sweep {
         return volumes.remove(step.volume, step.unusedSince);
       case "release-device":
         log.info({ device: step.path }, "releasing a loop device nobody owns");
+        counts.orphan("devices");
         return volumes.releaseDevice(step.path);
     }
   }

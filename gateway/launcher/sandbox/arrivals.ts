@@ -30,18 +30,20 @@ export class SandboxArrivals {
    * awaited: its place is taken. Throws `LauncherFailure`.
    */
   async create(identity: SandboxIdentity): Promise<SandboxState> {
-    const { ageClock, log, settings } = this.#context;
+    const { ageClock, counts, log, settings } = this.#context;
     const sandbox = new SandboxState(identity, false, ageClock());
     this.#register.add(sandbox);
     const beganAt = performance.now();
     try {
       await this.#start(sandbox);
     } catch (error) {
+      counts.start(identity.kind, "failed", performance.now() - beganAt);
       await this.#ends.abandon(sandbox, error);
       throw failureOf(error);
     }
     const { id, kind, profile, image } = identity;
     const ms = Math.round(performance.now() - beganAt);
+    counts.start(kind, "started", ms);
     log.info(
       { sandbox: id, container: sandbox.containerId, kind, profile, image, ms, cpu: settings.cpus },
       "sandbox started",

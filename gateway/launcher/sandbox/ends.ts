@@ -124,6 +124,7 @@ export class SandboxEnds {
       ...(cause.detail === undefined ? {} : { detail: cause.detail }),
     };
     if (!sandbox.finish(end)) return;
+    this.#context.counts.end(sandbox.identity.kind, end.reason);
     this.#context.log.info({ sandbox: sandbox.identity.id, ...end }, "sandbox ended");
     void this.#clear(sandbox);
   }

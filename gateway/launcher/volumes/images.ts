@@ -89,6 +89,17 @@ export class Images {
     return Math.max(0, found.size - found.blocks * STAT_BLOCK_BYTES);
   }
 
+  /** How many there are, and the bytes of the disk that they take together. */
+  async taken(): Promise<{ readonly count: number; readonly bytes: number }> {
+    const volumes = await this.volumes();
+    let bytes = 0;
+    for (const volume of volumes) {
+      const found = await stat(this.pathOf(volume)).catch(() => null);
+      bytes += (found?.blocks ?? 0) * STAT_BLOCK_BYTES;
+    }
+    return { count: volumes.length, bytes };
+  }
+
   /** What earlier processes left half-made. */
   async removeTemporaries(): Promise<void> {
     for (const directory of [this.#parent, this.directory]) {

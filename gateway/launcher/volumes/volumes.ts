@@ -34,6 +34,8 @@ const FREED_WITHIN_MS = 5_000;
 /** A file system that meets an error stops writing: what is acknowledged afterwards would not be there. */
 const MOUNT_OPTIONS = "nosuid,nodev,noatime,discard,errors=remount-ro";
 const PROVE_AGAIN_MS = 5_000;
+/** They are many: counting them asks the disk for each. */
+const TAKEN_FOR_MS = 60_000;
 
 export interface VolumesOptions {
   readonly directory: string;
@@ -79,6 +81,7 @@ export class Volumes {
   #problem: string | null = null;
   #proving: Promise<void> | null = null;
   #provedAt = Number.NEGATIVE_INFINITY;
+  #taken: { readonly at: number; readonly of: ReturnType<Images["taken"]> } | null = null;
 
   constructor(options: VolumesOptions) {
     this.#options = options;
@@ -101,6 +104,23 @@ export class Volumes {
     const space = await this.#options.reserve.space().catch(() => null);
     if (space === null) return null;
     return { total: space.totalBytes, free: space.freeBytes, reserve: space.reserveBytes };
+  }
+
+  /** Loop devices in front of our images; null when the host does not say, or there are none to have. */
+  async loopDevices(): Promise<number | null> {
+    if (this.#mode !== "loop") return null;
+    const devices = await listLoopDevices().catch(() => null);
+    return devices === null ? null : devices.filter((device) => this.#isOurs(device)).length;
+  }
+
+  /** Images and what they take of the disk, as of a minute ago at most; null without images. */
+  async taken(): Promise<{ readonly count: number; readonly bytes: number } | null> {
+    if (this.#mode !== "loop") return null;
+    const now = performance.now();
+    if (this.#taken === null || now - this.#taken.at > TAKEN_FOR_MS) {
+      this.#taken = { at: now, of: this.#images.taken() };
+    }
+    return this.#taken.of.catch(() => null);
   }
 
   /** Prepares directories and the template image; returns why the quota is off, or does not work at present, or null. */

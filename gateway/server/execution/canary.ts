@@ -31,6 +31,14 @@ export interface HealthReport {
   readonly launcher: LauncherHealth | null;
 }
 
+export interface Glance {
+  readonly ok: boolean;
+  /** Since the last execution that did what it should, or since the start while there was none. */
+  readonly sinceProvenMs: number;
+  /** Of the last execution. */
+  readonly durationMs: number | null;
+}
+
 export interface HealthMonitor {
   /** For probes. */
   healthy(): Promise<boolean>;
@@ -85,15 +93,29 @@ export class Canary implements HealthMonitor {
   readonly #elapsed: () => number;
   #last: Look | null = null;
   #provenAt: number | null = null;
+  readonly #beganAt: number;
   #running: Promise<Look> | null = null;
 
   constructor(options: CanaryOptions) {
     this.#options = options;
     this.#elapsed = options.elapsed ?? (() => performance.now());
+    this.#beganAt = this.#elapsed();
   }
 
   async healthy(): Promise<boolean> {
     return this.#problem(await this.#look()) === null;
+  }
+
+  /** What is known now; the next execution begins beside it when it is due. For whoever must not wait. */
+  glance(): Glance {
+    const last = this.#last;
+    void this.#look();
+    const now = this.#elapsed();
+    return {
+      ok: last !== null && this.#problem(last) === null,
+      sinceProvenMs: now - (this.#provenAt ?? this.#beganAt),
+      durationMs: last?.durationMs ?? null,
+    };
   }
 
   async report(): Promise<HealthReport> {

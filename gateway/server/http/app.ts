@@ -89,10 +89,26 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   app.openAPIRegistry.registerPath(route.spec);
   const path = route.spec.path.replaceAll(/\{([^}]+)\}/g, ":$1");
   const method = route.spec.method.toUpperCase();
+  app.on(method, path, (c, next) => {
+    c.set("route", route.spec.path);
+    return next();
+  });
   if (route.access !== "open") {
     app.on(method, path, authenticated(deps), admitted(deps, route.access, route));
   }
   app.on(method, path, (c) => route.handle(c));
+}
+
+function countAnswer(
+  c: AppContext,
+  onAnswered: NonNullable<AppDeps["onAnswered"]>,
+  started: number,
+  ended: Promise<void>,
+): void {
+  const { method } = c.req;
+  const { status } = c.res;
+  const route = c.get("route");
+  void ended.then(() => onAnswered({ method, route, status, ms: performance.now() - started }));
 }
 
 export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
@@ -106,11 +122,14 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     c.set("requestId", requestId);
     c.set("facts", {});
     const handled = Promise.withResolvers<void>();
-    c.set("ended", deps.inFlight.begin(c, handled.promise));
+    c.set("route", null);
+    const ended = deps.inFlight.begin(c, handled.promise);
+    c.set("ended", ended);
     c.header("X-Request-Id", requestId);
     c.header("X-Content-Type-Options", "nosniff");
     await next();
     handled.resolve();
+    if (deps.onAnswered !== null) countAnswer(c, deps.onAnswered, started, ended);
     if (deps.inFlight.stopping) c.header("Connection", "close");
     // Probes come every few seconds.
     const level = c.req.path === "/health" ? "debug" : "info";

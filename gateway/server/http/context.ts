@@ -18,6 +18,15 @@ import type { InFlight } from "./in-flight.ts";
 /** Requests are limited per principal and kind of work. */
 export type Bucket = LimitedAction;
 
+/** A request whose response is out, or whose connection is gone. */
+export interface Answered {
+  readonly method: string;
+  /** The route's template; null: there is no such route. */
+  readonly route: string | null;
+  readonly status: number;
+  readonly ms: number;
+}
+
 export interface AppDeps {
   readonly settings: Settings;
   readonly authentication: Authentication;
@@ -31,12 +40,16 @@ export interface AppDeps {
   /** What requests may hold together. */
   readonly memory: MemoryBudget;
   readonly inFlight: InFlight;
+  /** Null: nobody counts. */
+  readonly onAnswered: ((request: Answered) => void) | null;
   readonly log: Logger;
 }
 
 export interface AppEnv {
   Variables: {
     requestId: string;
+    /** Template of the route that serves it; null until one does. */
+    route: string | null;
     principal: Principal;
     /** Resolves when the response is out, or nobody is there to read it. */
     ended: Promise<void>;

@@ -109,6 +109,16 @@ export class Admission {
     return this.#count(serving) >= this.#forCallers;
   }
 
+  /** Places in which a call runs, or for which one is being made. */
+  get busy(): number {
+    return this.#count(serving);
+  }
+
+  /** Calls that have no place yet. */
+  get waiting(): number {
+    return this.#count(({ state }) => state === "waiting");
+  }
+
   /** The place of a sandbox that is there already: a new one, which nobody uses, unless it has one. */
   held(sandboxId: string): Place {
     for (const { place } of this.#seats) if (place?.sandboxId === sandboxId) return place;

@@ -1,11 +1,13 @@
 /** The one door to kernels. Behind it: the pool for calls without a session, the registry for all others, and recovery. */
 import type { Logger } from "pino";
 import { profileTable } from "../../common/profiles.ts";
+import type { Sandbox } from "../../common/protocol/launcher-api.ts";
 import type { LauncherClient } from "../../common/protocol/launcher-client.ts";
 import type { Settings } from "../../common/settings/read.ts";
 import type { TenantCaller } from "../auth/principal.ts";
 import { Admission } from "./admission.ts";
 import type { Binding, Lease } from "./lease.ts";
+import type { Loss } from "./losses.ts";
 import { Pools } from "./pools.ts";
 import { Recovery } from "./recovery.ts";
 import { Registry } from "./registry.ts";
@@ -30,24 +32,41 @@ export interface KernelsOptions {
   readonly launcher: LauncherClient;
   /** Sandboxes that are made at the same time. */
   readonly concurrency: number;
+  /** Told of a session's variables that went between two of its calls. */
+  readonly onLoss?: (loss: Loss) => void;
   readonly log: Logger;
+}
+
+export interface KernelFigures {
+  /** Spare sandboxes. */
+  readonly poolReady: number;
+  /** Sessions with a kernel. */
+  readonly live: number;
+  /** Calls that wait for their session or for a place. */
+  readonly waiting: number;
+  /** Places in which calls run. */
+  readonly busy: number;
+  /** Sandboxes that are to go and are not gone yet. */
+  readonly doomed: number;
 }
 
 export class Kernels {
   readonly pool: Pools;
   readonly registry: Registry;
   readonly #admission: Admission;
+  readonly #sandboxes: Sandboxes;
   readonly #recovery: Recovery;
   readonly #settings: KernelsOptions["settings"];
 
-  constructor({ settings, launcher, concurrency, log }: KernelsOptions) {
+  constructor({ settings, launcher, concurrency, onLoss = () => {}, log }: KernelsOptions) {
     const admission = new Admission({ launcher, concurrency, waitMs: WAIT_FOR_ROOM_MS });
     this.#admission = admission;
     const sandboxes = new Sandboxes(launcher, admission, log);
     this.#settings = settings;
     const profiles = profileTable(settings).map(({ name }) => name);
     this.pool = new Pools(profiles, sandboxes, settings.poolSize, log);
-    this.registry = new Registry({ ...settings, sandboxes, log });
+    this.#sandboxes = sandboxes;
+    this.registry = new Registry({ ...settings, sandboxes, onLoss, log });
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 
@@ -71,6 +90,21 @@ export class Kernels {
   /** Calls run in every place of this host. */
   get full(): boolean {
     return this.#admission.full;
+  }
+
+  get figures(): KernelFigures {
+    return {
+      poolReady: this.pool.ready,
+      live: this.registry.live,
+      waiting: this.registry.waiting + this.#admission.waiting,
+      busy: this.#admission.busy,
+      doomed: this.#sandboxes.doomed,
+    };
+  }
+
+  /** How many of the launcher's sandboxes nobody here answers for; one on its way to a caller may be among them. */
+  unowned(present: readonly Sandbox[]): number {
+    return this.#recovery.strangers(present.filter(({ ended }) => ended === null)).length;
   }
 
   /** Finds what an earlier gateway left, then fills the pool and ends idle sessions. Resolves after the first look. */

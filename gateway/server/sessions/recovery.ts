@@ -47,6 +47,12 @@ export class Recovery {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
+  /** Those that nobody here answers for. One on its way to a caller may be among them for a moment. */
+  strangers(present: readonly Sandbox[]): Sandbox[] {
+    const { sandboxes, pool, registry } = this.#options;
+    return present.filter(({ id }) => !sandboxes.isDoomed(id) && !registry.knows(id) && !pool.owns(id));
+  }
+
   #in(ms: number): void {
     if (this.#stopped || this.#running) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -72,7 +78,7 @@ export class Recovery {
   }
 
   async #reconcile(): Promise<void> {
-    const { sandboxes, pool, registry } = this.#options;
+    const { sandboxes, pool } = this.#options;
     sandboxes.admission.capacity = (await sandboxes.launcher.health()).capacity;
     await sandboxes.endDoomed();
     // Read before the launcher's list: a sandbox that is made meanwhile is not in it.
@@ -81,9 +87,7 @@ export class Recovery {
     const ids = new Set(present.map((sandbox) => sandbox.id));
     sandboxes.admission.leaveAll(new Set([...placed].filter((id) => !ids.has(id))));
     pool.keepStrays(ids);
-    const unknown = present.filter(
-      ({ id }) => !sandboxes.isDoomed(id) && !registry.knows(id) && !pool.owns(id),
-    );
+    const unknown = this.strangers(present);
     // Side by side: one that hangs keeps no other session waiting.
     await Promise.all(
       unknown.map((sandbox) =>

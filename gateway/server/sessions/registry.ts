@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { From, RoomMaker } from "./admission.ts";
 import type { Lease, SessionBinding } from "./lease.ts";
+import type { Loss } from "./losses.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 import { Session } from "./session.ts";
 import { keyText } from "./session-key.ts";
@@ -18,6 +19,7 @@ export interface RegistryOptions {
   readonly queueLength: number;
   readonly busyWaitMs: number;
   readonly busyInterruptMs: number | null;
+  readonly onLoss: (loss: Loss) => void;
   readonly log: Logger;
 }
 
@@ -100,7 +102,7 @@ export class Registry {
       if (session.sandboxId === null || !session.idle || !from(session.caller)) continue;
       if (longest === null || session.lastUsedAt < longest.lastUsedAt) longest = session;
     }
-    const sandbox = (await longest?.end("the host was full and it had been idle longest")) ?? null;
+    const sandbox = (await longest?.end("gave_way")) ?? null;
     if (sandbox === null) return "none";
     log.info({ sandbox }, "idle kernel gave way");
     return sandboxes.isDoomed(sandbox) ? "stays" : "gone";
@@ -110,7 +112,7 @@ export class Registry {
     const now = performance.now();
     for (const session of this.#sessions.values()) {
       if (session.sandboxId === null || now - session.lastUsedAt < this.#options.idleMs) continue;
-      const sandbox = await session.end("it was not used for too long");
+      const sandbox = await session.end("idle");
       if (sandbox !== null) this.#options.log.info({ sandbox }, "idle kernel ended");
     }
   }

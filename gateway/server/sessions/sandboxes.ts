@@ -52,6 +52,11 @@ export class Sandboxes {
     return this.#doomed.has(id);
   }
 
+  /** Sandboxes that are to go and are not gone yet. */
+  get doomed(): number {
+    return this.#doomed.size;
+  }
+
   /** A removal was tried and not carried out. */
   get stuck(): boolean {
     for (const id of this.#doomed.keys()) if (!this.#removals.has(id)) return true;

@@ -5,6 +5,7 @@ import type { KernelConnection } from "../kernel/connection.ts";
 import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
 import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
+import { LOSSES, type Loss } from "./losses.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 
@@ -18,6 +19,8 @@ export interface SessionOptions {
   readonly busyWaitMs: number;
   /** How long a call runs undisturbed while others wait; null: as long as it takes. */
   readonly busyInterruptMs: number | null;
+  /** Told of variables that went between two calls; what goes with a call is in its own outcome. */
+  readonly onLoss: (loss: Loss) => void;
 }
 
 export class Session {
@@ -36,7 +39,7 @@ export class Session {
   /** Code has run in the present kernel: there may be variables to lose. */
   #hasState = false;
   /** Why earlier variables are gone, until someone is told. */
-  #lost: string | null = null;
+  #lost: Loss | null = null;
 
   constructor(key: SessionKey, options: SessionOptions) {
     this.key = key;
@@ -141,9 +144,10 @@ export class Session {
   }
 
   /** Ends the kernel, unless somebody uses it; the files stay. The sandbox that went, or null. */
-  async end(why: string): Promise<string | null> {
+  async end(why: Loss): Promise<string | null> {
     if (this.#place === null || !this.#queue.tryAcquire()) return null;
     try {
+      if (this.#hasState) this.#options.onLoss(why);
       const place = this.#lose(why);
       if (place !== null) await this.#options.sandboxes.end(place);
       return place?.sandboxId ?? null;
@@ -176,7 +180,10 @@ export class Session {
     const [kernel, place] = [this.#kernel, this.#place];
     if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused" };
     const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);
-    if (opened.status === "new" && this.#hasState) this.#lost ??= await this.#whyGone(place);
+    if (opened.status === "new" && this.#hasState) {
+      this.#lost ??= await this.#whyGone(place);
+      this.#options.onLoss(this.#lost);
+    }
     this.#hasState = opened.status === "reused" && (this.#hasState || opened.kernel.executionCount > 0);
     if (place !== null && place !== opened.place) place.leave();
     this.#bind(opened);
@@ -188,7 +195,8 @@ export class Session {
     const before = this.#profile;
     this.#profile = profile;
     if (this.#place === null || before === null || before === profile) return;
-    const place = this.#lose(`its sandboxes have the profile ${profile} now`);
+    if (this.#hasState) this.#options.onLoss("profile");
+    const place = this.#lose("profile");
     if (place !== null) await this.#options.sandboxes.end(place);
   }
 
@@ -201,14 +209,15 @@ export class Session {
       this.#kernel = null;
       if (end.why !== "violation") return;
       // The call that it broke off tells of it.
-      this.#lose(this.#leased ? null : "its sandbox broke the protocol");
+      if (!this.#leased && this.#hasState) this.#options.onLoss("protocol");
+      this.#lose(this.#leased ? null : "protocol");
       void this.#options.sandboxes.end(place);
     });
   }
 
   async #done(place: Place, after: KernelAfter | null): Promise<void> {
     // Who was stopped may not read what became of it: the next call is told.
-    const why = this.#giveWay.gaveWay ? "the call before gave way and did not stop when interrupted" : null;
+    const why = this.#giveWay.gaveWay ? "unstoppable" : null;
     this.#giveWay.end();
     if (after === "gone") {
       this.#lose(why);
@@ -223,7 +232,7 @@ export class Session {
   }
 
   /** The session's sandbox is to be no more, and why; null: whom it concerns knows. */
-  #lose(why: string | null): Place | null {
+  #lose(why: Loss | null): Place | null {
     if (this.#hasState && why !== null) this.#lost = why;
     this.#hasState = false;
     this.#kernel?.release();
@@ -236,7 +245,7 @@ export class Session {
   #tell(): string | null {
     const lost = this.#lost;
     this.#lost = null;
-    return lost;
+    return lost === null ? null : LOSSES[lost];
   }
 
   #endTurn(): void {
@@ -244,14 +253,13 @@ export class Session {
     this.#queue.release();
   }
 
-  async #whyGone(place: Place | null): Promise<string> {
-    const unknown = "its sandbox ended";
-    if (place === null) return unknown;
+  async #whyGone(place: Place | null): Promise<Loss> {
+    if (place === null) return "ended";
     try {
       const sandbox = await this.#options.sandboxes.launcher.inspect(place.sandboxId);
-      return sandbox?.ended?.reason === "out_of_memory" ? "it ran out of memory" : unknown;
+      return sandbox?.ended?.reason === "out_of_memory" ? "out_of_memory" : "ended";
     } catch {
-      return unknown;
+      return "ended";
     }
   }
 }

@@ -58,6 +58,7 @@ export function filesApp(
     programs: new Programs<ProgramReply>({ json, memory }),
     json,
     memory,
+    onAnswered: null,
     inFlight: new InFlight(),
     log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });

@@ -41,7 +41,7 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const json = createJsonReader(settings);
-  const { app, kernels, executor, inFlight, drain, close } = assemble({ settings, files, json, log });
+  const { app, scrape, kernels, executor, inFlight, drain, close } = assemble({ settings, files, json, log });
   const stop = () => {
     close();
     void json.close();
@@ -53,7 +53,7 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  return { app, post, kernels, executor, inFlight, drain, logLines, stop };
+  return { app, scrape, post, kernels, executor, inFlight, drain, logLines, stop };
 }
 
 /** A launcher's stand-in and a gateway before it. */

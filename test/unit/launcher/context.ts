@@ -3,6 +3,7 @@ import pino from "pino";
 import { DiskReserve } from "../../../gateway/common/disk-space.ts";
 import { SHIPPED_SECCOMP_PROFILE, SHIPPED_SECCOMP_SHA256 } from "../../../gateway/host/isolation.ts";
 import type { LauncherContext } from "../../../gateway/launcher/context.ts";
+import { Counts } from "../../../gateway/launcher/counts.ts";
 import type { Engine } from "../../../gateway/launcher/engine/engine.ts";
 import { Volumes } from "../../../gateway/launcher/volumes/volumes.ts";
 
@@ -34,6 +35,7 @@ export function contextOf(engine: Engine): LauncherContext {
       now: Date.now,
     }),
     seccomp: { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 },
+    counts: new Counts(),
     log: pino({ level: "silent" }),
     now: Date.now,
     ageClock: Date.now,

@@ -17,6 +17,7 @@ import {
   type SandboxEnd,
   UPGRADE_PROTOCOL,
 } from "../../../gateway/common/protocol/launcher-api.ts";
+import type { LauncherFigures } from "../../../gateway/common/protocol/launcher-figures.ts";
 import type { GatewayMessage, SandboxMessage } from "../../../gateway/common/protocol/messages.ts";
 
 export type Script = (message: GatewayMessage, body: Buffer, sandbox: SandboxStandIn) => void;
@@ -105,6 +106,22 @@ export const HEALTH: LauncherHealth = {
   capacity: 8,
 };
 
+export const FIGURES: LauncherFigures = {
+  engine_calls: [{ operation: "create_container", outcome: "ok", count: 3, seconds: 0.6 }],
+  starts: [{ kind: "session", outcome: "started", count: 3, seconds: 1.2 }],
+  ends: [{ kind: "session", reason: "out_of_memory", count: 2 }],
+  orphans: { containers: 1, devices: 0 },
+  loop_devices: 3,
+  session_volumes: { count: 5, bytes: 1e6 },
+  process: {
+    open_descriptors: 40,
+    max_descriptors: 1024,
+    resident_bytes: 1e8,
+    cpu_seconds: 12.5,
+    started_at_seconds: 1.7e9,
+  },
+};
+
 export class LauncherStandIn {
   readonly socketPath: string;
   readonly sandboxes = new Map<string, SandboxStandIn>();
@@ -115,6 +132,7 @@ export class LauncherStandIn {
   capacity = 8;
   /** What the launcher's own settings have; it refuses all others. */
   profiles: readonly string[] = ["default"];
+  figures = FIGURES;
   /** Answers every creation until it is set back to null. */
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
   /** Removals are refused, as while the engine is stuck. */
@@ -201,6 +219,7 @@ export class LauncherStandIn {
     const what = `${request.method} ${request.url}`;
     const id = /^(?:GET|DELETE) \/sandboxes\/([A-Za-z0-9_-]{21})$/.exec(what)?.[1];
     if (what === "GET /health") return answer(200, { ...HEALTH, capacity: this.capacity });
+    if (what === "GET /figures") return answer(200, this.figures);
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
     }

@@ -1,0 +1,81 @@
+/** The table's metrics as they are now. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type LabelsOf, METRICS, type MetricName, type MetricSpec, type NameOf } from "./table.ts";
+
+type Row<Name extends MetricName> = readonly [labels: LabelsOf<Name>, value: number];
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #counters = new Map<string, Counter>();
+  readonly #gauges = new Map<string, Gauge>();
+  readonly #histograms = new Map<string, Histogram>();
+
+  constructor() {
+    const registers = [this.#registry];
+    for (const [name, spec] of Object.entries<MetricSpec>(METRICS)) {
+      const { help, kind, labels } = spec;
+      const options = { name, help, labelNames: Object.keys(labels), registers };
+      if (kind === "gauge") this.#gauges.set(name, new Gauge(options));
+      else if (kind === "counter") this.#counters.set(name, zeroed(new Counter(options), spec));
+      else this.#histograms.set(name, new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] }));
+    }
+  }
+
+  add<Name extends NameOf<"counter">>(name: Name, labels: LabelsOf<Name>): void {
+    known(this.#counters, name).inc(text(labels));
+  }
+
+  observe<Name extends NameOf<"histogram">>(name: Name, labels: LabelsOf<Name>, value: number): void {
+    known(this.#histograms, name).observe(text(labels), value);
+  }
+
+  /** Null: unknown, and not said. */
+  set(name: Exclude<NameOf<"gauge">, "kernelyard_info">, value: number | null): void;
+  set<Name extends NameOf<"gauge">>(name: Name, rows: readonly Row<Name>[]): void;
+  set<Name extends NameOf<"gauge">>(name: Name, value: number | null | readonly Row<Name>[]): void {
+    const gauge = known(this.#gauges, name);
+    // What an earlier scrape said and nobody says any more goes, too.
+    gauge.reset();
+    if (value === null) gauge.remove({});
+    else if (typeof value === "number") gauge.set(value);
+    else for (const [labels, one] of value) gauge.set(text(labels), one);
+  }
+
+  /** For a counter that somebody else keeps. */
+  counted<Name extends NameOf<"counter">>(name: Name, rows: readonly Row<Name>[]): void {
+    const counter = known(this.#counters, name);
+    counter.reset();
+    zeroed(counter, METRICS[name]);
+    for (const [labels, value] of rows) counter.inc(text(labels), value);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** In Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
+
+/** The table makes one for every name. */
+function known<T>(metrics: ReadonlyMap<string, T>, name: string): T {
+  const metric = metrics.get(name);
+  if (metric === undefined) throw new Error(`the table has no such metric: ${name}`);
+  return metric;
+}
+
+/** The types have checked names and values; the library wants them without. */
+const text = (labels: Readonly<Record<string, string>>): Record<string, string> => labels;
+
+/** A counter that begins at its first event hides it from `increase`: where all labels' values are known, all begin at 0. */
+function zeroed(counter: Counter, { labels }: MetricSpec): Counter {
+  let rows: Record<string, string>[] = [{}];
+  for (const [label, values] of Object.entries(labels)) {
+    if (typeof values === "string") return counter;
+    rows = rows.flatMap((row) => values.map((value) => ({ ...row, [label]: value })));
+  }
+  for (const row of rows) counter.inc(row, 0);
+  return counter;
+}
