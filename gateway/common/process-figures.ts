@@ -14,6 +14,8 @@ export const ProcessFigures = z.object({
 });
 export type ProcessFigures = z.infer<typeof ProcessFigures>;
 
+const STARTED_AT_SECONDS = Date.now() / 1000 - process.uptime();
+
 /** Of this process, as Linux tells it. */
 export async function processFigures(): Promise<ProcessFigures> {
   const [descriptors, limits] = await Promise.all([
@@ -27,7 +29,7 @@ export async function processFigures(): Promise<ProcessFigures> {
     max_descriptors: softLimit(limits),
     resident_bytes: process.memoryUsage.rss(),
     cpu_seconds: (user + system) / 1e6,
-    started_at_seconds: Date.now() / 1000 - process.uptime(),
+    started_at_seconds: STARTED_AT_SECONDS,
   };
 }
 

@@ -1,7 +1,7 @@
 /** The rings of tests, from quick to slow. */
 
 /** What a ring needs on the machine beside this project's packages. */
-export type Need = "python" | "host" | "image" | "analyst" | "clients" | "s3" | "pulumi";
+export type Need = "python" | "host" | "image" | "analyst" | "clients" | "s3" | "prometheus" | "pulumi";
 
 export interface Ring {
   readonly needs: readonly Need[];
@@ -15,7 +15,7 @@ export const RINGS = {
   unit: { needs: [], timeoutMs: 30_000, isolate: false },
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
-  integration: { needs: ["host", "image", "analyst", "s3"], timeoutMs: 120_000, isolate: true },
+  integration: { needs: ["host", "image", "analyst", "s3", "prometheus"], timeoutMs: 120_000, isolate: true },
   contract: { needs: ["host", "image", "clients"], timeoutMs: 120_000, isolate: true },
   infra: { needs: ["host", "image", "clients", "pulumi"], timeoutMs: 600_000, isolate: true },
 } as const satisfies Record<string, Ring>;

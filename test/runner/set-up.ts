@@ -21,6 +21,7 @@ export const STEPS: Readonly<Record<Need, Step>> = {
     command: ["node", "test/contract/support/install-clients.ts"],
   },
   s3: { title: "S3 server", command: ["bash", "test/integration/files/versitygw.sh"] },
+  prometheus: { title: "Prometheus", command: ["bash", "test/integration/monitoring/prometheus.sh"] },
   pulumi: { title: "Pulumi command", command: ["bash", "test/infra/pulumi-cli.sh"] },
 };
 
