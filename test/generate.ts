@@ -1,5 +1,5 @@
 /**
- * `npm run generate`: makes every committed copy of what the code says: settings, metrics, alerts, API description, locks, seccomp
+ * `npm run generate`: makes every committed copy of what the code says: settings, metrics, alerts, dashboards, API description, locks, seccomp
  * profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
  * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
  */
@@ -7,6 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { settingsDocument } from "../gateway/common/settings/table.ts";
 import { metricsDocument } from "../gateway/server/metrics/document.ts";
+import { DASHBOARDS } from "../monitoring/dashboards/all.ts";
+import { dashboardFile } from "../monitoring/dashboards/build.ts";
 import { alertRules, RULES_FILE } from "../monitoring/rules.ts";
 import { runbooksDocument } from "../monitoring/runbooks.ts";
 import { runStage, type Stage } from "./runner/stage.ts";
@@ -30,6 +32,10 @@ export const COPIES: readonly { readonly path: string; readonly make: () => stri
   { path: "docs/metrics.md", make: metricsDocument },
   { path: `monitoring/${RULES_FILE}`, make: alertRules },
   { path: "docs/runbooks.md", make: runbooksDocument },
+  ...Object.entries(DASHBOARDS).map(([file, dashboard]) => ({
+    path: `monitoring/grafana/${file}`,
+    make: () => dashboardFile(dashboard),
+  })),
   { path: "docs/openapi.json", make: apiDescription },
 ];
 

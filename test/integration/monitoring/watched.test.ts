@@ -1,0 +1,115 @@
+/** A real Prometheus watches a real service at work. */
+import { execFile } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { METRICS } from "../../../gateway/server/metrics/table.ts";
+import { ALERTS } from "../../../monitoring/alerts.ts";
+import { DASHBOARDS } from "../../../monitoring/dashboards/all.ts";
+import { ROOT } from "../../support/documents.ts";
+import { freePort } from "../../support/free-port.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
+import { Prometheus } from "./prometheus.ts";
+
+const run = promisify(execFile);
+const LOOK_EVERY_MS = 500;
+
+let stack: Stack;
+let prometheus: Prometheus;
+let metricsPort: number;
+const load = new AbortController();
+let working: Promise<void>;
+
+/** Calls of every kind until the end, so that rates have something to say at any time. */
+async function work(): Promise<void> {
+  while (!load.signal.aborted) {
+    const answers = await Promise.all([
+      stack.post("/run", { session_id: "watched", code: "n = globals().get('n', 0) + 1; print(n)" }),
+      stack.post("/v1/exec", { lang: "py", code: "print(1)" }),
+      stack.post("/v1/exec", { lang: "bash", code: "false" }),
+      stack.post("/run", { session_id: "watched" }),
+      stack.post("/run", { session_id: "watched", code: "1" }, { "x-api-key": "wrong" }),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 400, 401]);
+    await delay(LOOK_EVERY_MS);
+  }
+}
+
+beforeAll(async () => {
+  metricsPort = await freePort();
+  stack = await startStack({
+    env: {
+      KERNELYARD_METRICS_PORT: String(metricsPort),
+      KERNELYARD_RATE_LIMITS: "off",
+      KERNELYARD_FILES_TOTAL: "1g",
+    },
+  });
+  prometheus = await Prometheus.start(`127.0.0.1:${metricsPort}`);
+  working = work();
+});
+
+afterAll(async () => {
+  load.abort();
+  await working;
+  await prometheus?.stop();
+  await stack?.stop();
+});
+
+const metricsText = async () => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+
+it("every metric of the table is served, and has a value once the service works", async () => {
+  for (;;) {
+    const text = await metricsText();
+    for (const name of Object.keys(METRICS)) expect(text).toContain(`# TYPE ${name} `);
+    const silent = Object.keys(METRICS).filter(
+      (name) => !new RegExp(`^${name}(_count)?[{ ]`, "m").test(text),
+    );
+    if (silent.length === 0) break;
+    await delay(LOOK_EVERY_MS);
+  }
+});
+
+describe.each(Object.entries(DASHBOARDS))("%s", (_file, { rows }) => {
+  const queries = rows.flatMap(({ panels }) =>
+    panels.flatMap((panel) => panel.queries.map(({ expr }) => ({ title: panel.title, expr }))),
+  );
+
+  it("every panel has data", async () => {
+    let left = queries;
+    while (left.length > 0) {
+      const answers = await Promise.all(
+        left.map(({ expr }) =>
+          prometheus.query(expr.replaceAll("$__rate_interval", "30s").replaceAll("$instance", ".*")),
+        ),
+      );
+      left = left.filter((_, index) => answers[index]?.length === 0);
+      if (left.length > 0) await delay(LOOK_EVERY_MS);
+    }
+  });
+});
+
+describe("runbooks", () => {
+  const commands = [...new Set(ALERTS.flatMap(({ look }) => look.map(({ command }) => command)))];
+
+  // The doctor has a test of its own, and needs the machine for itself.
+  it.each(commands.filter((command) => command !== "npm run doctor"))("%s", async (command) => {
+    const here = command
+      .replaceAll("127.0.0.1:3113", `127.0.0.1:${metricsPort}`)
+      .replaceAll("http://127.0.0.1:3112", stack.baseUrl)
+      .replaceAll("/var/lib/kernelyard", stack.dataDir)
+      .replaceAll("KEY", stack.apiKey);
+    const { stdout } = await run("bash", ["-e", "-o", "pipefail", "-c", here], { cwd: ROOT });
+    expect(stdout).not.toBe("");
+  });
+});
+
+it("no alert but that of a wrong key is on its way while it works, and that of the launcher when it is gone", async () => {
+  expect((await prometheus.alerts()).filter((name) => name !== "KernelyardCredentialsRefused")).toEqual([]);
+  load.abort();
+  await working;
+  await stack.launcher.signal("SIGKILL");
+  while (!(await prometheus.alerts()).includes("KernelyardLauncherAway")) await delay(LOOK_EVERY_MS);
+  expect(await prometheus.query("kernelyard_launcher_up")).toEqual([0]);
+  await stack.startLauncher();
+  while ((await prometheus.alerts()).includes("KernelyardLauncherAway")) await delay(LOOK_EVERY_MS);
+});
