@@ -98,7 +98,10 @@ export class Launcher {
     this.#watch.mustBeUp();
     const image = this.#proof.provenImage(profile);
     const session = request.kind === "session" ? request.session : null;
-    if (session !== null) await this.#sessionMustBeFree(session, profile);
+    if (session !== null) {
+      await this.#endOfOtherProfile(session, profile);
+      await this.#sessionMustBeFree(session);
+    }
     const { sandboxes } = this.#capacity;
     if (this.#register.size >= sandboxes) {
       throw new LauncherFailure(
@@ -106,7 +109,8 @@ export class Launcher {
         `all ${sandboxes} sandboxes that fit into KERNELYARD_MEMORY_BUDGET are taken`,
       );
     }
-    const identity = { id: newId(), kind, profile, session, image, createdAt: this.#context.now() };
+    const owner = request.kind === "session" ? (request.owner ?? null) : null;
+    const identity = { id: newId(), kind, profile, session, owner, image, createdAt: this.#context.now() };
     return (await this.#arrivals.create(identity)).view();
   }
 
@@ -165,6 +169,15 @@ export class Launcher {
     };
   }
 
+  /** Removes a session's data. Throws `LauncherFailure`: `not_found` when there was none, `session_exists`. */
+  async forget(session: SessionKey): Promise<void> {
+    this.#watch.mustBeUp();
+    await this.#sessionMustBeFree(session);
+    if (!(await this.#context.volumes.forget(session))) {
+      throw new LauncherFailure("not_found", "this session has no data");
+    }
+  }
+
   async figures(): Promise<LauncherFigures> {
     const { counts, volumes } = this.#context;
     const [loopDevices, taken, own] = await Promise.all([
@@ -175,13 +188,16 @@ export class Launcher {
     return { ...counts.get(), loop_devices: loopDevices, session_volumes: taken, process: own };
   }
 
-  async #sessionMustBeFree(session: SessionKey, profile: string): Promise<void> {
+  /** Whoever asks has another profile now. The files stay. */
+  async #endOfOtherProfile(session: SessionKey, profile: string): Promise<void> {
     const present = this.#register.ofSession(session);
-    if (present !== undefined && present.identity.profile !== profile) {
-      // Whoever asks has another profile now. The files stay.
-      await present.started;
-      await this.#ends.end(present, "killed");
-    }
+    if (present === undefined || present.identity.profile === profile) return;
+    await present.started;
+    await this.#ends.end(present, "killed");
+  }
+
+  async #sessionMustBeFree(session: SessionKey): Promise<void> {
+    const present = this.#register.ofSession(session);
     if (present?.phase === "ending" || present?.phase === "ended") {
       await Promise.race([present.gone, delay(GONE_WITHIN_MS)]);
     }

@@ -4,11 +4,17 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
+import type { z } from "@hono/zod-openapi";
+import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "pino";
-import { CreateSandbox, type LauncherError, UPGRADE_PROTOCOL } from "../common/protocol/launcher-api.ts";
+import {
+  CreateSandbox,
+  type LauncherError,
+  SessionKey,
+  UPGRADE_PROTOCOL,
+} from "../common/protocol/launcher-api.ts";
 import { LauncherFailure } from "./errors.ts";
 import type { Launcher } from "./launcher.ts";
 
@@ -39,14 +45,11 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   app.get("/figures", async (c) => c.json(await launcher.figures()));
   app.get("/sandboxes", (c) => c.json({ sandboxes: launcher.list() }));
   app.post("/sandboxes", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
-    const body: unknown = await c.req.json().catch(() => undefined);
-    const request = CreateSandbox.safeParse(body);
-    if (!request.success) {
-      const issue = request.error.issues[0];
-      const where = issue === undefined || issue.path.length === 0 ? "body" : issue.path.join(".");
-      throw new LauncherFailure("bad_request", `${where}: ${issue?.message ?? "is not valid"}`);
-    }
-    return c.json(await launcher.create(request.data), 201);
+    return c.json(await launcher.create(await read(CreateSandbox, c)), 201);
+  });
+  app.post("/sessions/forget", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
+    await launcher.forget(await read(SessionKey, c));
+    return c.body(null, 204);
   });
   app.get("/sandboxes/:id", async (c) => {
     const sandbox = await launcher.get(c.req.param("id"));
@@ -61,6 +64,16 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
     return c.body(null, 204);
   });
   return app;
+}
+
+/** Throws `LauncherFailure` that names the field. */
+async function read<T extends z.ZodType>(schema: T, c: Context): Promise<z.output<T>> {
+  const body: unknown = await c.req.json().catch(() => undefined);
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue === undefined || issue.path.length === 0 ? "body" : issue.path.join(".");
+  throw new LauncherFailure("bad_request", `${where}: ${issue?.message ?? "is not valid"}`);
 }
 
 /** Listens on `path`: mode 0660, group `group` where that exists. */

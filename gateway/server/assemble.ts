@@ -84,6 +84,7 @@ export function assemble({ settings, files, json, log }: GatewayParts): Gateway 
     authentication: createAuthentication(settings),
     rateLimiter: createRateLimiter(settings.rateLimits),
     executor: metrics === null ? executor : measured(executor, metrics),
+    sessions: kernels.owned,
     health: canary,
     files,
     programs,

@@ -157,6 +157,7 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
       const seen = await runProbe(probe, WriteProbe, full, {
         kind: "session",
         session,
+        owner: null,
         volume: lease.volume,
         copyOwner: lease.copyOwner,
       });

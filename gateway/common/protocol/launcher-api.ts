@@ -7,6 +7,7 @@
  *   GET    /sandboxes/{id}         → 200 Sandbox (ended ones for 60 s) | 404
  *   GET    /sandboxes/{id}/stream  Upgrade: kernelyard-frames → 101, then frames both ways; a newer attach takes over
  *   DELETE /sandboxes/{id}         → 204 once the container is gone (idempotent)
+ *   POST   /sessions/forget        SessionKey → 204 once its data is gone | 404: there was none | 409 session_exists
  *   GET    /health                 → 200 LauncherHealth, also when the engine is away
  *   GET    /figures                → 200 LauncherFigures (launcher-figures.ts)
  */
@@ -30,8 +31,18 @@ export const SessionKey = z.discriminatedUnion("kind", [
 ]);
 export type SessionKey = z.infer<typeof SessionKey>;
 
+/** Whose session it is, as a digest: whoever sees a host's labels learns no name. */
+export const SessionOwner = z.string().regex(/^[A-Za-z0-9-]{21}$/);
+
 export const CreateSandbox = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("session"), profile: z.string().max(64), session: SessionKey }).strict(),
+  z
+    .object({
+      kind: z.literal("session"),
+      profile: z.string().max(64),
+      session: SessionKey,
+      owner: SessionOwner.optional(),
+    })
+    .strict(),
   z.object({ kind: z.literal("fresh"), profile: z.string().max(64) }).strict(),
 ]);
 export type CreateSandbox = z.infer<typeof CreateSandbox>;
@@ -51,6 +62,7 @@ export const Sandbox = z.object({
   kind: z.enum(["session", "fresh"]),
   profile: z.string(),
   session: SessionKey.nullable(),
+  owner: SessionOwner.nullish(),
   /** The image that runs, by digest. */
   image: z.string(),
   created_at: z.string(),

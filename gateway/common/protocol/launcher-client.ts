@@ -8,6 +8,7 @@ import {
   LauncherHealth,
   Sandbox,
   SandboxList,
+  type SessionKey,
   UPGRADE_PROTOCOL,
 } from "./launcher-api.ts";
 import { LauncherFigures } from "./launcher-figures.ts";
@@ -106,6 +107,14 @@ export class LauncherClient {
     const answer = await this.#ask("GET", "/health", QUERY_TIMEOUT_MS);
     if (answer.status !== 200) throw this.#refusal(answer);
     return parse(LauncherHealth, answer.body);
+  }
+
+  /** Removes a session's data. False: there was none. Refused with `session_exists` while a sandbox has it. */
+  async forget(session: SessionKey): Promise<boolean> {
+    const answer = await this.#ask("POST", "/sessions/forget", CREATE_TIMEOUT_MS, JSON.stringify(session));
+    if (answer.status === 404) return false;
+    if (answer.status !== 204) throw this.#refusal(answer);
+    return true;
   }
 
   async figures(): Promise<LauncherFigures> {

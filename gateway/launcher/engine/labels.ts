@@ -1,6 +1,6 @@
 /** Labels and names: what a container or volume says about itself, so that a new launcher can read it back. */
 import { createHash, randomBytes } from "node:crypto";
-import { DEFAULT_TENANT, SessionKey } from "../../common/protocol/launcher-api.ts";
+import { DEFAULT_TENANT, SessionKey, SessionOwner } from "../../common/protocol/launcher-api.ts";
 import type { EngineContainer } from "./engine.ts";
 
 export const LABEL = {
@@ -8,6 +8,7 @@ export const LABEL = {
   kind: "kernelyard.kind",
   sandbox: "kernelyard.sandbox",
   session: "kernelyard.session",
+  owner: "kernelyard.owner",
   profile: "kernelyard.profile",
   created: "kernelyard.created",
 } as const;
@@ -48,6 +49,7 @@ export interface Adoptable {
   readonly kind: "session" | "fresh";
   readonly profile: string;
   readonly session: SessionKey | null;
+  readonly owner: string | null;
   readonly createdAt: number;
 }
 
@@ -62,8 +64,10 @@ export function readLabels(container: EngineContainer): Adoptable | null {
   if (!/^[A-Za-z0-9_-]{21}$/.test(sandboxId) || Number.isNaN(createdAt) || profile === "") return null;
   const session = kind === "session" ? decodeSession(labels[LABEL.session] ?? "") : null;
   if (kind === "session" && session === null) return null;
+  // A launcher before us may have written none.
+  const owner = SessionOwner.safeParse(labels[LABEL.owner]).data ?? null;
   const { id: containerId, imageId } = container;
-  return { sandboxId, containerId, imageId, kind, profile, session, createdAt };
+  return { sandboxId, containerId, imageId, kind, profile, session, owner, createdAt };
 }
 
 /**

@@ -55,11 +55,11 @@ export class SandboxArrivals {
   async adopt(found: Adoptable): Promise<void> {
     const { ageClock, stopping } = this.#context;
     if (stopping.aborted || this.#register.get(found.sandboxId) !== undefined) return;
-    const { kind, profile, session, createdAt } = found;
+    const { kind, profile, session, owner, createdAt } = found;
     if (session !== null && this.#register.ofSession(session) !== undefined) {
       return this.#ends.removeContainer(found.containerId);
     }
-    const identity = { id: found.sandboxId, kind, profile, session, image: found.imageId, createdAt };
+    const identity = { id: found.sandboxId, kind, profile, session, owner, image: found.imageId, createdAt };
     const sandbox = new SandboxState(identity, true, ageClock());
     this.#register.add(sandbox);
     this.#register.bind(sandbox, found.containerId);
@@ -131,7 +131,7 @@ function whyNotStarted({ cause, died }: SandboxState): string {
   return `the supervisor ended with exit code ${died.exitCode} while it started`;
 }
 
-function dataOf({ session }: SandboxIdentity, lease: VolumeLease | null): SandboxData {
+function dataOf({ owner, session }: SandboxIdentity, lease: VolumeLease | null): SandboxData {
   if (session === null || lease === null) return { kind: "fresh" };
-  return { kind: "session", session, volume: lease.volume, copyOwner: lease.copyOwner };
+  return { kind: "session", session, owner, volume: lease.volume, copyOwner: lease.copyOwner };
 }

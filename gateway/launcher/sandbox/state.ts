@@ -22,6 +22,7 @@ export interface SandboxIdentity {
   readonly kind: "session" | "fresh";
   readonly profile: string;
   readonly session: SessionKey | null;
+  readonly owner: string | null;
   readonly image: string;
   readonly createdAt: number;
 }
@@ -256,13 +257,14 @@ export class SandboxState {
   }
 
   view(): Sandbox {
-    const { id, kind, profile, session, image, createdAt } = this.identity;
+    const { id, kind, profile, session, owner, image, createdAt } = this.identity;
     return {
       id,
       container_id: this.#containerId ?? "",
       kind,
       profile,
       session,
+      owner,
       image,
       created_at: new Date(createdAt).toISOString(),
       used: this.#used,

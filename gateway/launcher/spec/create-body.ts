@@ -37,6 +37,8 @@ export type SandboxData =
   | {
       readonly kind: "session";
       readonly session: SessionKey;
+      /** A digest; null: not said. */
+      readonly owner: string | null;
       readonly volume: string;
       /** A plain volume takes its owner from the image's directory; an ext4 image has it already. */
       readonly copyOwner: boolean;
@@ -73,6 +75,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
     [LABEL.created]: new Date(input.createdAt).toISOString(),
   };
   if (data.kind === "session") labels[LABEL.session] = encodeSession(data.session);
+  if (data.kind === "session" && data.owner !== null) labels[LABEL.owner] = data.owner;
 
   const body: ContainerCreateOptions = {
     Image: input.imageId,

@@ -89,6 +89,10 @@ export class Images {
     return Math.max(0, found.size - found.blocks * STAT_BLOCK_BYTES);
   }
 
+  async has(image: string): Promise<boolean> {
+    return exists(image);
+  }
+
   /** How many there are, and the bytes of the disk that they take together. */
   async taken(): Promise<{ readonly count: number; readonly bytes: number }> {
     const volumes = await this.volumes();

@@ -230,6 +230,23 @@ export class Volumes {
     await rm(join(this.#lastUse, volume), { force: true });
   }
 
+  /** Removes a session's data, which no sandbox has. False: there was none. Throws when it is still in use. */
+  async forget(session: SessionKey): Promise<boolean> {
+    const volume = volumeName(session);
+    if (!(await this.#isThere(volume))) return false;
+    await this.remove(volume, Number.POSITIVE_INFINITY);
+    if (await this.#isThere(volume)) throw new VolumeError(`Docker volume ${volume} is still in use`);
+    return true;
+  }
+
+  /** A volume of that name may be somebody else's. */
+  async #isThere(volume: string): Promise<boolean> {
+    const { engine, instance } = this.#options;
+    const handle = await engine.volume(volume);
+    if (handle !== null) return handle.labels[LABEL.instance] === instance;
+    return this.#images.has(this.#images.pathOf(volume));
+  }
+
   /** Devices in front of our images that nobody has told the kernel to free; none that is being started with. */
   async strayDevices(): Promise<string[]> {
     const starting = new Set([...this.#starting].map((volume) => this.#images.pathOf(volume)));

@@ -13,6 +13,7 @@ import type { HealthMonitor } from "../execution/canary.ts";
 import type { Programs } from "../execution/programs/programs.ts";
 import type { ProgramReply } from "../execution/programs/run-program.ts";
 import type { FileStore } from "../files/store.ts";
+import type { OwnedSessions } from "../sessions/owned.ts";
 import type { InFlight } from "./in-flight.ts";
 
 /** Requests are limited per principal and kind of work. */
@@ -33,6 +34,7 @@ export interface AppDeps {
   /** `null`: no limits. */
   readonly rateLimiter: RateLimiter | null;
   readonly executor: Executor;
+  readonly sessions: Pick<OwnedSessions, "list" | "find" | "findOrRemember">;
   readonly health: HealthMonitor;
   readonly files: FileStore;
   readonly programs: Programs<ProgramReply>;

@@ -10,6 +10,8 @@ import { healthRoute } from "./routes/health.ts";
 import { programmaticRoute } from "./routes/programmatic.ts";
 import { programmaticCancelRoute } from "./routes/programmatic-cancel.ts";
 import { runRoute } from "./routes/run.ts";
+import { forgetRoute, interruptRoute, restartRoute } from "./routes/runtime-sessions/control.ts";
+import { listSessionsRoute, lookAtSessionRoute } from "./routes/runtime-sessions/look.ts";
 
 export function routes(deps: AppDeps): readonly Route[] {
   return [
@@ -24,6 +26,11 @@ export function routes(deps: AppDeps): readonly Route[] {
     deleteObjectRoute(deps),
     filesRoute(deps),
     deleteFileRoute(deps),
+    listSessionsRoute(deps),
+    lookAtSessionRoute(deps),
+    interruptRoute(deps),
+    restartRoute(deps),
+    forgetRoute(deps),
     healthRoute(deps),
   ];
 }

@@ -8,6 +8,7 @@ import type { TenantCaller } from "../auth/principal.ts";
 import { Admission } from "./admission.ts";
 import type { Binding, Lease } from "./lease.ts";
 import type { Loss } from "./losses.ts";
+import { OwnedSessions } from "./owned.ts";
 import { Pools } from "./pools.ts";
 import { Recovery } from "./recovery.ts";
 import { Registry } from "./registry.ts";
@@ -53,6 +54,7 @@ export interface KernelFigures {
 export class Kernels {
   readonly pool: Pools;
   readonly registry: Registry;
+  readonly owned: OwnedSessions;
   readonly #admission: Admission;
   readonly #sandboxes: Sandboxes;
   readonly #recovery: Recovery;
@@ -67,6 +69,7 @@ export class Kernels {
     this.pool = new Pools(profiles, sandboxes, settings.poolSize, log);
     this.#sandboxes = sandboxes;
     this.registry = new Registry({ ...settings, sandboxes, onLoss, log });
+    this.owned = new OwnedSessions(this.registry);
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 

@@ -6,6 +6,7 @@ export const LOSSES = {
   out_of_memory: "it ran out of memory",
   ended: "its sandbox ended",
   profile: "its sandboxes have another profile now",
+  asked: "its owner asked for it",
   unstoppable: "the call before gave way and did not stop when interrupted",
 } as const;
 

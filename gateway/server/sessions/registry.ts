@@ -60,6 +60,15 @@ export class Registry {
     return session;
   }
 
+  /** Null: not remembered. */
+  find(key: SessionKey): Session | null {
+    return this.#sessions.get(keyText(key)) ?? null;
+  }
+
+  ownedBy(owner: string): Session[] {
+    return [...this.#sessions.values()].filter((session) => session.owner === owner);
+  }
+
   knows(sandboxId: string): boolean {
     for (const session of this.#sessions.values()) if (session.sandboxId === sandboxId) return true;
     return false;

@@ -9,6 +9,7 @@ import {
 import { KernelConnection } from "../kernel/connection.ts";
 import type { Admission, Place, Turn } from "./admission.ts";
 import type { Fate, KernelStatus } from "./lease.ts";
+import { ownerOf } from "./session-key.ts";
 
 /** After a stream's end the launcher may need a moment to know why. */
 const END_KNOWN_WITHIN_MS = 5_000;
@@ -103,7 +104,8 @@ export class Sandboxes {
     turn: Turn,
     signal: AbortSignal,
   ): Promise<OpenedSession> {
-    const spec = { kind: "session", profile, session } as const;
+    const owner = turn.caller === null ? {} : { owner: ownerOf(turn.caller) };
+    const spec = { kind: "session", profile, session, ...owner } as const;
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {
       const { place, status } = await this.#findOrCreate(spec, turn, signal);
@@ -138,6 +140,19 @@ export class Sandboxes {
       place.leave();
     } catch (error) {
       this.#log.warn({ sandbox: id, err: error }, "sandbox not removed yet");
+    }
+  }
+
+  /** Removes a session's data, and a sandbox of it that nobody here knew. False: there was none. */
+  async forget(key: SessionKey): Promise<boolean> {
+    try {
+      return await this.launcher.forget(key);
+    } catch (error) {
+      const there =
+        error instanceof LauncherRefusal && error.code === "session_exists" ? error.sandboxId : null;
+      if (there === null) throw error;
+      await this.end(this.admission.held(there));
+      return this.launcher.forget(key);
     }
   }
 

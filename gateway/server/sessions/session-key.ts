@@ -1,7 +1,7 @@
 /** Which session a caller means. The principal is in every key: nobody names another one's session. */
 import { createHash } from "node:crypto";
 import { DEFAULT_TENANT, type SessionKey } from "../../common/protocol/launcher-api.ts";
-import { type Principal, principalKey } from "../auth/principal.ts";
+import { type Caller, type Principal, principalKey } from "../auth/principal.ts";
 
 export type RuntimeSessionKey = Extract<SessionKey, { kind: "runtime" }>;
 
@@ -26,6 +26,11 @@ export function namedSessionKey(principal: Principal, name: string): SessionKey 
     tenant: principal.mode === "none" ? DEFAULT_TENANT : principal.tenant,
     name,
   };
+}
+
+/** Whose session it is, for the launcher's labels. */
+export function ownerOf({ key }: Caller): string {
+  return shortDigest(["owner", key]);
 }
 
 /** The key as one string, the same for the same session only. */

@@ -8,6 +8,7 @@ import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, Session
 import { LOSSES, type Loss } from "./losses.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
+import { ownerOf } from "./session-key.ts";
 
 /** For a kernel from before a restart to answer. */
 const ADOPT_WITHIN_MS = 60_000;
@@ -23,6 +24,20 @@ export interface SessionOptions {
   readonly onLoss: (loss: Loss) => void;
 }
 
+/** As its owner may see it. */
+export interface SessionView {
+  readonly key: SessionKey;
+  /** `none`: it has no kernel now; its files are there. */
+  readonly state: "none" | "idle" | "busy";
+  /** Code has run in the present kernel. */
+  readonly hasVariables: boolean;
+  /** Calls that wait for their turn. */
+  readonly waiting: number;
+  readonly unusedMs: number;
+  /** Of the running call; null while none runs. */
+  readonly runningMs: number | null;
+}
+
 export class Session {
   readonly key: SessionKey;
   readonly #options: SessionOptions;
@@ -34,7 +49,11 @@ export class Session {
   #caller: Caller | null = null;
   /** Of its last sandbox. */
   #profile: string | null = null;
+  /** Null: nobody knows. It never changes: a session is one principal's. */
+  #owner: string | null = null;
   #leased = false;
+  /** `performance.now()` of the running call's begin. */
+  #runningSince: number | null = null;
   #lastUsedAt = performance.now();
   /** Code has run in the present kernel: there may be variables to lose. */
   #hasState = false;
@@ -55,6 +74,22 @@ export class Session {
   /** Whose call was the last; null: nobody knows. */
   get caller(): Caller | null {
     return this.#caller;
+  }
+
+  get owner(): string | null {
+    return this.#owner;
+  }
+
+  get view(): SessionView {
+    const now = performance.now();
+    return {
+      key: this.key,
+      state: this.#place === null ? "none" : this.#queue.idle ? "idle" : "busy",
+      hasVariables: this.#hasState,
+      waiting: this.#queue.length,
+      unusedMs: now - this.#lastUsedAt,
+      runningMs: this.#runningSince === null ? null : now - this.#runningSince,
+    };
   }
 
   get attached(): boolean {
@@ -81,10 +116,12 @@ export class Session {
     profile: string,
     signal: AbortSignal,
   ): Promise<Lease> {
+    if (caller !== null) this.#owner ??= ownerOf(caller);
     const waitedMs = await this.#turn(signal, patient);
     try {
       const { kernel, place, status } = await this.#openFor(caller, profile, signal);
       this.#leased = true;
+      this.#runningSince = performance.now();
       this.#giveWay.begin();
       return {
         kernel,
@@ -136,6 +173,7 @@ export class Session {
     try {
       this.#place = this.#options.sandboxes.admission.held(sandbox.id);
       this.#hasState = sandbox.used;
+      this.#owner ??= sandbox.owner ?? null;
       await this.#openFor(null, sandbox.profile, AbortSignal.timeout(ADOPT_WITHIN_MS));
       this.#place?.rest();
     } finally {
@@ -153,6 +191,39 @@ export class Session {
       return place?.sandboxId ?? null;
     } finally {
       this.#queue.release();
+    }
+  }
+
+  /** The running call ends as soon as it can, variables are kept. False: none runs. */
+  interrupt(): boolean {
+    return this.#kernel?.interrupt() ?? false;
+  }
+
+  /** Ends the kernel, whatever runs in it; files stay, and the next call is told. False: there was none. */
+  async restart(): Promise<boolean> {
+    const place = this.#place;
+    if (place === null) return false;
+    if ((await this.end("asked")) !== null) return true;
+    // Whoever's call runs is told by its own outcome.
+    await this.#options.sandboxes.end(place);
+    return true;
+  }
+
+  /**
+   * Ends the kernel, whatever runs in it, and removes the files, after the calls that wait already. False: there was
+   * nothing. Rejects with `SessionBusy`, `SessionClosed`, `LauncherRefusal`, `LauncherUnavailable` or the signal's reason.
+   */
+  async forget(signal: AbortSignal): Promise<boolean> {
+    const { sandboxes } = this.#options;
+    if (this.#place !== null && !this.#queue.idle) await sandboxes.end(this.#place);
+    await this.#turn(signal, true);
+    try {
+      const place = this.#lose(null);
+      this.#lost = null;
+      if (place !== null) await sandboxes.end(place);
+      return (await sandboxes.forget(this.key)) || place !== null;
+    } finally {
+      this.#endTurn();
     }
   }
 
@@ -227,6 +298,7 @@ export class Session {
       this.#hasState = after === "kept";
     }
     this.#leased = false;
+    this.#runningSince = null;
     this.#endTurn();
     place.rest();
   }

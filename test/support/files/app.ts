@@ -58,6 +58,11 @@ export function filesApp(
     programs: new Programs<ProgramReply>({ json, memory }),
     json,
     memory,
+    sessions: {
+      list: unexpected("a list of sessions"),
+      find: unexpected("a look for a session"),
+      findOrRemember: unexpected("a look for a session"),
+    },
     onAnswered: null,
     inFlight: new InFlight(),
     log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),

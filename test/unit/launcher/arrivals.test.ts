@@ -19,6 +19,7 @@ const FOUND = {
   kind: "fresh",
   profile: "default",
   session: null,
+  owner: null,
   createdAt: Date.UTC(2026, 0, 2),
 } as const;
 

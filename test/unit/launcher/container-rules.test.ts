@@ -25,6 +25,7 @@ const session: SandboxSpecInput = {
   data: {
     kind: "session",
     session: { kind: "named", tenant: "default", name: "s1" },
+    owner: null,
     volume: "librechat_vol_s1",
     copyOwner: false,
   },
@@ -69,6 +70,7 @@ describe("the create body", () => {
       data: {
         kind: "session",
         session: { kind: "runtime", digest: "d".repeat(21) },
+        owner: null,
         volume: `librechat_vol__${"d".repeat(21)}`,
         copyOwner: false,
       },

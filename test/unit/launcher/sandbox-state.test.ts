@@ -25,6 +25,7 @@ function starting(): SandboxState {
     kind: "fresh",
     profile: "default",
     session: null,
+    owner: null,
     image: "sha256:1",
     createdAt: NOW,
   } as const;

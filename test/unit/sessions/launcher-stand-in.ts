@@ -15,6 +15,7 @@ import {
   type LauncherHealth,
   type Sandbox,
   type SandboxEnd,
+  SessionKey,
   UPGRADE_PROTOCOL,
 } from "../../../gateway/common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../../../gateway/common/protocol/launcher-figures.ts";
@@ -126,6 +127,8 @@ export class LauncherStandIn {
   readonly socketPath: string;
   readonly sandboxes = new Map<string, SandboxStandIn>();
   readonly removed: string[] = [];
+  /** Sessions that have data, as JSON of their keys. */
+  readonly volumes = new Set<string>();
   readonly failures: Error[] = [];
   script: Script = ECHO;
   /** Sandboxes that fit. */
@@ -191,12 +194,14 @@ export class LauncherStandIn {
 
   add(spec: CreateSandbox, used = false): SandboxStandIn {
     this.created += 1;
+    if (spec.kind === "session") this.volumes.add(JSON.stringify(spec.session));
     const sandbox = new SandboxStandIn({
       id: `sandbox-${String(this.created).padStart(13, "0")}`,
       container_id: `container-${this.created}`,
       kind: spec.kind,
       profile: spec.profile,
       session: spec.kind === "session" ? spec.session : null,
+      owner: spec.kind === "session" ? (spec.owner ?? null) : null,
       image: `sha256:${"1".repeat(64)}`,
       created_at: new Date().toISOString(),
       used,
@@ -222,6 +227,17 @@ export class LauncherStandIn {
     if (what === "GET /figures") return answer(200, this.figures);
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
+    }
+    if (what === "POST /sessions/forget") {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      const key = JSON.stringify(SessionKey.parse(JSON.parse(text)));
+      const holder = this.live.find(({ info }) => JSON.stringify(info.session) === key);
+      if (holder !== undefined) {
+        return answer(409, { error: "session_exists", message: "it lives", sandbox_id: holder.id });
+      }
+      if (this.volumes.delete(key)) return answer(204);
+      return answer(404, { error: "not_found", message: "this session has no data" });
     }
     if (what === "POST /sandboxes") {
       let text = "";

@@ -1,0 +1,104 @@
+/** What the owner of a session can do to it: interrupt what runs, restart its kernel, forget it. */
+import { z } from "@hono/zod-openapi";
+import { LauncherRefusal, LauncherUnavailable } from "../../../../common/protocol/launcher-client.ts";
+import { SessionBusy, SessionClosed } from "../../../sessions/lease.ts";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { ServiceError } from "../../errors.ts";
+import { errorResponse, SECURITY } from "../../responses.ts";
+import { CONTROL_ERRORS, ownSession, ownSessionOrFiles, SessionParams } from "./view.ts";
+
+const Interrupted = z.object({ interrupted: z.boolean() }).openapi("Interrupted");
+const Restarted = z.object({ restarted: z.boolean() }).openapi("Restarted");
+
+const content = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
+
+export function interruptRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "post",
+      path: "/runtime-sessions/{session}/interrupt",
+      summary: "Interrupt the running call",
+      description:
+        "Variables are kept where the code can be interrupted. The call itself is answered as interrupted; those that wait go on.",
+      security: SECURITY,
+      request: { params: SessionParams },
+      responses: {
+        200: { description: "`false`: no call ran.", content: content(Interrupted) },
+        ...CONTROL_ERRORS,
+      },
+    },
+    access: "exec",
+    uncounted: true,
+    continues: true,
+    handle(c: AppContext): Response {
+      const interrupted = ownSession(c, deps).interrupt();
+      return c.json({ interrupted } satisfies z.infer<typeof Interrupted>);
+    },
+  };
+}
+
+export function restartRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "post",
+      path: "/runtime-sessions/{session}/restart",
+      summary: "End the kernel of a session",
+      description:
+        "Whatever runs in it. Files are kept, variables are lost; the next call starts a new kernel and is told.",
+      security: SECURITY,
+      request: { params: SessionParams },
+      responses: {
+        200: { description: "`false`: it had no kernel.", content: content(Restarted) },
+        ...CONTROL_ERRORS,
+      },
+    },
+    access: "exec",
+    uncounted: true,
+    async handle(c: AppContext): Promise<Response> {
+      const restarted = await ownSession(c, deps).restart();
+      return c.json({ restarted } satisfies z.infer<typeof Restarted>);
+    },
+  };
+}
+
+export function forgetRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "delete",
+      path: "/runtime-sessions/{session}",
+      summary: "Forget a session",
+      description:
+        "Ends its kernel, whatever runs in it, and removes its files. Calls that wait for it already are served first.",
+      security: SECURITY,
+      request: { params: SessionParams },
+      responses: {
+        204: { description: "It is gone, with its files." },
+        409: errorResponse("`runtime_session_busy`: its calls took too long."),
+        ...CONTROL_ERRORS,
+      },
+    },
+    access: "exec",
+    uncounted: true,
+    async handle(c: AppContext): Promise<Response> {
+      const session = ownSessionOrFiles(c, deps);
+      const forgotten = await session.forget(c.req.raw.signal).catch((error: unknown) => {
+        throw notForgotten(error);
+      });
+      if (!forgotten) throw new ServiceError("not_found", "There is no such session, and no files of one");
+      return c.body(null, 204);
+    },
+  };
+}
+
+function notForgotten(error: unknown): unknown {
+  if (error instanceof SessionBusy) return new ServiceError("runtime_session_busy", error.message);
+  if (error instanceof SessionClosed) return new ServiceError("shutting_down", error.message);
+  if (error instanceof LauncherUnavailable) return new ServiceError("launcher_unavailable", error.message);
+  if (!(error instanceof LauncherRefusal)) return error;
+  return error.code === "engine_unavailable"
+    ? new ServiceError(
+        "engine_unavailable",
+        "The container engine does not answer; its files are still there",
+      )
+    : new ServiceError("sandbox_failed", "The session could not be removed; the launcher's log says why");
+}

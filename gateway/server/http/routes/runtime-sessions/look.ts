@@ -1,0 +1,54 @@
+/** `GET /runtime-sessions` and `GET /runtime-sessions/{session}`: the caller's own sessions. */
+import { z } from "@hono/zod-openapi";
+import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { SECURITY } from "../../responses.ts";
+import { ERRORS, ownSession, RuntimeSession, SessionParams, viewOf } from "./view.ts";
+
+export const RuntimeSessions = z.object({ sessions: z.array(RuntimeSession) }).openapi("RuntimeSessions");
+
+export function listSessionsRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "get",
+      path: "/runtime-sessions",
+      summary: "List one's own sessions",
+      description:
+        "Those with a kernel, and those that were used since this gateway started; last used first. A key sees all sessions of its tenant, a token those of its user.",
+      security: SECURITY,
+      responses: {
+        200: {
+          description: "The caller's sessions.",
+          content: { "application/json": { schema: RuntimeSessions } },
+        },
+        401: ERRORS[401],
+        429: ERRORS[429],
+      },
+    },
+    access: "files",
+    handle(c: AppContext): Response {
+      return c.json({ sessions: deps.sessions.list(c.get("principal")).map(viewOf) } satisfies z.infer<
+        typeof RuntimeSessions
+      >);
+    },
+  };
+}
+
+export function lookAtSessionRoute(deps: AppDeps): Route {
+  return {
+    spec: {
+      method: "get",
+      path: "/runtime-sessions/{session}",
+      summary: "Look at a session",
+      security: SECURITY,
+      request: { params: SessionParams },
+      responses: {
+        200: { description: "As it is now.", content: { "application/json": { schema: RuntimeSession } } },
+        ...ERRORS,
+      },
+    },
+    access: "files",
+    handle(c: AppContext): Response {
+      return c.json(viewOf(ownSession(c, deps)));
+    },
+  };
+}
