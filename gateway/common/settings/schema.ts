@@ -365,6 +365,12 @@ export const SETTINGS = {
     integer(0, 3_600_000),
     "A call that has run this long is interrupted as soon as another call of its session waits; the session keeps its variables. Default: never, the other call waits.",
   ),
+  KERNELYARD_KEEP_ALIVE_MS: setting(
+    "keepAliveMs",
+    integer(0, 3_600_000).transform((ms) => (ms === 0 ? null : ms)),
+    "30000",
+    "A call whose code has run this long is sent a space, and another whenever this time has gone by, so that no proxy takes its connection for idle: JSON may begin with them. 0: never.",
+  ),
   KERNELYARD_QUEUE_LENGTH: setting(
     "queueLength",
     integer(1, 10_000),

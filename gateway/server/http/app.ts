@@ -6,10 +6,10 @@ import type { AuthRefusal } from "../auth/authenticator.ts";
 import { principalKey, speaksForMany } from "../auth/principal.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
+import { serviceErrorOf } from "./failure.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
 import { openApiDocument } from "./openapi.ts";
 import { countRequest } from "./rate-limit.ts";
-import { storeFailure } from "./refusals.ts";
 import { routes } from "./routes.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -22,14 +22,6 @@ export function routePath(url: string): string {
   const path = url.slice(start, query < 0 ? undefined : query).replaceAll(/\/{2,}/g, "/");
   if (path === "/v1") return "/";
   return path.startsWith("/v1/") ? path.slice(3) : path;
-}
-
-/** A stack begins with the message, of however many lines. */
-function placesOf({ stack = "" }: Error): string[] {
-  return stack
-    .split("\n")
-    .filter((line) => /^ {4}at .+(:\d+:\d+\)?|<anonymous>\)?)$/.test(line))
-    .map((line) => line.trim());
 }
 
 function refusal({ status, message }: AuthRefusal): ServiceError {
@@ -99,6 +91,22 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   app.on(method, path, (c) => route.handle(c));
 }
 
+function logRequest(c: AppContext, { log }: AppDeps, started: number): void {
+  // Probes come every few seconds.
+  const level = c.req.path === "/health" ? "debug" : "info";
+  log[level](
+    {
+      req: c.get("requestId"),
+      method: c.req.method,
+      path: c.req.path,
+      status: c.get("brokenOff") ?? c.res.status,
+      ms: Math.round((performance.now() - started) * 100) / 100,
+      ...c.get("facts"),
+    },
+    "request",
+  );
+}
+
 function countAnswer(
   c: AppContext,
   onAnswered: NonNullable<AppDeps["onAnswered"]>,
@@ -106,9 +114,12 @@ function countAnswer(
   ended: Promise<void>,
 ): void {
   const { method } = c.req;
-  const { status } = c.res;
   const route = c.get("route");
-  void ended.then(() => onAnswered({ method, route, status, ms: performance.now() - started }));
+  const told = c.res.status;
+  void ended.then(() => {
+    const status = c.get("brokenOff") ?? told;
+    onAnswered({ method, route, status, ms: performance.now() - started });
+  });
 }
 
 export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
@@ -131,37 +142,14 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     handled.resolve();
     if (deps.onAnswered !== null) countAnswer(c, deps.onAnswered, started, ended);
     if (deps.inFlight.stopping) c.header("Connection", "close");
-    // Probes come every few seconds.
-    const level = c.req.path === "/health" ? "debug" : "info";
-    deps.log[level](
-      {
-        req: requestId,
-        method: c.req.method,
-        path: c.req.path,
-        status: c.res.status,
-        ms: Math.round((performance.now() - started) * 100) / 100,
-        ...c.get("facts"),
-      },
-      "request",
-    );
+    const answered = c.get("answered");
+    if (answered === undefined) logRequest(c, deps, started);
+    else void answered.then(() => logRequest(c, deps, started));
   });
 
   app.onError((error, c) => {
-    const known = error instanceof ServiceError ? error : storeFailure(error);
-    if (known !== null) {
-      const facts = c.get("facts");
-      facts.error = known.code;
-      return c.json(known.body(), known.status, known.headers());
-    }
-    // Names and places are ours; a message may quote a body.
-    deps.log.error(
-      { req: c.get("requestId"), err: { name: error.name, at: placesOf(error) } },
-      "unexpected error",
-    );
-    const unexpected = new ServiceError("internal_error", "Unexpected error; the log has it by request id", {
-      text: "Internal server error",
-    });
-    return c.json(unexpected.body(), unexpected.status);
+    const failure = serviceErrorOf(error, c, deps);
+    return c.json(failure.body(), failure.status, failure.headers());
   });
 
   app.notFound((c) =>

@@ -55,6 +55,10 @@ export interface AppEnv {
     principal: Principal;
     /** Resolves when the response is out, or nobody is there to read it. */
     ended: Promise<void>;
+    /** Set where the response begins before its content is there: settles when it is. */
+    answered: Promise<void> | undefined;
+    /** Status that a response should have had which broke off after another one was out. */
+    brokenOff: number | undefined;
     /** This request's part of the memory that requests hold. */
     memory: { readonly hold: Hold; readonly budget: MemoryBudget };
     /** Facts for the request's log line: identifiers, sizes, outcomes. Never content. */

@@ -72,11 +72,16 @@ export class InFlight {
   }
 }
 
+/** Node's side of the response; null when it is not served by Node. */
+export function outgoingOf(c: Context): ServerResponse | null {
+  const bindings: unknown = c.env;
+  if (typeof bindings !== "object" || bindings === null || !("outgoing" in bindings)) return null;
+  return bindings.outgoing instanceof ServerResponse ? bindings.outgoing : null;
+}
+
 /** Served by Node, a response is out when it is closed; otherwise when it was handed over. */
 function responseEnd(c: Context, handled: Promise<void>): Promise<void> {
-  const bindings: unknown = c.env;
-  if (typeof bindings !== "object" || bindings === null || !("outgoing" in bindings)) return handled;
-  const { outgoing } = bindings;
-  if (!(outgoing instanceof ServerResponse)) return handled;
+  const outgoing = outgoingOf(c);
+  if (outgoing === null) return handled;
   return new Promise((resolve) => outgoing.once("close", () => resolve()));
 }

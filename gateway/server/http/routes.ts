@@ -1,6 +1,7 @@
 /** Every route of the service. */
 import type { AppDeps, Route } from "./context.ts";
 import { execRoute } from "./routes/exec.ts";
+import { execStreamRoute } from "./routes/exec-stream.ts";
 import { downloadRoute } from "./routes/files/download.ts";
 import { deleteFileRoute, filesRoute } from "./routes/files/list.ts";
 import { deleteObjectRoute, objectRoute } from "./routes/files/object.ts";
@@ -17,6 +18,7 @@ export function routes(deps: AppDeps): readonly Route[] {
   return [
     runRoute(deps),
     execRoute(deps),
+    execStreamRoute(deps),
     programmaticRoute(deps),
     programmaticCancelRoute(deps),
     uploadRoute(deps),

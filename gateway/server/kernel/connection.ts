@@ -257,6 +257,7 @@ export class KernelConnection {
     call.deadline.set(call.request.timeoutMs + RUN_GRACE_MS);
     this.#writer.sendFrame(frame);
     if (body.length > MAX_BODY_BYTES) void this.#writer.sendRest(call.id, body);
+    call.request.onRunning?.();
     if (call.stopped) this.#stop(call);
   }
 

@@ -48,6 +48,8 @@ export interface RunRequest {
    * wrote them and as it is to read them, the latter in pieces. Rejecting ends the run, with a `Violation` the sandbox.
    */
   readonly onToolCalls?: ((calls: Buffer) => Promise<readonly Buffer[]>) | undefined;
+  /** The code has been handed to the kernel; nobody else's call is waited for any more. */
+  readonly onRunning?: (() => void) | undefined;
   /** Output as it comes, for streaming replies; whole output is in the result all the same. */
   readonly onStream?: ((name: "stdout" | "stderr", bytes: Buffer) => void) | undefined;
   /** Aborted when nobody waits any more: before the code runs it is given up, afterwards interrupted. */

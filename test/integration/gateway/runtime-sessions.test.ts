@@ -78,10 +78,12 @@ it("the document's commands run as they stand", async () => {
     .join("\n")
     .replaceAll("http://127.0.0.1:3112", stack.baseUrl)
     .replaceAll("SESSION", session)
-    .replaceAll("KEY", stack.apiKey);
+    .replace(/(?<=x-api-key: )KEY/g, stack.apiKey);
   const { stdout } = await run("bash", ["-e", "-c", commands]);
   expect(stdout).toContain(`"id":"${session}"`);
   expect(stdout).toContain('{"interrupted":false}');
   expect(stdout).toContain('{"restarted":true}');
+  expect(stdout).toContain('event: stdout\ndata: {"text":"1\\n"}');
+  expect(stdout).toContain("event: result\n");
   expect(await volumes(session)).toBe(0);
 });

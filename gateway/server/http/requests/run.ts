@@ -13,8 +13,10 @@ export const RunRequest = z
   })
   .openapi("RunRequest");
 
+export type RunCall = z.output<typeof RunRequest>;
+
 /** What is more than the two fields is ignored, within bounds. */
-export const RUN_BODY: JsonKind<z.output<typeof RunRequest>> = {
+export const RUN_BODY: JsonKind<RunCall> = {
   module: import.meta.url,
   name: "RUN_BODY",
   limits: { bytes: 8 * 1024 * 1024, elements: 1_000, depth: 32 },

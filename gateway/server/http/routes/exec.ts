@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
 import { callerOf } from "../../auth/principal.ts";
-import type { Finished } from "../../execution/call.ts";
+import type { CallRequest, Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
@@ -10,6 +10,7 @@ import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { readBody } from "../intake/body.ts";
+import { answerInTime } from "../keep-alive.ts";
 import { languageId, missingLanguage } from "../languages.ts";
 import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
@@ -75,79 +76,94 @@ export function execRoute(deps: AppDeps): Route {
     access: "exec",
     async handle(c: AppContext): Promise<Response> {
       const call = await readBody(c, deps, EXEC_BODY);
-      const { args, code, hint } = call;
-      applyProfile(c, hint === null ? "default" : "stateful");
-      const principal = c.get("principal");
-      const facts = c.get("facts");
-      const language = languageId(call.language);
-      const sessionId = newId();
-      facts.session = sessionId;
-      facts.lang = language;
-      facts.code_bytes = code.length;
-      const caller = callerOf(principal);
-      let binding: Binding = { kind: "fresh", caller };
-      let runtimeSessionId: string | null = null;
-      if (hint !== null) {
-        const key = runtimeSessionKey(principal, hint);
-        binding = { kind: "session", key, caller, patient: isPrewarm(call) };
-        runtimeSessionId = key.digest;
-        facts.runtime_session = key.digest;
-      }
-      const prepared = await prepareExecFiles(deps.files, {
-        principal,
-        sessionId,
-        refs: call.files,
-        limits: deps.settings,
-      });
-      if (!prepared.ok) throw refusalError(prepared);
-      const { files } = prepared;
-      facts.inputs = files.inputs.length;
-      try {
-        const outcome = await deps.executor.execute({
-          language,
-          code,
-          args,
-          timeoutMs: Math.min(call.timeoutMs ?? deps.settings.timeoutMs, deps.settings.timeoutMaxMs),
-          binding,
-          inputs: files.inputs,
-          outputs: files.outputs,
-          signal: c.req.raw.signal,
-        });
-        facts.outcome = outcome.kind;
-        if (outcome.kind === "unsupported_language") {
-          const sentence = isLibreChat(c) ? missingLanguage(language, outcome.supported) : null;
-          if (sentence === null) throw notRunError({ ...outcome, language: call.language.slice(0, 32) });
-          return c.json({
-            session_id: sessionId,
-            ...(await files.settle(UNTOUCHED)),
-            ...NO_SUCH_COMMAND,
-            stderr: `${sentence}\n`,
-          } satisfies ExecReply);
-        }
-        if (outcome.kind !== "finished") throw notRunError(outcome);
-        facts.reason = outcome.reason;
-        facts.kernel = outcome.kernel.status;
-        const lineage = await files.settle(outcome);
-        facts.files = lineage.files.length;
-        return c.json({
-          session_id: sessionId,
-          stdout: outcome.stdout,
-          stderr: stderrWithNotes(
-            outcome,
-            hint !== null,
-            mayRemark(call, outcome) ? [...files.notes, ...waitRemark(outcome)] : [],
-          ),
-          ...lineage,
-          ...verdict(outcome),
-          wall_time: Math.round(outcome.wallTimeMs),
-          ...(runtimeSessionId === null
-            ? {}
-            : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
-        } satisfies ExecReply);
-      } finally {
-        // Whatever the call did not come to keep; nothing after `settle`.
-        await files.discard();
-      }
+      const running = Promise.withResolvers<void>();
+      const answer = runExec(c, deps, call, { onRunning: running.resolve, signal: c.req.raw.signal });
+      return answerInTime(c, deps, answer, running.promise);
     },
   };
+}
+
+/** What a route wants to know of a call while it is under way. */
+export type ExecHooks = Pick<CallRequest, "onRunning" | "onStream" | "signal">;
+
+/** Throws `ServiceError`. */
+export async function runExec(
+  c: AppContext,
+  deps: AppDeps,
+  call: ExecCall,
+  hooks: ExecHooks,
+): Promise<ExecReply> {
+  const { args, code, hint } = call;
+  applyProfile(c, hint === null ? "default" : "stateful");
+  const principal = c.get("principal");
+  const facts = c.get("facts");
+  const language = languageId(call.language);
+  const sessionId = newId();
+  facts.session = sessionId;
+  facts.lang = language;
+  facts.code_bytes = code.length;
+  const caller = callerOf(principal);
+  let binding: Binding = { kind: "fresh", caller };
+  let runtimeSessionId: string | null = null;
+  if (hint !== null) {
+    const key = runtimeSessionKey(principal, hint);
+    binding = { kind: "session", key, caller, patient: isPrewarm(call) };
+    runtimeSessionId = key.digest;
+    facts.runtime_session = key.digest;
+  }
+  const prepared = await prepareExecFiles(deps.files, {
+    principal,
+    sessionId,
+    refs: call.files,
+    limits: deps.settings,
+  });
+  if (!prepared.ok) throw refusalError(prepared);
+  const { files } = prepared;
+  facts.inputs = files.inputs.length;
+  try {
+    const outcome = await deps.executor.execute({
+      language,
+      code,
+      args,
+      timeoutMs: Math.min(call.timeoutMs ?? deps.settings.timeoutMs, deps.settings.timeoutMaxMs),
+      binding,
+      inputs: files.inputs,
+      outputs: files.outputs,
+      ...hooks,
+    });
+    facts.outcome = outcome.kind;
+    if (outcome.kind === "unsupported_language") {
+      const sentence = isLibreChat(c) ? missingLanguage(language, outcome.supported) : null;
+      if (sentence === null) throw notRunError({ ...outcome, language: call.language.slice(0, 32) });
+      return {
+        session_id: sessionId,
+        ...(await files.settle(UNTOUCHED)),
+        ...NO_SUCH_COMMAND,
+        stderr: `${sentence}\n`,
+      };
+    }
+    if (outcome.kind !== "finished") throw notRunError(outcome);
+    facts.reason = outcome.reason;
+    facts.kernel = outcome.kernel.status;
+    const lineage = await files.settle(outcome);
+    facts.files = lineage.files.length;
+    return {
+      session_id: sessionId,
+      stdout: outcome.stdout,
+      stderr: stderrWithNotes(
+        outcome,
+        hint !== null,
+        mayRemark(call, outcome) ? [...files.notes, ...waitRemark(outcome)] : [],
+      ),
+      ...lineage,
+      ...verdict(outcome),
+      wall_time: Math.round(outcome.wallTimeMs),
+      ...(runtimeSessionId === null
+        ? {}
+        : { runtime_session_id: runtimeSessionId, runtime_status: outcome.kernel.status }),
+    };
+  } finally {
+    // Whatever the call did not come to keep; nothing after `settle`.
+    await files.discard();
+  }
 }

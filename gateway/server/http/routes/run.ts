@@ -5,8 +5,9 @@ import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.t
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { readBody } from "../intake/body.ts";
+import { answerInTime } from "../keep-alive.ts";
 import { notRunError } from "../not-run.ts";
-import { RUN_BODY, RunRequest } from "../requests/run.ts";
+import { RUN_BODY, type RunCall, RunRequest } from "../requests/run.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
 
 export const RunResponse = z
@@ -42,32 +43,45 @@ export function runRoute(deps: AppDeps): Route {
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const body = await readBody(c, deps, RUN_BODY);
-      const principal = c.get("principal");
-      const facts = c.get("facts");
-      facts.code_bytes = body.code.length;
-      const outcome = await deps.executor.execute({
-        language: "py",
-        code: body.code,
-        args: [],
-        timeoutMs: deps.settings.timeoutMs,
-        binding: {
-          kind: "session",
-          key: namedSessionKey(principal, body.session_id),
-          caller: callerOf(principal),
-        },
-        inputs: [],
-        outputs: null,
-        signal: c.req.raw.signal,
-      });
-      facts.outcome = outcome.kind;
-      if (outcome.kind !== "finished") throw notRunError(outcome);
-      facts.reason = outcome.reason;
-      facts.kernel = outcome.kernel.status;
-      return c.json({
-        stdout: outcome.stdout,
-        stderr: stderrWithNotes(outcome, true, waitRemark(outcome)),
-        exit_code: exitCode(outcome),
-      } satisfies z.infer<typeof RunResponse>);
+      const running = Promise.withResolvers<void>();
+      const answer = run(c, deps, body, running.resolve);
+      return answerInTime(c, deps, answer, running.promise);
     },
+  };
+}
+
+/** Throws `ServiceError`. */
+async function run(
+  c: AppContext,
+  deps: AppDeps,
+  body: RunCall,
+  onRunning: () => void,
+): Promise<z.infer<typeof RunResponse>> {
+  const principal = c.get("principal");
+  const facts = c.get("facts");
+  facts.code_bytes = body.code.length;
+  const outcome = await deps.executor.execute({
+    language: "py",
+    code: body.code,
+    args: [],
+    timeoutMs: deps.settings.timeoutMs,
+    binding: {
+      kind: "session",
+      key: namedSessionKey(principal, body.session_id),
+      caller: callerOf(principal),
+    },
+    inputs: [],
+    outputs: null,
+    onRunning,
+    signal: c.req.raw.signal,
+  });
+  facts.outcome = outcome.kind;
+  if (outcome.kind !== "finished") throw notRunError(outcome);
+  facts.reason = outcome.reason;
+  facts.kernel = outcome.kernel.status;
+  return {
+    stdout: outcome.stdout,
+    stderr: stderrWithNotes(outcome, true, waitRemark(outcome)),
+    exit_code: exitCode(outcome),
   };
 }
