@@ -616,6 +616,28 @@ export const ALERTS: readonly Alert[] = [
     labels: { instance: "host:3113", job: "kernelyard", isolation: "runc-unsafe" },
   },
   {
+    name: "KernelyardAuditLost",
+    severity: "ticket",
+    expr: "increase(kernelyard_audit_lost_total[15m]) > 0",
+    for: "0m",
+    summary: "The audit log has lost entries.",
+    means: "They could not be written: the disk is full or broken. Calls are served all the same.",
+    look: [
+      DISK,
+      {
+        command: "ls -l /var/lib/kernelyard/gateway/audit",
+        shows: "files of today, of the user `kernelyard`",
+      },
+    ],
+    act: [
+      "Free space on the disk; see KernelyardDiskFull.",
+      "The gateway's log says under `audit log` what the disk answers.",
+    ],
+    over: "No entry was lost for a quarter of an hour.",
+    fires: { [host("kernelyard_audit_lost_total")]: "0+1x60" },
+    quiet: { [host("kernelyard_audit_lost_total")]: "5x60" },
+  },
+  {
     name: "KernelyardClockWrong",
     severity: "page",
     expr: "abs(kernelyard_time_seconds - timestamp(kernelyard_time_seconds)) > 30",

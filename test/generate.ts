@@ -1,11 +1,12 @@
 /**
- * `npm run generate`: makes every committed copy of what the code says: settings, metrics, alerts, dashboards, API description, locks, seccomp
+ * `npm run generate`: makes every committed copy of what the code says: settings, metrics, audit entries, alerts, dashboards, API description, locks, seccomp
  * profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
  * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { settingsDocument } from "../gateway/common/settings/table.ts";
+import { auditDocument } from "../gateway/server/audit/document.ts";
 import { metricsDocument } from "../gateway/server/metrics/document.ts";
 import { DASHBOARDS } from "../monitoring/dashboards/all.ts";
 import { dashboardFile } from "../monitoring/dashboards/build.ts";
@@ -29,6 +30,7 @@ async function apiDescription(): Promise<string> {
 /** Made from this project alone. */
 export const COPIES: readonly { readonly path: string; readonly make: () => string | Promise<string> }[] = [
   { path: "docs/settings.md", make: settingsDocument },
+  { path: "docs/audit.md", make: auditDocument },
   { path: "docs/metrics.md", make: metricsDocument },
   { path: `monitoring/${RULES_FILE}`, make: alertRules },
   { path: "docs/runbooks.md", make: runbooksDocument },

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { gatewayMemory } from "../common/gateway-memory.ts";
 import { LauncherClient } from "../common/protocol/launcher-client.ts";
 import type { Settings } from "../common/settings/read.ts";
+import type { AuditSink } from "./audit/log.ts";
 import { createAuthentication } from "./auth/authenticate.ts";
 import { createRateLimiter } from "./auth/rate-limits.ts";
 import { JsonReader } from "./bounds/json-reader.ts";
@@ -35,6 +36,8 @@ export interface GatewayParts {
   readonly files: FileStore;
   /** Likewise; see `createJsonReader`. */
   readonly json: JsonReader;
+  /** Likewise; null: there is none. */
+  readonly audit: AuditSink | null;
   readonly log: Logger;
 }
 
@@ -63,7 +66,7 @@ export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">)
 }
 
 /** Throws `SettingsError` when the keys that callers are known by cannot be used. */
-export function assemble({ settings, files, json, log }: GatewayParts): Gateway {
+export function assemble({ settings, files, json, audit, log }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
@@ -91,10 +94,12 @@ export function assemble({ settings, files, json, log }: GatewayParts): Gateway 
     json,
     memory,
     inFlight,
+    audit,
+    image: () => kernels.image,
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
     log,
   });
-  const parts = { settings, kernels, executor, inFlight, programs, memory, canary, files, launcher };
+  const parts = { settings, audit, kernels, executor, inFlight, programs, memory, canary, files, launcher };
   const scrape = metrics === null ? null : new Scrape({ ...parts, metrics });
   return {
     app,

@@ -1,11 +1,13 @@
 /** The gateway's process: settings, privileges, listening, and an orderly end. */
 import { Server } from "node:http";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { type Logger, pino } from "pino";
 import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../common/settings/read.ts";
 import { drainMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
+import { AuditLog } from "./audit/log.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { guardConnections } from "./http/intake/connections.ts";
@@ -32,7 +34,8 @@ async function start(): Promise<void> {
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
-  const gateway = assemble({ settings, files, json, log });
+  const audit = openAuditLog(settings, log);
+  const gateway = assemble({ settings, files, json, audit, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
@@ -60,6 +63,7 @@ async function start(): Promise<void> {
     metrics?.close();
     gateway.close();
     await files.close();
+    await audit?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
     finish(0);
@@ -81,6 +85,21 @@ async function start(): Promise<void> {
     const port = typeof address === "object" && address !== null ? address.port : settings.port;
     log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
     void gateway.kernels.start();
+  });
+}
+
+/** Null: there is none. */
+function openAuditLog({ auditBytes, auditDays, dataDir }: Settings, log: Logger): AuditLog | null {
+  if (auditDays === 0) return null;
+  return new AuditLog({
+    directory: join(dataDir, "gateway", "audit"),
+    keepDays: auditDays,
+    maxBytes: auditBytes,
+    now: Date.now,
+    onProblem: (problem) => {
+      if (problem === null) log.info("the audit log is written again");
+      else log.error({ problem }, "audit log");
+    },
   });
 }
 

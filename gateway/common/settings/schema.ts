@@ -390,6 +390,19 @@ export const SETTINGS = {
     "Time after its last use when a session's volume is removed (30 days).",
   ),
 
+  KERNELYARD_AUDIT_DAYS: setting(
+    "auditDays",
+    integer(0, 3650),
+    "90",
+    "Days that entries of the audit log are kept in the data directory; 0: there is none.",
+  ),
+  KERNELYARD_AUDIT_BYTES: setting(
+    "auditBytes",
+    bytes(MIB, 1024 * GIB),
+    "1g",
+    "What the audit log may take of the disk; beyond it the oldest entries go before their time, and the log says so.",
+  ),
+
   KERNELYARD_FILE_STORE: setting(
     "fileStore",
     z.enum(["disk", "s3"]),

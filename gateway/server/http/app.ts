@@ -2,8 +2,10 @@
 import { randomBytes } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
+import type { AuditSink } from "../audit/log.ts";
 import type { AuthRefusal } from "../auth/authenticator.ts";
 import { principalKey, speaksForMany } from "../auth/principal.ts";
+import { auditEntry } from "./audit.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { serviceErrorOf } from "./failure.ts";
@@ -83,6 +85,7 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   const method = route.spec.method.toUpperCase();
   app.on(method, path, (c, next) => {
     c.set("route", route.spec.path);
+    c.set("action", route.audit ?? null);
     return next();
   });
   if (route.access !== "open") {
@@ -107,6 +110,22 @@ function logRequest(c: AppContext, { log }: AppDeps, started: number): void {
   );
 }
 
+function auditAnswer(
+  c: AppContext,
+  { image }: AppDeps,
+  audit: AuditSink,
+  { startedAt, started, ended }: { startedAt: number; started: number; ended: Promise<void> },
+): void {
+  if (c.get("action") === null) return;
+  const told = c.res.status;
+  // What came of a call is known when its content is there, and that may be later than a caller who hung up.
+  void Promise.all([ended, c.get("answered")]).then(() => {
+    const status = c.get("brokenOff") ?? told;
+    const entry = auditEntry(c, { status, startedAt, ms: performance.now() - started, image: image() });
+    if (entry !== null) audit.write(entry);
+  });
+}
+
 function countAnswer(
   c: AppContext,
   onAnswered: NonNullable<AppDeps["onAnswered"]>,
@@ -129,17 +148,20 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     const given = c.req.header("x-request-id");
     const requestId =
       given !== undefined && REQUEST_ID.test(given) ? given : randomBytes(12).toString("base64url");
+    const startedAt = Date.now();
     const started = performance.now();
     c.set("requestId", requestId);
     c.set("facts", {});
     const handled = Promise.withResolvers<void>();
     c.set("route", null);
+    c.set("action", null);
     const ended = deps.inFlight.begin(c, handled.promise);
     c.set("ended", ended);
     c.header("X-Request-Id", requestId);
     c.header("X-Content-Type-Options", "nosniff");
     await next();
     handled.resolve();
+    if (deps.audit !== null) auditAnswer(c, deps, deps.audit, { startedAt, started, ended });
     if (deps.onAnswered !== null) countAnswer(c, deps.onAnswered, started, ended);
     if (deps.inFlight.stopping) c.header("Connection", "close");
     const answered = c.get("answered");

@@ -3,6 +3,8 @@ import type { RouteConfig } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Settings } from "../../common/settings/read.ts";
+import type { AuditAction, Audited } from "../audit/entry.ts";
+import type { AuditSink } from "../audit/log.ts";
 import type { Authentication } from "../auth/authenticate.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
@@ -42,6 +44,10 @@ export interface AppDeps {
   /** What requests may hold together. */
   readonly memory: MemoryBudget;
   readonly inFlight: InFlight;
+  /** Null: there is no audit log. */
+  readonly audit: AuditSink | null;
+  /** Digest of the image that new sandboxes have; null while it is not known. */
+  readonly image: () => string | null;
   /** Null: nobody counts. */
   readonly onAnswered: ((request: Answered) => void) | null;
   readonly log: Logger;
@@ -55,6 +61,9 @@ export interface AppEnv {
     principal: Principal;
     /** Resolves when the response is out, or nobody is there to read it. */
     ended: Promise<void>;
+    /** What its route is in the audit log; null: nothing. */
+    action: AuditAction | null;
+    audited: Audited | undefined;
     /** Set where the response begins before its content is there: settles when it is. */
     answered: Promise<void> | undefined;
     /** Status that a response should have had which broke off after another one was out. */
@@ -76,6 +85,8 @@ export interface Route {
   readonly uncounted?: true;
   /** Serves on while the service stops: what began before goes on through it. */
   readonly continues?: true;
+  /** What it is in the audit log. */
+  readonly audit?: AuditAction;
   /** A file streams through it: what that holds in memory. */
   readonly streams?: true;
   handle(c: AppContext): Response | Promise<Response>;

@@ -22,6 +22,7 @@ export interface ScrapeOptions {
   readonly programs: { readonly size: number };
   readonly memory: { readonly held: number; readonly bytes: number };
   readonly canary: { glance(): Glance };
+  readonly audit: { readonly lost: number } | null;
   readonly files: { usage(holder: null): Promise<Usage> };
   readonly launcher: {
     health(): Promise<LauncherHealth>;
@@ -93,6 +94,7 @@ export class Scrape {
     metrics.set("kernelyard_canary_age_seconds", sinceProvenMs / 1000);
     metrics.set("kernelyard_canary_duration_seconds", durationMs === null ? null : durationMs / 1000);
     metrics.set("kernelyard_event_loop_delay_seconds", this.#loopDelay());
+    metrics.counted("kernelyard_audit_lost_total", [[{}, this.#options.audit?.lost ?? 0]]);
     metrics.set("kernelyard_time_seconds", Date.now() / 1000);
   }
 

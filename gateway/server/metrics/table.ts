@@ -165,6 +165,8 @@ export const METRICS = {
   kernelyard_files_bytes: gauge("Their bytes.", {}),
   kernelyard_files_limit_bytes: gauge("Bytes that they may have together; absent without a limit.", {}),
 
+  kernelyard_audit_lost_total: counter("Entries that the audit log could not keep.", {}),
+
   kernelyard_launcher_up: gauge("1: the launcher answers.", {}),
   kernelyard_engine_up: gauge("1: the container engine answers the launcher.", {}),
   kernelyard_engine_calls_total: counter("Round trips between launcher and container engine.", {

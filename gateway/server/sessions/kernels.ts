@@ -95,6 +95,11 @@ export class Kernels {
     return this.#admission.full;
   }
 
+  /** Digest of the image that new sandboxes have; null while it is not known. */
+  get image(): string | null {
+    return this.#recovery.image;
+  }
+
   get figures(): KernelFigures {
     return {
       poolReady: this.pool.ready,

@@ -29,6 +29,7 @@ export class Recovery {
   #running = false;
   #stopped = false;
   #away = false;
+  #image: string | null = null;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
@@ -45,6 +46,11 @@ export class Recovery {
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  /** Digest of the image that new sandboxes have, as of the last look; null while it is not known. */
+  get image(): string | null {
+    return this.#image;
   }
 
   /** Those that nobody here answers for. One on its way to a caller may be among them for a moment. */
@@ -79,7 +85,9 @@ export class Recovery {
 
   async #reconcile(): Promise<void> {
     const { sandboxes, pool } = this.#options;
-    sandboxes.admission.capacity = (await sandboxes.launcher.health()).capacity;
+    const { capacity, profiles } = await sandboxes.launcher.health();
+    sandboxes.admission.capacity = capacity;
+    this.#image = profiles[0]?.digest ?? null;
     await sandboxes.endDoomed();
     // Read before the launcher's list: a sandbox that is made meanwhile is not in it.
     const placed = sandboxes.admission.sandboxIds;

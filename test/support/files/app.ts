@@ -63,6 +63,8 @@ export function filesApp(
       find: unexpected("a look for a session"),
       findOrRemember: unexpected("a look for a session"),
     },
+    audit: null,
+    image: () => null,
     onAnswered: null,
     inFlight: new InFlight(),
     log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),

@@ -2,6 +2,7 @@
 import { pino } from "pino";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { assemble, createJsonReader } from "../../../gateway/server/assemble.ts";
+import type { AuditSink } from "../../../gateway/server/audit/log.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
@@ -29,6 +30,7 @@ export function startGateway(
   launcherSocket: string,
   env: Record<string, string> = {},
   files: FileStore = NO_FILES,
+  audit: AuditSink | null = null,
 ) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
@@ -41,7 +43,13 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const json = createJsonReader(settings);
-  const { app, scrape, kernels, executor, inFlight, drain, close } = assemble({ settings, files, json, log });
+  const { app, scrape, kernels, executor, inFlight, drain, close } = assemble({
+    settings,
+    files,
+    json,
+    audit,
+    log,
+  });
   const stop = () => {
     close();
     void json.close();

@@ -39,6 +39,7 @@ export function execStreamRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "execute",
     streams: true,
     async handle(c: AppContext): Promise<Response> {
       const call = await readBody(c, deps, EXEC_BODY);

@@ -8,6 +8,7 @@ import { ReplyFiles } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
+import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
@@ -74,6 +75,7 @@ export function execRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "execute",
     async handle(c: AppContext): Promise<Response> {
       const call = await readBody(c, deps, EXEC_BODY);
       const running = Promise.withResolvers<void>();
@@ -102,6 +104,7 @@ export async function runExec(
   facts.session = sessionId;
   facts.lang = language;
   facts.code_bytes = code.length;
+  audited(c, { code, inputs: call.files.map(({ id }) => id) });
   const caller = callerOf(principal);
   let binding: Binding = { kind: "fresh", caller };
   let runtimeSessionId: string | null = null;
@@ -147,6 +150,7 @@ export async function runExec(
     facts.kernel = outcome.kernel.status;
     const lineage = await files.settle(outcome);
     facts.files = lineage.files.length;
+    audited(c, { outputs: lineage.files.map(({ id }) => id) });
     return {
       session_id: sessionId,
       stdout: outcome.stdout,

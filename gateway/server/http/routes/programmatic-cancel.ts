@@ -29,6 +29,7 @@ export function programmaticCancelRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "cancel",
     uncounted: true,
     continues: true,
     async handle(c: AppContext): Promise<Response> {

@@ -9,6 +9,7 @@ import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
 import type { ProgramAnswer, ProgramRequest } from "../../execution/programs/programs.ts";
 import { type ProgramReply, runProgram } from "../../execution/programs/run-program.ts";
+import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { ServiceError } from "../errors.ts";
 import { readBody } from "../intake/body.ts";
@@ -70,6 +71,7 @@ async function begin(
   const facts = c.get("facts");
   facts.lang = language;
   facts.code_bytes = code.length;
+  audited(c, { code, inputs: start.files.map(({ id }) => id) });
   facts.tools = toolNames.length;
   const sessionId = newId();
   facts.session = sessionId;
@@ -96,6 +98,7 @@ function proceed(
   { token, results }: Extract<ProgrammaticCall, { kind: "continuation" }>,
 ): Promise<ProgramAnswer<ProgramReply>> {
   c.get("facts").tool_results = results.length;
+  audited(c, { action: "continue" });
   return deps.programs.continue(requestOf(c), token, results);
 }
 
@@ -160,6 +163,7 @@ export function programmaticRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "execute",
     // Rounds of one program are one execution.
     uncounted: true,
     continues: true,
@@ -175,6 +179,7 @@ export function programmaticRoute(deps: AppDeps): Route {
       if (call.kind === "start") await countRequest(c, deps, "exec");
       const reply = response(await (call.kind === "start" ? begin(c, deps, call) : proceed(c, deps, call)));
       c.get("facts").outcome = reply.status;
+      if ("files" in reply) audited(c, { outputs: reply.files.map(({ id }) => id) });
       return c.json(reply);
     },
   };

@@ -3,6 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { callerOf } from "../../auth/principal.ts";
 import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
+import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
@@ -40,6 +41,7 @@ export function runRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "execute",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const body = await readBody(c, deps, RUN_BODY);
@@ -59,7 +61,9 @@ async function run(
 ): Promise<z.infer<typeof RunResponse>> {
   const principal = c.get("principal");
   const facts = c.get("facts");
+  facts.lang = "py";
   facts.code_bytes = body.code.length;
+  audited(c, { session: body.session_id, code: body.code });
   const outcome = await deps.executor.execute({
     language: "py",
     code: body.code,

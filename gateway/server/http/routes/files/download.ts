@@ -30,6 +30,7 @@ export function downloadRoute(deps: AppDeps): Route {
       },
     },
     access: "download",
+    audit: "download",
     streams: true,
     async handle(c: AppContext): Promise<Response> {
       const file = await requestedFile(c, deps);

@@ -55,6 +55,7 @@ export function deleteRoute(deps: AppDeps, path: string): Route {
       },
     },
     access: "files",
+    audit: "delete",
     async handle(c: AppContext): Promise<Response> {
       const { sessionId, record } = await requestedFile(c, deps);
       const removed = await deps.files.remove(sessionId, record.id);

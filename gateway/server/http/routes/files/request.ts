@@ -4,6 +4,7 @@ import { Id, isId } from "../../../../common/ids.ts";
 import { accessFile } from "../../../files/access.ts";
 import { type ClaimFields, KINDS } from "../../../files/ownership.ts";
 import type { SessionFile } from "../../../files/store.ts";
+import { audited } from "../../audit.ts";
 import type { AppContext, AppDeps } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
 import { refusalError } from "../../refusals.ts";
@@ -45,6 +46,7 @@ export function pathId(c: AppContext, name: "session_id" | "file_id"): string {
 export async function requestedFile(c: AppContext, deps: AppDeps): Promise<SessionFile> {
   const sessionId = pathId(c, "session_id");
   const fileId = pathId(c, "file_id");
+  audited(c, { session: sessionId, outputs: [fileId] });
   const access = await accessFile(deps.files, c.get("principal"), sessionId, fileId, claimFields(c));
   if (!access.ok) throw refusalError(access);
   return access.file;

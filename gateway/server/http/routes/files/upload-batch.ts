@@ -1,5 +1,6 @@
 /** `POST /upload/batch`: many files into one storage session, each with its own outcome. */
 import { z } from "@hono/zod-openapi";
+import { audited } from "../../audit.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
 import { storeForm, UploadFields } from "./upload.ts";
@@ -67,6 +68,7 @@ export function uploadBatchRoute(deps: AppDeps): Route {
       },
     },
     access: "upload",
+    audit: "upload",
     streams: true,
     async handle(c: AppContext): Promise<Response> {
       const stored = await storeForm(c, deps, "each");
@@ -87,6 +89,8 @@ export function uploadBatchRoute(deps: AppDeps): Route {
       const facts = c.get("facts");
       facts.session = stored.sessionId;
       facts.files = succeeded;
+      const stays = stored.parts.filter((part) => part.accepted);
+      audited(c, { inputs: stays.map(({ staged }) => staged.id) });
       facts.failed = failed;
       const body: z.infer<typeof BatchResponse> = {
         message: failed === 0 ? "success" : succeeded > 0 ? "partial_success" : "error",

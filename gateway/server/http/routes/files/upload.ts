@@ -1,6 +1,7 @@
 /** `POST /upload`: one file into a storage session of its own. */
 import { z } from "@hono/zod-openapi";
 import { type StoredUpload, storeUpload } from "../../../files/upload.ts";
+import { audited } from "../../audit.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { refusalError } from "../../refusals.ts";
 import { errorResponse, SECURITY, UNAUTHORIZED } from "../../responses.ts";
@@ -68,6 +69,7 @@ export function uploadRoute(deps: AppDeps): Route {
       },
     },
     access: "upload",
+    audit: "upload",
     streams: true,
     async handle(c: AppContext): Promise<Response> {
       const stored = await storeForm(c, deps, "whole");
@@ -75,6 +77,7 @@ export function uploadRoute(deps: AppDeps): Route {
       const facts = c.get("facts");
       facts.session = stored.sessionId;
       facts.files = accepted.length;
+      audited(c, { inputs: accepted.map(({ staged }) => staged.id) });
       facts.bytes = accepted.reduce((sum, { staged }) => sum + staged.size, 0);
       return c.json({
         message: "success",

@@ -28,6 +28,7 @@ export function interruptRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "interrupt",
     uncounted: true,
     continues: true,
     handle(c: AppContext): Response {
@@ -53,6 +54,7 @@ export function restartRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "restart",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const restarted = await ownSession(c, deps).restart();
@@ -78,6 +80,7 @@ export function forgetRoute(deps: AppDeps): Route {
       },
     },
     access: "exec",
+    audit: "forget",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const session = ownSessionOrFiles(c, deps);

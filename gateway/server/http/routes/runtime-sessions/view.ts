@@ -1,6 +1,7 @@
 /** A session as its owner is shown it, and the request that names one. */
 import { z } from "@hono/zod-openapi";
 import type { Session } from "../../../sessions/session.ts";
+import { audited } from "../../audit.ts";
 import type { AppContext, AppDeps } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
 import { errorResponse, UNAUTHORIZED, UNAVAILABLE } from "../../responses.ts";
@@ -55,16 +56,22 @@ const noSuchSession = () =>
     "No session of that id is yours here; `GET /runtime-sessions` lists those that are",
   );
 
+function sessionId(c: AppContext): string {
+  const id = c.req.param("session") ?? "";
+  audited(c, { session: id.slice(0, 64) });
+  return id;
+}
+
 /** Throws 404, also for somebody else's. */
 export function ownSession(c: AppContext, { sessions }: AppDeps): Session {
-  const session = sessions.find(c.get("principal"), c.req.param("session") ?? "");
+  const session = sessions.find(c.get("principal"), sessionId(c));
   if (session === null) throw noSuchSession();
   return session;
 }
 
 /** Likewise, but one of which only the files are left is found by its name. */
 export function ownSessionOrFiles(c: AppContext, { sessions }: AppDeps): Session {
-  const session = sessions.findOrRemember(c.get("principal"), c.req.param("session") ?? "");
+  const session = sessions.findOrRemember(c.get("principal"), sessionId(c));
   if (session === null) throw noSuchSession();
   return session;
 }

@@ -1,0 +1,159 @@
+/**
+ * The audit log's files: `audit-DATE.N.jsonl`, a line for each entry, only ever appended to. A new day or a full file
+ * begins a new one; whole files go when they are too old, or when all together are too large.
+ */
+import { mkdirSync } from "node:fs";
+import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { AuditEntry } from "./entry.ts";
+
+const DAY_MS = 86_400_000;
+/** A file's part of the whole. */
+const FILES = 16;
+/** Entries that wait for the disk, in bytes; beyond it they are lost. */
+const WAITING_BYTES = 4 * 1024 * 1024;
+const NAME = /^audit-(\d{4}-\d{2}-\d{2})\.(\d+)\.jsonl$/;
+
+export interface AuditLogOptions {
+  readonly directory: string;
+  readonly keepDays: number;
+  /** Of all files together. */
+  readonly maxBytes: number;
+  readonly now: () => number;
+  /** Told when entries are lost or files removed before their time; and when it works again (null). */
+  readonly onProblem: (problem: string | null) => void;
+}
+
+export interface AuditSink {
+  write(entry: AuditEntry): void;
+  /** Entries that could not be kept. */
+  readonly lost: number;
+}
+
+interface LogFile {
+  readonly name: string;
+  readonly date: string;
+  readonly number: number;
+}
+
+interface OpenFile extends LogFile {
+  readonly handle: FileHandle;
+  bytes: number;
+}
+
+export class AuditLog implements AuditSink {
+  readonly #options: AuditLogOptions;
+  #waiting: string[] = [];
+  #waitingBytes = 0;
+  #lost = 0;
+  #writing: Promise<void> | null = null;
+  #file: OpenFile | null = null;
+  /** The last write may have left half a line. */
+  #torn = false;
+  #failing = false;
+
+  constructor(options: AuditLogOptions) {
+    this.#options = options;
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+  }
+
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Never waits and never throws. */
+  write(entry: AuditEntry): void {
+    const line = `${JSON.stringify(entry)}\n`;
+    if (this.#waitingBytes + line.length > WAITING_BYTES) {
+      this.#lost += 1;
+      return;
+    }
+    this.#waiting.push(line);
+    this.#waitingBytes += line.length;
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = null;
+    });
+  }
+
+  /** Resolves when what was written is in its file. */
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#file?.handle.close();
+    this.#file = null;
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const lines = this.#waiting;
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+      try {
+        await this.#append(lines.join(""));
+        if (this.#failing) this.#options.onProblem(null);
+        this.#failing = false;
+      } catch (error) {
+        this.#lost += lines.length;
+        this.#torn = true;
+        if (!this.#failing) this.#options.onProblem(`entries of the audit log are lost: ${String(error)}`);
+        this.#failing = true;
+      }
+    }
+  }
+
+  async #append(text: string): Promise<void> {
+    const file = await this.#current();
+    const bytes = Buffer.from(this.#torn ? `\n${text}` : text);
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await file.handle.write(bytes, at);
+      at += bytesWritten;
+      file.bytes += bytesWritten;
+    }
+    this.#torn = false;
+  }
+
+  async #current(): Promise<OpenFile> {
+    const { directory, maxBytes, now } = this.#options;
+    const date = new Date(now()).toISOString().slice(0, 10);
+    const present = this.#file;
+    if (present !== null && present.date === date && present.bytes < maxBytes / FILES) return present;
+    await present?.handle.close();
+    this.#file = null;
+    const files = await this.#files();
+    const last = files.findLast((file) => file.date === date);
+    const full = last !== undefined && (await stat(join(directory, last.name))).size >= maxBytes / FILES;
+    const number = last === undefined ? 1 : full ? last.number + 1 : last.number;
+    const name = `audit-${date}.${number}.jsonl`;
+    const handle = await open(join(directory, name), "a", 0o600);
+    const { size } = await handle.stat();
+    // A process that was killed may have left half a line.
+    this.#torn ||= size > 0;
+    const opened = { name, date, number, handle, bytes: size };
+    this.#file = opened;
+    await this.#sweep(files.filter((file) => file.name !== name));
+    return opened;
+  }
+
+  /** `files`: those that are not written to, oldest first. */
+  async #sweep(files: readonly LogFile[]): Promise<void> {
+    const { directory, keepDays, maxBytes, now, onProblem } = this.#options;
+    const oldest = new Date(now() - keepDays * DAY_MS).toISOString().slice(0, 10);
+    let bytes = maxBytes / FILES;
+    for (const { name, date } of files.toReversed()) {
+      const { size } = await stat(join(directory, name));
+      bytes += size;
+      if (date >= oldest && bytes <= maxBytes) continue;
+      if (date >= oldest) onProblem(`${name} was removed before its time: KERNELYARD_AUDIT_BYTES is used up`);
+      await rm(join(directory, name));
+    }
+  }
+
+  async #files(): Promise<LogFile[]> {
+    const names = await readdir(this.#options.directory);
+    return names
+      .flatMap((name) => {
+        const [, date, number] = NAME.exec(name) ?? [];
+        return date === undefined ? [] : [{ name, date, number: Number(number) }];
+      })
+      .sort((one, other) => one.date.localeCompare(other.date) || one.number - other.number);
+  }
+}
