@@ -16,7 +16,9 @@ const ASK_EVERY_MS = 250;
 const Answer = z.object({ status: z.literal("success"), data: z.unknown() });
 const Vector = z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) });
 const Alerts = z.object({
-  alerts: z.array(z.object({ state: z.string(), labels: z.record(z.string(), z.string()) })),
+  alerts: z.array(
+    z.object({ state: z.enum(["firing", "pending"]), labels: z.record(z.string(), z.string()) }),
+  ),
 });
 
 export class Prometheus {
@@ -62,10 +64,10 @@ export class Prometheus {
     return result.map(({ value }) => Number(value[1])).filter((value) => !Number.isNaN(value));
   }
 
-  /** Names of alerts that fire, or will when they last. */
-  async alerts(): Promise<string[]> {
+  /** Names of alerts that fire, and of those that will when what they say lasts (`pending`). */
+  async alerts(...states: readonly ("firing" | "pending")[]): Promise<string[]> {
     const { alerts } = Alerts.parse(await this.#ask("alerts"));
-    return alerts.map(({ labels }) => labels.alertname ?? "");
+    return alerts.filter(({ state }) => states.includes(state)).map(({ labels }) => labels.alertname ?? "");
   }
 
   async stop(): Promise<void> {
