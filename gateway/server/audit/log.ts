@@ -10,8 +10,10 @@ import type { AuditEntry } from "./entry.ts";
 const DAY_MS = 86_400_000;
 /** A file's part of the whole. */
 const FILES = 16;
-/** Entries that wait for the disk, in bytes; beyond it they are lost. */
-const WAITING_BYTES = 4 * 1024 * 1024;
+/** Entries that wait for the disk; beyond it they are lost. One with all its ids has 5 KiB. */
+const MOST_WAITING = 4096;
+/** Entries of this time are written together: no call waits for the disk. What a killed process loses. */
+const WRITTEN_AFTER_MS = 100;
 const NAME = /^audit-(\d{4}-\d{2}-\d{2})\.(\d+)\.jsonl$/;
 
 export interface AuditLogOptions {
@@ -43,8 +45,8 @@ interface OpenFile extends LogFile {
 
 export class AuditLog implements AuditSink {
   readonly #options: AuditLogOptions;
-  #waiting: string[] = [];
-  #waitingBytes = 0;
+  #waiting: AuditEntry[] = [];
+  #timer: NodeJS.Timeout | null = null;
   #lost = 0;
   #writing: Promise<void> | null = null;
   #file: OpenFile | null = null;
@@ -63,36 +65,40 @@ export class AuditLog implements AuditSink {
 
   /** Never waits and never throws. */
   write(entry: AuditEntry): void {
-    const line = `${JSON.stringify(entry)}\n`;
-    if (this.#waitingBytes + line.length > WAITING_BYTES) {
+    if (this.#waiting.length >= MOST_WAITING) {
       this.#lost += 1;
       return;
     }
-    this.#waiting.push(line);
-    this.#waitingBytes += line.length;
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = null;
-    });
+    this.#waiting.push(entry);
+    this.#timer ??= setTimeout(() => this.#begin(), WRITTEN_AFTER_MS);
   }
 
   /** Resolves when what was written is in its file. */
   async close(): Promise<void> {
+    this.#begin();
     await this.#writing;
     await this.#file?.handle.close();
     this.#file = null;
   }
 
+  #begin(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = null;
+    });
+  }
+
   async #writeAll(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const lines = this.#waiting;
+      const entries = this.#waiting;
       this.#waiting = [];
-      this.#waitingBytes = 0;
       try {
-        await this.#append(lines.join(""));
+        await this.#append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
         if (this.#failing) this.#options.onProblem(null);
         this.#failing = false;
       } catch (error) {
-        this.#lost += lines.length;
+        this.#lost += entries.length;
         this.#torn = true;
         if (!this.#failing) this.#options.onProblem(`entries of the audit log are lost: ${String(error)}`);
         this.#failing = true;

@@ -41,8 +41,9 @@ function refusal({ status, message }: AuthRefusal): ServiceError {
   });
 }
 
-function authenticated(deps: AppDeps) {
+function authenticated(deps: AppDeps, begin: (c: AppContext) => void) {
   return async (c: AppContext, next: Next) => {
+    begin(c);
     const decision = await deps.authentication.decide((name) => c.req.header(name));
     const facts = c.get("facts");
     if (decision.kind === "refused") {
@@ -83,15 +84,20 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   app.openAPIRegistry.registerPath(route.spec);
   const path = route.spec.path.replaceAll(/\{([^}]+)\}/g, ":$1");
   const method = route.spec.method.toUpperCase();
-  app.on(method, path, (c, next) => {
+  const begin = (c: AppContext) => {
     c.set("route", route.spec.path);
     c.set("action", route.audit ?? null);
-    return next();
-  });
-  if (route.access !== "open") {
-    app.on(method, path, authenticated(deps), admitted(deps, route.access, route));
+  };
+  if (route.access === "open") {
+    app.on(method, path, (c) => {
+      begin(c);
+      return route.handle(c);
+    });
+    return;
   }
-  app.on(method, path, (c) => route.handle(c));
+  app.on(method, path, authenticated(deps, begin), admitted(deps, route.access, route), (c) =>
+    route.handle(c),
+  );
 }
 
 function logRequest(c: AppContext, { log }: AppDeps, started: number): void {

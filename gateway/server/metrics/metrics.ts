@@ -4,11 +4,17 @@ import { type LabelsOf, METRICS, type MetricName, type MetricSpec, type NameOf }
 
 type Row<Name extends MetricName> = readonly [labels: LabelsOf<Name>, value: number];
 
+/** A call waits for no bookkeeping: what it counts is entered a moment later, together with what others counted. */
+const ENTERED_AFTER_MS = 50;
+const MOST_WAITING = 4096;
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #counters = new Map<string, Counter>();
   readonly #gauges = new Map<string, Gauge>();
   readonly #histograms = new Map<string, Histogram>();
+  #waiting: (() => void)[] = [];
+  #timer: NodeJS.Timeout | null = null;
 
   constructor() {
     const registers = [this.#registry];
@@ -22,11 +28,13 @@ export class Metrics {
   }
 
   add<Name extends NameOf<"counter">>(name: Name, labels: LabelsOf<Name>): void {
-    known(this.#counters, name).inc(text(labels));
+    const counter = known(this.#counters, name);
+    this.#later(() => counter.inc(text(labels)));
   }
 
   observe<Name extends NameOf<"histogram">>(name: Name, labels: LabelsOf<Name>, value: number): void {
-    known(this.#histograms, name).observe(text(labels), value);
+    const histogram = known(this.#histograms, name);
+    this.#later(() => histogram.observe(text(labels), value));
   }
 
   /** Null: unknown, and not said. */
@@ -55,7 +63,22 @@ export class Metrics {
 
   /** In Prometheus' text format. */
   text(): Promise<string> {
+    this.#enter();
     return this.#registry.metrics();
+  }
+
+  #later(entry: () => void): void {
+    this.#waiting.push(entry);
+    if (this.#waiting.length >= MOST_WAITING) this.#enter();
+    else this.#timer ??= setTimeout(() => this.#enter(), ENTERED_AFTER_MS).unref();
+  }
+
+  #enter(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const entries = this.#waiting;
+    this.#waiting = [];
+    for (const enter of entries) enter();
   }
 }
 
