@@ -20,11 +20,7 @@ export async function removeAbandoned(docker: Docker): Promise<void> {
   for (const directory of directories) {
     const instance = join(tmpdir(), directory, "instance");
     if (!existsSync(instance)) continue;
-    const filters = { label: [`kernelyard.instance=${readFileSync(instance, "utf8").trim()}`] };
-    for (const { Id } of await docker.listContainers({ all: true, filters })) {
-      // Another file of this run may be removing the same.
-      await docker.getContainer(Id).remove({ force: true }).catch(unlessGone);
-    }
+    await removeInstance(docker, readFileSync(instance, "utf8").trim());
   }
   const { Volumes } = await docker.listVolumes({ filters: { label: ["kernelyard.kind=session-volume"] } });
   for (const { Name, Options } of Volumes) {
@@ -37,8 +33,17 @@ export async function removeAbandoned(docker: Docker): Promise<void> {
   }
 }
 
-/** For `catch`: what is to be removed is gone, or goes. */
-export function unlessGone(error: unknown): void {
+/** Removes containers and volumes of one instance. Somebody else may be removing the same. */
+export async function removeInstance(docker: Docker, instance: string): Promise<void> {
+  const filters = { label: [`kernelyard.instance=${instance}`] };
+  for (const { Id } of await docker.listContainers({ all: true, filters })) {
+    await docker.getContainer(Id).remove({ force: true }).catch(unlessGone);
+  }
+  const { Volumes } = await docker.listVolumes({ filters });
+  for (const { Name } of Volumes) await docker.getVolume(Name).remove().catch(unlessGone);
+}
+
+function unlessGone(error: unknown): void {
   const gone = new Set([404, 409]);
   if (!(error instanceof Error && "statusCode" in error && gone.has(Number(error.statusCode)))) throw error;
 }

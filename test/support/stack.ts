@@ -13,7 +13,7 @@ import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/pr
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
 import { SERVICE_USER } from "../../gateway/host/isolation.ts";
-import { removeAbandoned, stackPrefix, unlessGone } from "./abandoned.ts";
+import { removeAbandoned, removeInstance, stackPrefix } from "./abandoned.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const READY_WITHIN_MS = 60_000;
@@ -183,20 +183,10 @@ export class Stack {
     try {
       await this.gateway.signal("SIGTERM");
       await this.launcher.signal("SIGTERM");
-      await this.#removeLeftovers();
+      await removeInstance(this.docker, this.instance);
     } finally {
       rmSync(this.dataDir, { recursive: true, force: true });
     }
-  }
-
-  async #removeLeftovers(): Promise<void> {
-    const filters = { label: [`kernelyard.instance=${this.instance}`] };
-    for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
-      // An engine that was killed may list what it does not know.
-      await this.docker.getContainer(Id).remove({ force: true }).catch(unlessGone);
-    }
-    const { Volumes } = await this.docker.listVolumes({ filters });
-    for (const { Name } of Volumes) await this.docker.getVolume(Name).remove();
   }
 }
 

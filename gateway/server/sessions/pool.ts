@@ -123,13 +123,10 @@ export class Pool {
     for (const { kernel } of this.#ready.splice(0)) kernel.release();
   }
 
+  /** One whose stream has just ended is left to `#keep`, which asks why. */
   #pop(): Opened | null {
-    for (;;) {
-      const opened = this.#ready.shift();
-      if (opened === undefined) return null;
-      if (opened.kernel.usable) return opened;
-      this.#astray(opened.place);
-    }
+    const index = this.#ready.findIndex(({ kernel }) => kernel.usable);
+    return index < 0 ? null : (this.#ready.splice(index, 1)[0] ?? null);
   }
 
   #keep(opened: Opened): void {

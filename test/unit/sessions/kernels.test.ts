@@ -148,7 +148,7 @@ describe("profiles", () => {
     const reply = await (await as(after, KEY, { ...inSession, code: "x" })).json();
     expect(reply).toMatchObject({
       runtime_status: "new",
-      stderr: expect.stringContaining("profile documents now"),
+      stderr: expect.stringContaining("another profile now"),
     });
     expect(launcher.live.map(({ info }) => info.profile)).toEqual(["documents"]);
   });
