@@ -113,6 +113,8 @@ exec 9>/run/lock/kernelyard-host.lock
 if ! flock --nonblock 9; then
   say "another run of this script is at work; waiting for it"
   flock --timeout 900 9 || fail "Another run of install.sh has held /run/lock/kernelyard-host.lock for 15 minutes."
+  # Waiting changed nothing.
+  SAID=0
 fi
 
 service_user() {

@@ -3,6 +3,7 @@
  * gVisor, user, profile) is there already: the set-up of this ring is the same script.
  */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -11,6 +12,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { HOST_FILES, RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
 
 const HOST = join(import.meta.dirname, "../../../gateway/host");
+const LOCK = "/run/lock/kernelyard-host.lock";
 const Config = z.looseObject({ runtimes: z.record(z.string(), z.unknown()) });
 
 let folder = "";
@@ -41,8 +43,8 @@ interface Said {
   readonly text: string;
 }
 
-/** The script waits for its lock, which other tests may hold. */
-function install(...args: string[]): Promise<Said> {
+/** The script waits for its lock, which other tests may hold. `heard` gets all that it has said so far. */
+function install(args: readonly string[] = [], heard: (text: string) => void = () => {}): Promise<Said> {
   return new Promise((resolve, reject) => {
     const child = spawn("bash", [join(sent, "install.sh"), "--engine-dir", engine, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
@@ -51,10 +53,11 @@ function install(...args: string[]): Promise<Said> {
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk: Buffer) => {
         text += chunk.toString();
+        heard(text);
       });
     }
     child.on("error", reject);
-    child.on("exit", (code) => resolve({ code, text }));
+    child.on("close", (code) => resolve({ code, text }));
   });
 }
 
@@ -73,7 +76,7 @@ async function stopEngine(): Promise<void> {
 }
 
 it("configures without starting, then starts, then has nothing to do", async () => {
-  expect(await install("--no-start")).toMatchObject({
+  expect(await install(["--no-start"])).toMatchObject({
     code: 0,
     text: expect.stringContaining("engine not started"),
   });
@@ -86,7 +89,19 @@ it("configures without starting, then starts, then has nothing to do", async () 
   });
   expect(await install()).toMatchObject({
     code: 0,
-    text: expect.stringMatching(/^Host ready, nothing to do: .*\n$/),
+    text: expect.stringMatching(/^( {2}another run .*\n)?Host ready, nothing to do: .*\n$/),
+  });
+});
+
+it("waits for another run, and does not count that as something done", async () => {
+  const holder = spawn("flock", [LOCK, "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "inherit"] });
+  await once(holder.stdout, "data");
+  const waited = await install([], (text) => {
+    if (text.includes("another run")) holder.stdin.end();
+  });
+  expect(waited).toMatchObject({
+    code: 0,
+    text: expect.stringMatching(/^ {2}another run .*\nHost ready, nothing to do: .*\n$/),
   });
 });
 
@@ -108,13 +123,13 @@ it("keeps the engine running where a reload does, and keeps what was there", asy
 
 it("restarts the engine for what a reload does not take over", async () => {
   const before = pid();
-  expect(await install("--dedicated")).toMatchObject({
+  expect(await install(["--dedicated"])).toMatchObject({
     code: 0,
     text: expect.stringContaining("restarting it"),
   });
   expect(config()).toMatchObject({ "no-new-privileges": true });
   expect(pid()).not.toBe(before);
-  expect(await install("--dedicated")).toMatchObject({
+  expect(await install(["--dedicated"])).toMatchObject({
     code: 0,
     text: expect.stringContaining("nothing to do"),
   });
@@ -136,8 +151,8 @@ it("leaves the machine's own engine its network", () => {
 });
 
 it("tells wrong use and an engine that is not there", async () => {
-  expect((await install("--nonsense")).code).toBe(2);
-  expect(await install("--engine-dir", "", "--docker-socket", "/nonexistent.sock")).toMatchObject({
+  expect((await install(["--nonsense"])).code).toBe(2);
+  expect(await install(["--engine-dir", "", "--docker-socket", "/nonexistent.sock"])).toMatchObject({
     code: 2,
   });
 });
