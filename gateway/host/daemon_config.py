@@ -10,7 +10,8 @@ The rules:
      adding the arguments is wanted. One that says the opposite of Kernelyard's is a conflict in any case, except for
      what is tolerated: other containers need `--network=sandbox`, which is as tight here (a sandbox has no network
      to join), but leaves sandboxes without a loopback interface.
-  3. Further keys are set only where the operator has said nothing (neither in the file nor on the daemon's command
+  3. The checkpoint runtime is Kernelyard's own: the same program behind a script, always with Kernelyard's arguments.
+  4. Further keys are set only where the operator has said nothing (neither in the file nor on the daemon's command
      line): `live-restore`, and on a dedicated host the hardening keys below.
 
 Exit codes: 0 merged, 2 wrong use, 3 conflict (nothing written; standard error says what to do).
@@ -52,6 +53,9 @@ class Wanted:
     essential_arguments: tuple[str, ...] = ()
     # Somebody else's entry may say these instead; they are gVisor's defaults, so it may also say nothing.
     tolerated_arguments: tuple[str, ...] = ()
+    # The runtime that saves and restores: its name and its program; no program, no such runtime.
+    checkpoint_runtime: str = ""
+    checkpoint_path: str = ""
     dedicated: bool = False
     adopt: bool = False
     # What Kernelyard itself wrote as the runtime entry last time, if anything.
@@ -130,9 +134,16 @@ def plan(existing: Json, wanted: Wanted) -> Plan:
     else:
         result.conflicts.append(f"`runtimes.{wanted.runtime}` is not an object.")
         return result
-    if new_entry != entry:
-        merged["runtimes"] = {**runtimes, wanted.runtime: new_entry}
-        result.changed.append(f"runtimes.{wanted.runtime}")
+    entries: Json = {wanted.runtime: new_entry}
+    if wanted.checkpoint_path:
+        entries[wanted.checkpoint_runtime] = {
+            "path": wanted.checkpoint_path,
+            "runtimeArgs": list(wanted.runtime_arguments),
+        }
+    for name, wanted_entry in entries.items():
+        if wanted_entry != runtimes.get(name):
+            merged["runtimes"] = {**merged.get("runtimes", {}), name: wanted_entry}
+            result.changed.append(f"runtimes.{name}")
 
     keys = {**SHARED_KEYS, **(DEDICATED_KEYS if wanted.dedicated else {})}
     for key, value in keys.items():
@@ -194,13 +205,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runtime", required=True, help="runtime.json: name, arguments, essential ones")
     parser.add_argument("--stamp", required=True, help="where the entry that Kernelyard wrote is remembered")
     parser.add_argument("--path", default="", help="program of the runtime")
+    parser.add_argument("--checkpoint-path", default="", help="program of the runtime that saves and restores")
     parser.add_argument("--dedicated", action="store_true")
     parser.add_argument("--adopt-runsc", action="store_true")
     parser.add_argument("--untouched", default="", help="keys to leave alone, separated by commas")
     parser.add_argument("--show-path", action="store_true", help="print the present entry's program and end")
-    parser.add_argument("--print-entry", action="store_true", help="print the runtime entry that is wanted and end")
-    parser.add_argument("--loaded", action="store_true", help="exit 1 unless GET /info on stdin has the entry")
-    parser.add_argument("--entry", default="", help="with --loaded: the entry to look for, else the one in --config")
+    parser.add_argument("--print-entry", action="store_true", help="print the runtime entries that are wanted and end")
+    parser.add_argument("--loaded", action="store_true", help="exit 1 unless GET /info on stdin has the entries")
+    parser.add_argument("--entry", default="", help="with --loaded: the entries to look for, else those in --config")
     parser.add_argument("--dry-run", action="store_true", help="print what would change, write nothing")
     options = parser.parse_args(arguments)
     try:
@@ -210,14 +222,17 @@ def main(arguments: list[str]) -> int:
         return 3
     runtime = read_object(options.runtime)
     name = str(runtime["name"])
+    checkpoint_name = str(runtime["checkpoint_name"])
     if options.show_path:
         runtimes = existing.get("runtimes")
         entry = runtimes.get(name) if isinstance(runtimes, dict) else None
         print(entry.get("path", "") if isinstance(entry, dict) else "")
         return 0
     if options.loaded:
-        expected = read_object(options.entry)[name] if options.entry else (existing.get("runtimes") or {}).get(name)
-        return 0 if is_loaded(sys.stdin.read(), name, expected) else 1
+        runtimes = read_object(options.entry) if options.entry else existing.get("runtimes") or {}
+        info = sys.stdin.read()
+        names = [name, *({checkpoint_name} & set(runtimes))]
+        return 0 if all(is_loaded(info, each, runtimes.get(each)) for each in names) else 1
     if not options.path:
         parser.error("--path is needed")
     wanted = Wanted(
@@ -226,14 +241,15 @@ def main(arguments: list[str]) -> int:
         runtime_arguments=tuple(str(argument) for argument in runtime["arguments"]),
         essential_arguments=tuple(str(argument) for argument in runtime["essential"]),
         tolerated_arguments=tuple(str(argument) for argument in runtime["tolerated"]),
+        checkpoint_runtime=checkpoint_name,
+        checkpoint_path=options.checkpoint_path,
         dedicated=options.dedicated,
         adopt=options.adopt_runsc,
         own_entry=read_object(options.stamp) or None,
         untouched=frozenset(options.untouched.split(",")) - {""},
     )
     if options.print_entry:
-        entry = plan({}, wanted).merged["runtimes"][name]
-        print(json.dumps({name: entry}, indent=2))
+        print(json.dumps(plan({}, wanted).merged["runtimes"], indent=2))
         return 0
     result = plan(existing, wanted)
     if result.conflicts:

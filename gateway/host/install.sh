@@ -143,6 +143,7 @@ loop_devices() {
 tools
 engine_program
 find_runsc
+checkpoint_runtime
 service_user
 seccomp_profile
 loop_devices

@@ -13,6 +13,9 @@ export const SERVICE_USER = "kernelyard";
 /** Where `install.sh` puts the profile on a host. */
 export const INSTALLED_SECCOMP_PROFILE = "/etc/kernelyard/seccomp.json";
 
+/** Where the launcher leaves notes for the checkpoint runtime; `checkpoint-runtime.sh` names it too. */
+export const CHECKPOINT_NOTES = "/run/kernelyard/checkpoint-notes";
+
 /** The command that repairs what the checks below find. */
 export const INSTALL_COMMAND = "sudo bash gateway/host/install.sh";
 
@@ -23,6 +26,7 @@ export const HOST_FILES = [
   "lib/packages.sh",
   "lib/gvisor.sh",
   "lib/engine.sh",
+  "checkpoint-runtime.sh",
   "daemon_config.py",
   "runtime.json",
   "seccomp/profile.json",
@@ -34,6 +38,7 @@ export const HOST_FILES = [
  */
 const RuntimeFile = z.object({
   name: z.string(),
+  checkpoint_name: z.string(),
   arguments: z.array(z.string()),
   essential: z.array(z.string()),
   tolerated: z.array(z.string()),
@@ -43,6 +48,8 @@ const runtime = RuntimeFile.parse(
   JSON.parse(readFileSync(join(import.meta.dirname, "runtime.json"), "utf8")),
 );
 export const RUNTIME_NAME = runtime.name;
+/** The same runsc behind `checkpoint-runtime.sh`: it restores and saves containers where a note asks for it. */
+export const CHECKPOINT_RUNTIME_NAME = runtime.checkpoint_name;
 export const RUNTIME_ARGUMENTS: readonly string[] = runtime.arguments;
 
 /** The shipped profile; its text, as it goes into a container's create body; its hash. */
@@ -99,6 +106,29 @@ export function isolationProblems(facts: HostFacts): IsolationProblem[] {
   const problem = profileProblem(facts.installedProfile);
   if (problem !== null) problems.push(problem);
   return problems;
+}
+
+/** `said`: `/proc/version` and a process's own `/proc/self/status`, read inside a sandbox. Empty when it is isolated. */
+export function insideProblems(said: string, { gvisor }: { readonly gvisor: boolean }): string[] {
+  const kernel = /^Linux version (\S+)/m.exec(said)?.[1] ?? "";
+  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, "m").exec(said)?.[1] ?? "missing";
+  return [
+    gvisor && !kernel.endsWith("-gvisor") ? `the kernel inside is ${kernel || "unknown"}, not gVisor` : null,
+    field("Seccomp") !== "2" ? `no seccomp filter is in force inside (Seccomp: ${field("Seccomp")})` : null,
+    field("NoNewPrivs") !== "1" ? "privileges can be gained inside" : null,
+    /^0+$/.test(field("CapEff")) ? null : `capabilities inside: ${field("CapEff")}`,
+  ].filter((problem) => problem !== null);
+}
+
+/** Why sandboxes cannot be saved and restored under this engine; null when they can. */
+export function checkpointRuntimeProblem(runtimes: HostFacts["runtimes"]): string | null {
+  const entry = runtimes[CHECKPOINT_RUNTIME_NAME];
+  if (entry === undefined) {
+    return `the engine has no runtime \`${CHECKPOINT_RUNTIME_NAME}\`: ${INSTALL_COMMAND} adds it`;
+  }
+  const missing = missingArguments(entry.runtimeArgs ?? []);
+  if (missing.length === 0) return null;
+  return `the engine's runtime \`${CHECKPOINT_RUNTIME_NAME}\` runs without ${missing.join(" ")}: ${INSTALL_COMMAND}`;
 }
 
 /** The host's copy of the profile; null when there is none that can be read. */

@@ -6,6 +6,7 @@ import { dirname } from "node:path";
 import { gatewayMemory, heapFlags } from "../../gateway/common/gateway-memory.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import { stopWithinMs } from "../../gateway/common/stopping.ts";
+import { CHECKPOINT_NOTES } from "../../gateway/host/isolation.ts";
 import { OPEN_FILES, TMPFS } from "../parts/least-privilege.ts";
 import { ENGINE_MOUNT, launcherSocket, type Paths } from "./environment.ts";
 
@@ -54,6 +55,8 @@ export function launcherDescription(paths: Paths): ServiceDescription {
       bind("/dev"),
       // The CPU share of a sandbox is lifted while it starts.
       bind("/sys/fs/cgroup"),
+      // Notes for the checkpoint runtime, which the engine starts on the host.
+      bind(dirname(CHECKPOINT_NOTES)),
     ],
     stopSeconds: 30,
     // Leaves the kernels running for the launcher that takes over; when the whole stack goes, the sweep ends them.

@@ -128,7 +128,7 @@ start_before_planning() {
 configure_engine() {
   local plan changed=0
   start_before_planning
-  plan=$(daemon_config --path "$RUNSC" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" --dry-run) || exit $?
+  plan=$(daemon_config --path "$RUNSC" --checkpoint-path "$CHECKPOINT_RUNTIME" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" --dry-run) || exit $?
   if [[ ${plan%%$'\n'*} != none ]]; then
     say "engine: $CONFIG gets $(tail -n +2 <<<"$plan" | paste -sd' ')"
     changed=1
@@ -138,7 +138,7 @@ configure_engine() {
       say "engine: what was there is kept in $BACKUP"
     fi
     [[ ${plan%%$'\n'*} != restart ]] || touch "$RESTART_MARK"
-    daemon_config --path "$RUNSC" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" >/dev/null
+    daemon_config --path "$RUNSC" --checkpoint-path "$CHECKPOINT_RUNTIME" --untouched "$(keys_to_leave)" "${DEDICATED[@]}" "${ADOPT[@]}" >/dev/null
   fi
   [[ $START -eq 1 ]] || return 0
 
@@ -184,10 +184,16 @@ configure_engine() {
 # An engine that the operator names is the operator's: say what is missing, change nothing.
 check_foreign_engine() {
   engine_answers || fail "The engine at $SOCKET does not answer. Start it, or unset KERNELYARD_DOCKER_SOCKET."
-  daemon_config --path "$RUNSC" --print-entry >"$STATE/runtime-entry.wanted.json"
-  if ! engine_get /info | daemon_config --loaded --entry "$STATE/runtime-entry.wanted.json"; then
+  local wanted="$STATE/runtime-entry.wanted.json"
+  daemon_config --path "$RUNSC" --print-entry >"$wanted"
+  if ! engine_get /info | daemon_config --loaded --entry "$wanted"; then
+    daemon_config --path "$RUNSC" --checkpoint-path "$CHECKPOINT_RUNTIME" --print-entry >"$wanted"
     printf '%s\n' "The engine at $SOCKET lacks the gVisor runtime. Add this to its daemon.json under \"runtimes\" and reload it:" >&2
-    cat "$STATE/runtime-entry.wanted.json" >&2
+    cat "$wanted" >&2
     exit 3
   fi
+  # It serves without: sandboxes start the slow way then.
+  daemon_config --path "$RUNSC" --checkpoint-path "$CHECKPOINT_RUNTIME" --print-entry >"$wanted"
+  engine_get /info | daemon_config --loaded --entry "$wanted" ||
+    say "engine: it has no checkpoint runtime, so sessions will not sleep; $wanted says what its daemon.json lacks"
 }

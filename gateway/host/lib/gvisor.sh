@@ -1,8 +1,10 @@
-# Finds a gVisor (runsc) that is good enough, or installs one: RUNSC. Read in by install.sh.
+# Finds a gVisor (runsc) that is good enough, or installs one: RUNSC, and CHECKPOINT_RUNTIME beside it. Read in by install.sh.
 
 GVISOR_FOLDER=/usr/local/lib/kernelyard/gvisor
+CHECKPOINT_FOLDER=/usr/local/lib/kernelyard/checkpoint-runtime
 GVISOR_MODULE=gvisor.dev/gvisor/runsc@v0.0.0-20260905035102-160fafc42237
 RUNSC=""
+CHECKPOINT_RUNTIME=""
 
 # Decided by what it can do: packages from 2022 are still around, and builds from source carry no version.
 runsc_has_flags() {
@@ -109,9 +111,10 @@ runsc_from_module() {
   work=$(mktemp -d)
   chmod 0755 "$work"
   mkdir "$work/built"
-  # With cgo it would build and then not start.
+  # With cgo it would build and then not start. Without the version it would restore checkpoints of any other build.
   if ! unlocked env CGO_ENABLED=0 GOFLAGS= GOBIN="$work/built" HOME="${HOME:-/root}" timeout 1200 \
-    "$go" install "$GVISOR_MODULE" >"$work/log" 2>&1; then
+    "$go" install -ldflags "-X gvisor.dev/gvisor/runsc/version.version=${GVISOR_MODULE##*@}" \
+    "$GVISOR_MODULE" >"$work/log" 2>&1; then
     tail -n 5 "$work/log" | sed 's/^/      /' >&2
     say "gVisor: the build failed; trying the next way"
     rm -rf "$work"
@@ -133,4 +136,18 @@ runsc_from_package() {
   fi
   install_packages runsc
   runsc_suitable /usr/bin/runsc && RUNSC=/usr/bin/runsc
+}
+
+# The same runsc behind a script that saves and restores. Its folder names what it runs: another build is another runtime.
+checkpoint_runtime() {
+  local text id
+  text=$(sed "s|@RUNSC@|$RUNSC|" "$HERE/checkpoint-runtime.sh")
+  id=$({ printf '%s' "$text"; sha256sum <"$RUNSC"; } | sha256sum | cut -c1-12)
+  CHECKPOINT_RUNTIME="$CHECKPOINT_FOLDER/$id/runsc-checkpoint"
+  [[ ! -x $CHECKPOINT_RUNTIME ]] || return 0
+  say "gVisor: checkpoint runtime $CHECKPOINT_RUNTIME"
+  install -d -m 0755 "${CHECKPOINT_RUNTIME%/*}"
+  printf '%s\n' "$text" >"$CHECKPOINT_RUNTIME.new"
+  chmod 0755 "$CHECKPOINT_RUNTIME.new"
+  mv "$CHECKPOINT_RUNTIME.new" "$CHECKPOINT_RUNTIME"
 }

@@ -9,7 +9,12 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { HOST_FILES, RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
+import {
+  CHECKPOINT_RUNTIME_NAME,
+  HOST_FILES,
+  RUNTIME_ARGUMENTS,
+  RUNTIME_NAME,
+} from "../../../gateway/host/isolation.ts";
 
 const HOST = join(import.meta.dirname, "../../../gateway/host");
 const LOCK = "/run/lock/kernelyard-host.lock";
@@ -108,7 +113,7 @@ it("waits for another run, and does not count that as something done", async () 
 it("keeps the engine running where a reload does, and keeps what was there", async () => {
   const before = pid();
   const { runtimes, ...others } = config();
-  expect(Object.keys(runtimes)).toEqual([RUNTIME_NAME]);
+  expect(Object.keys(runtimes).sort()).toEqual([RUNTIME_NAME, CHECKPOINT_RUNTIME_NAME]);
   writeFileSync(configPath(), JSON.stringify({ ...others, runtimes: {}, debug: false }));
   expect(await install()).toMatchObject({
     code: 0,
@@ -116,7 +121,13 @@ it("keeps the engine running where a reload does, and keeps what was there", asy
   });
   expect(config()).toMatchObject({
     debug: false,
-    runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },
+    runtimes: {
+      [RUNTIME_NAME]: { path: expect.stringMatching(/\/runsc$/), runtimeArgs: RUNTIME_ARGUMENTS },
+      [CHECKPOINT_RUNTIME_NAME]: {
+        path: expect.stringMatching(/\/runsc-checkpoint$/),
+        runtimeArgs: RUNTIME_ARGUMENTS,
+      },
+    },
   });
   expect(pid()).toBe(before);
 });

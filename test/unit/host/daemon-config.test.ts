@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
+import { CHECKPOINT_RUNTIME_NAME, RUNTIME_ARGUMENTS, RUNTIME_NAME } from "../../../gateway/host/isolation.ts";
 
 const HOST = join(import.meta.dirname, "../../../gateway/host");
 /** As install.sh does: the system's own, which is faster than one of a version manager. */
@@ -45,6 +45,24 @@ describe("daemon.json", () => {
     expect(status).toBe(0);
     expect(lines).toEqual(["reload", `runtimes.${RUNTIME_NAME}`, "live-restore"]);
     expect(after).toEqual({ runtimes: { [RUNTIME_NAME]: OURS }, "live-restore": true });
+  });
+
+  test("the checkpoint runtime is an entry of its own, always with our arguments, by reload alone", () => {
+    const adopted = { path: "/usr/bin/runsc", runtimeArgs: [...RUNTIME_ARGUMENTS, "--debug"] };
+    const present = { runtimes: { [RUNTIME_NAME]: adopted }, "live-restore": true };
+    const script = "--checkpoint-path=/opt/runsc-checkpoint";
+    const { lines, after } = merge(present, script);
+    expect(lines).toEqual(["reload", `runtimes.${CHECKPOINT_RUNTIME_NAME}`]);
+    expect(after).toEqual({
+      runtimes: {
+        [RUNTIME_NAME]: adopted,
+        [CHECKPOINT_RUNTIME_NAME]: { ...OURS, path: "/opt/runsc-checkpoint" },
+      },
+      "live-restore": true,
+    });
+    expect(merge(undefined, script).lines).toEqual(["none"]);
+    const other = merge(undefined, "--checkpoint-path=/opt/2/runsc-checkpoint");
+    expect(other.lines).toEqual(["reload", `runtimes.${CHECKPOINT_RUNTIME_NAME}`]);
   });
 
   test("a second run changes nothing", () => {

@@ -12,6 +12,7 @@ import {
 } from "../../../gateway/cli/doctor/findings.ts";
 import {
   HOST_FILES,
+  insideProblems,
   isolationProblems,
   RUNTIME_ARGUMENTS,
   RUNTIME_NAME,
@@ -22,6 +23,28 @@ const good = {
   runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },
   installedProfile: SHIPPED_SECCOMP_PROFILE,
 };
+
+describe("isolation inside a sandbox", () => {
+  const inside =
+    "Linux version 4.19.0-gvisor #1\nUid:\t10001\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+  test("is as it should be", () => expect(insideProblems(inside, { gvisor: true })).toEqual([]));
+
+  test.each([
+    ["not gVisor", inside.replace("4.19.0-gvisor", "6.1.0-generic")],
+    ["Seccomp: 0", inside.replace("Seccomp:\t2", "Seccomp:\t0")],
+    ["privileges", inside.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0")],
+    ["capabilities", inside.replace("CapEff:\t00", "CapEff:\t20")],
+    ["Seccomp: missing", "Linux version 4.19.0-gvisor #1\n"],
+  ])("lacks something: %s", (what, said) => {
+    expect(insideProblems(said, { gvisor: true }).join()).toContain(what);
+  });
+
+  test("without gVisor any kernel will do, and nothing else is let off", () => {
+    const said = inside.replace("4.19.0-gvisor", "6.1.0-generic");
+    expect(insideProblems(said, { gvisor: false })).toEqual([]);
+    expect(insideProblems("", { gvisor: false })).toHaveLength(3);
+  });
+});
 
 describe("isolation of a host", () => {
   test("an installed host has no problem", () => expect(isolationProblems(good)).toEqual([]));
