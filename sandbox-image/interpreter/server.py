@@ -2,8 +2,10 @@
 
 One fork waits ahead: making one takes most of what a short program takes. Whoever comes first gets it, and another is
 made when there is time. Requests of the supervisor: `F` with three descriptors (control socket, standard output,
-standard error) for a kernel, `D` to drop the waiting fork. Reports to it: `R` (a fork waits: all is imported), `P` pid
-(a kernel), `T` pid client (a fork has become an interpreter for that client), `X` pid status (a fork has ended).
+standard error) for a kernel, `D` to drop the waiting fork, `Z` to come to rest, which is to drop it and make none until
+`W` with the bytes that a kernel may use from then on. Reports to it: `R` (a fork waits: all is imported, or it has
+woken), `P` pid (a kernel), `T` pid client (a fork has become an interpreter for that client), `X` pid status (a fork
+has ended), `Z` (at rest: whatever was forked has its role, or has ended).
 
 Clients are not believed more than the user's own code may do: they can end forks, which it can as well.
 """
@@ -27,6 +29,7 @@ from interpreter.facts import Facts
 from interpreter.request import BadRequest, Request, agree, receive, refuse, word
 
 _REPORT = struct.Struct(">cIi")
+_WAKE = struct.Struct(">cQ")
 #: After an interpreter's end: a program that starts the next one does so at once, and must not wait for two forks.
 _REFILL_SECONDS = 0.02
 #: In a sandbox whose kernel is in use, a fork waits so long for the next `python3`.
@@ -87,13 +90,14 @@ class ForkServer:
         requests: socket.socket,
         listener: socket.socket | None,
         facts: Facts,
-        fits: Callable[[int], bool],
-        prepare: Callable[[], None] | None,
+        fits: Callable[[int, int], bool],
+        prepare: Callable[[int], None],
+        memory: int,
     ) -> None:
-        """`fits`: whether there is memory for one more fork beside so many that may yet grow.
-
-        `prepare`: what a fork does while it waits for its role.
+        """`memory`: what a kernel may use, in bytes. `fits`: whether there is so much for one more fork beside so many
+        that may yet grow. `prepare`: what a fork does while it waits for its role, with so much memory.
         """
+        self.memory = memory
         self._requests = requests
         self._listener = listener
         self._facts = facts
@@ -106,6 +110,8 @@ class ForkServer:
         self._silent: dict[int, _Client] = {}
         self._running: dict[int, _Client] = {}
         self._kernels: set[int] = set()
+        self._children: set[int] = set()
+        self._resting = False
         self._tend_at: float | None = 0.0
         self._last_client = -_KEEP_SECONDS
         self._told_ready = False
@@ -165,6 +171,8 @@ class ForkServer:
     def _tend(self, now: float) -> Role | None:
         """One fork waits where a kernel may be wanted yet, or where `python3` has been used lately."""
         self._tend_at = None
+        if self._resting:
+            return None
         kept_until = self._last_client + _KEEP_SECONDS
         if self._kernels and now >= kept_until:
             self._drop_waiting()
@@ -178,7 +186,7 @@ class ForkServer:
     def _one_more_fits(self) -> bool:
         """A fork grows until its program has ended, which touches every object: what is free is promised to them."""
         given = sum(1 for fork in self._forks.values() if fork.pid not in self._running)
-        return self._fits(given + len(self._running))
+        return self._fits(self.memory, given + len(self._running))
 
     def _plan_to_tend(self) -> None:
         self._tend_at = time.monotonic() + _REFILL_SECONDS
@@ -197,6 +205,7 @@ class ForkServer:
             return self._be_forked(theirs, client)
         theirs.close()
         ours.setblocking(False)
+        self._children.add(pid)
         fork = _Fork(pid, ours, client)
         self._forks[pid] = fork
         self._watch(ours.fileno(), lambda _events: self._on_fork(fork))
@@ -209,8 +218,8 @@ class ForkServer:
         try:
             connection = None if client is None else client.connection.dup()
             self._close_inherited(client)
-            if client is None and self._prepare is not None:
-                self._prepare()
+            if client is None:
+                self._prepare(self.memory)
             role = _await_role(channel, connection, self._facts)
         except OSError:
             # The template is gone.
@@ -277,6 +286,14 @@ class ForkServer:
         if data == b"D" and not fds:
             self._drop_waiting()
             return None
+        if data == b"Z" and not fds:
+            self._resting = True
+            self._drop_waiting()
+            self._tell_rest()
+            return None
+        if data[:1] == b"W" and len(data) == _WAKE.size and not fds:
+            self._woken(_WAKE.unpack(data)[1])
+            return None
         if data != b"F" or len(fds) != 3:
             os._exit(0)
         role = self._make_kernel(fds)
@@ -308,6 +325,18 @@ class ForkServer:
             return None
         return None
 
+    def _tell_rest(self) -> None:
+        if self._resting and self._children <= self._kernels | set(self._running):
+            self._report(b"Z", 0, 0)
+
+    def _woken(self, memory: int) -> None:
+        """A fork waits again, and that is reported: not one from before, which is what the memory was then."""
+        self._resting = False
+        self.memory = memory
+        self._drop_waiting()
+        self._told_ready = False
+        self._tend_at = 0.0
+
     def _report(self, kind: bytes, pid: int, value: int) -> None:
         self._requests.send(_REPORT.pack(kind, pid, value))
 
@@ -333,9 +362,11 @@ class ForkServer:
             if fork is not None:
                 self._close_fork(fork)
             self._kernels.discard(pid)
+            self._children.discard(pid)
             self._report(b"X", pid, status)
             if client is not None:
                 self._ended(client, status)
+            self._tell_rest()
             self._plan_to_tend()
 
     def _pass_stop_on(self, client: _Client, status: int) -> None:

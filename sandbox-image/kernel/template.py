@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import gc
 import os
 import resource
@@ -40,7 +39,7 @@ class Arguments:
     data: str
     #: The list of libraries to have in memory.
     preload: str
-    #: What a kernel may use, in bytes; 0 for no limit.
+    #: What a kernel may use, in bytes, until the supervisor says otherwise; 0 for no limit.
     memory: int
     #: What native/run_main.c was built to.
     library: str
@@ -118,20 +117,24 @@ def serve(arguments: Arguments, facts: Facts) -> None:
     _libc().malloc_trim(0)
     # Once, and not in every fork.
     library = None if listener is None else ctypes.PyDLL(arguments.library)
-    gvisor = is_own_system(arguments.memory)
-    fits = functools.partial(fork_fits, arguments.memory)
-    role = ForkServer(requests, listener, facts, fits, copy_ahead if gvisor else None).run()
+    server = ForkServer(requests, listener, facts, fork_fits, _prepare, arguments.memory)
+    role = server.run()
     if isinstance(role, KernelRole):
         try:
-            _become_kernel(runner, role, arguments.memory)
+            _become_kernel(runner, role, server.memory)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
     assert library is not None
-    if gvisor:
+    if is_own_system(server.memory):
         copy_pages_in_forks()
     Program(role.request, role.line, role.joined, facts, library).begin_at_end()
+
+
+def _prepare(memory: int) -> None:
+    if is_own_system(memory):
+        copy_ahead()
 
 
 def _own_socket(fd: int) -> socket.socket:

@@ -43,7 +43,6 @@ class Calls:
         languages: dict[str, Language],
         data: str,
         environment: dict[str, str],
-        sandbox_memory: int,
     ) -> None:
         self._loop = loop
         self._channel = channel
@@ -51,7 +50,7 @@ class Calls:
         self._languages = languages
         self._data = data
         self._environment = environment
-        self._ladder = Ladder(loop, kernels, sandbox_memory, self._program_over)
+        self._ladder = Ladder(loop, kernels, self._program_over)
         self._replies = Replies(channel)
         self._collector = Collector(data, channel, files)
         self._files = files
@@ -60,6 +59,7 @@ class Calls:
         self.guests = Guests(loop, kernels, self._guest_refusal, self._next_sequence, self._kernel_free)
         self._call: Call | None = None
         self._shell: ReadyShell | None = None
+        self._leaving: ReadyShell | None = None
         self._sequence = 0
         #: A kernel with variables died while no call ran: the next one must be told.
         self._lost: str | None = None
@@ -67,6 +67,19 @@ class Calls:
     @property
     def executing(self) -> str | None:
         return None if self._call is None else self._call.id
+
+    @property
+    def busy(self) -> bool:
+        return self._call is not None or self.guests.running
+
+    @property
+    def shell_leaves(self) -> bool:
+        """Whether a dismissed shell has not ended yet."""
+        return self._leaving is not None
+
+    def watch_memory(self, limit: int) -> None:
+        """Ends a call at which the sandbox uses more bytes than `limit`, from the next one on; 0: never."""
+        self._ladder.watch_memory(limit)
 
     def close(self) -> None:
         """Removes what a running call has in /tmp."""
@@ -213,10 +226,16 @@ class Calls:
     def start_shell(self) -> None:
         """One that waits for the next bash program."""
         language = self._languages.get(_SHELL)
-        if self._shell is None and language is not None and self._call is None:
+        if self._shell is None and language is not None and self._call is None and not self._kernels.resting:
             with contextlib.suppress(OSError):
                 self._shell = ReadyShell(language, self._data, self._environment)
                 self._kernels.spared = {self._shell.pid}
+
+    def dismiss_shell(self) -> None:
+        """It ends, which is reported as any end is."""
+        if self._shell is not None:
+            self._leaving = self._take_shell()
+            processes.send(self._leaving.pid, signal.SIGKILL)
 
     def _open_tools(self, call: Call) -> Tools:
         call.tools = Tools(
@@ -343,6 +362,10 @@ class Calls:
         """Whether it was the running call's program, or the shell that waits for the next one."""
         if self._shell is not None and self._shell.pid == pid:
             self._take_shell().forget()
+            return True
+        if self._leaving is not None and self._leaving.pid == pid:
+            self._leaving.forget()
+            self._leaving = None
             return True
         call = self._call
         if call is None or call.program is None or call.program.pid != pid:

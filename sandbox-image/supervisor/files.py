@@ -56,6 +56,10 @@ class FileWriter:
         #: Inputs of the next call that could not be put in place, and why.
         self.left_out: dict[str, str] = {}
 
+    @property
+    def writing(self) -> bool:
+        return bool(self._writes)
+
     def remember_present(self) -> None:
         """A session's directory may hold files from before this process: they are nobody's output."""
         try:

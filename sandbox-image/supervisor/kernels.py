@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from supervisor import processes
@@ -20,6 +20,7 @@ from supervisor.memory import resident
 
 LENGTH = struct.Struct(">I")
 REPORT = struct.Struct(">cIi")
+WAKE = struct.Struct(">cQ")
 #: Largest message of a kernel. Its words are bounded there; more than this is not from our code.
 _MAX_MESSAGE = 256 * 1024
 #: A template that imports its libraries on a busy machine, a fork of it: both with ample room.
@@ -75,6 +76,9 @@ class Observer(Protocol):
     def forks_ready(self) -> None:
         """The template has everything imported, and a fork waits."""
 
+    def at_rest(self) -> None:
+        """The template makes no more forks until it is woken, and none waits."""
+
     def kernel_ready(self) -> None: ...
 
     def kernel_message(self, message: dict[str, Any]) -> None: ...
@@ -98,6 +102,8 @@ class Kernels:
         self._listener: socket.socket | None = None
         self._forks_ready = False
         self._wanted = False
+        #: Asked to come to rest, and not woken yet.
+        self.resting = False
         self._timer: Timer | None = None
         self.failures = 0
         self.current: Kernel | None = None
@@ -195,6 +201,8 @@ class Kernels:
             self._template.returncode = -signal.SIGKILL
             self._template = None
         self._interpreters.clear()
+        # The next one does not know of it.
+        self.resting = False
         self.failures += 1
         self.give_up(signal.SIGKILL)
 
@@ -218,6 +226,9 @@ class Kernels:
                 # Asked for while the template that failed before was on its way.
                 self.start()
             self._observer.forks_ready()
+        elif kind == b"Z":
+            if self.resting:
+                self._observer.at_rest()
         elif kind == b"P" and kernel is not None and not kernel.pid:
             kernel.pid = pid
         elif kind == b"T":
@@ -434,6 +445,27 @@ class Kernels:
             with contextlib.suppress(OSError):
                 self._requests.send(b"D")
 
+    def rest(self) -> bool:
+        """No fork is to wait, nor to be made. False where nothing can be asked for that now."""
+        kernel = self.current
+        if self._requests is None or not self._forks_ready or (kernel is not None and not kernel.ready):
+            return False
+        try:
+            self._requests.send(b"Z")
+        except OSError:
+            return False
+        self.resting = True
+        return True
+
+    def wake(self, memory: int | None = None) -> None:
+        """A fork is to wait again. `memory`: bytes that kernels may use from now on."""
+        if memory is not None:
+            self._spec = replace(self._spec, memory=memory)
+        self.resting = False
+        if self._requests is not None:
+            with contextlib.suppress(OSError):
+                self._requests.send(WAKE.pack(b"W", self._spec.memory))
+
     def give_up(self, status: int | None) -> None:
         """The kernel cannot be trusted or waited for any more."""
         kernel = self.current
@@ -460,7 +492,7 @@ class Kernels:
             self._restart()
 
     def retire(self) -> None:
-        """Ends a kernel whose program is over, with all that it started; the next one is started when it is needed."""
+        """Ends the kernel with all that it started; the next one is started when it is needed."""
         kernel = self.current
         if kernel is None:
             return

@@ -14,7 +14,7 @@ from supervisor import processes
 from supervisor.call import Call
 from supervisor.kernels import Kernels
 from supervisor.loop import Loop
-from supervisor.memory import choose_meter
+from supervisor.memory import Meter, choose_meter
 
 _GRACE_SECONDS = 0.5
 _DEATH_SECONDS = 2.0
@@ -25,17 +25,19 @@ _WARNING_BYTES = 64 << 20
 
 
 class Ladder:
-    """`memory`: bytes that all processes may use together, 0 for no watch.
+    """`program_gone` is called for a program whose end is not reported although it was killed."""
 
-    `program_gone` is called for a program whose end is not reported although it was killed.
-    """
-
-    def __init__(self, loop: Loop, kernels: Kernels, memory: int, program_gone: Callable[[Call, int], None]) -> None:
+    def __init__(self, loop: Loop, kernels: Kernels, program_gone: Callable[[Call, int], None]) -> None:
         self._loop = loop
         self._kernels = kernels
-        self._memory = memory
-        self._meter = choose_meter(memory) if memory > 0 else None
+        self._memory = 0
+        self._meter: Meter | None = None
         self._program_gone = program_gone
+
+    def watch_memory(self, limit: int) -> None:
+        """`limit`: bytes that all processes may use together from the next call on, 0 for no watch."""
+        self._memory = limit
+        self._meter = choose_meter(limit) if limit > 0 else None
 
     # ------------------------------------------------------------ the clock
 

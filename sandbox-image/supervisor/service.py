@@ -19,8 +19,9 @@ from supervisor.files import FileWriter
 from supervisor.frames import Decoder, FrameError, Header
 from supervisor.kernels import Kernel, Kernels, TemplateSpec
 from supervisor.languages import Language, read_languages
-from supervisor.loop import READ, Loop
+from supervisor.loop import READ, Loop, Timer
 from supervisor.messages import BadMessage, integer, mapping, text
+from supervisor.sleeping import Sleeping
 
 PROTOCOL_VERSION = 1
 _READ_BYTES = 256 * 1024
@@ -147,6 +148,15 @@ def user_environment(data: str) -> dict[str, str]:
     return environment
 
 
+def _kernel_memory(sandbox: int) -> int:
+    """Of the bytes that the whole sandbox may use; 0 for no limit."""
+    return max(sandbox - _KERNEL_HEADROOM, sandbox // 2)
+
+
+def _call_memory(sandbox: int) -> int:
+    return max(sandbox - _SANDBOX_HEADROOM, sandbox * 3 // 4) if sandbox else 0
+
+
 class Service:
     """Also the observer of the template: a first hello waits for it, the running call hears the rest."""
 
@@ -158,13 +168,11 @@ class Service:
         self._input = bytearray(_READ_BYTES)
         self._channel = Channel(1, self._loop)
         environment = user_environment(options.data)
-        kernel_memory = max(options.memory - _KERNEL_HEADROOM, options.memory // 2)
-        sandbox_memory = max(options.memory - _SANDBOX_HEADROOM, options.memory * 3 // 4)
         template = TemplateSpec(
             program=str(Path(__file__).resolve().parent.parent / "kernel" / "__main__.py"),
             data=options.data,
             preload=str(options.directory / "preload.txt"),
-            memory=kernel_memory,
+            memory=_kernel_memory(options.memory),
             library=str(options.native / "run_main.so"),
             socket=options.python_socket,
             environment=environment,
@@ -179,10 +187,12 @@ class Service:
             languages,
             options.data,
             environment,
-            sandbox_memory if options.memory else 0,
         )
+        self._calls.watch_memory(_call_memory(options.memory))
+        self._sleeping = Sleeping(self._loop, self._channel, self._calls, self._kernels, self._files)
         #: Hellos that wait until the template can fork; `None` from then on.
         self._waiting_hellos: list[Header] | None = []
+        self._hello_timer: Timer | None = None
 
     def run(self) -> None:
         self._watch_children()
@@ -191,7 +201,7 @@ class Service:
         self._kernels.start()
         if self._options.native.is_dir():
             self._calls.guests.listen(self._options.kernel_socket)
-        self._loop.after(_FIRST_HELLO_WITHIN_S, self._answer_waiting_hellos)
+        self._keep_hellos_waiting()
         self._files.remember_present()
         self._loop.run()
 
@@ -232,6 +242,7 @@ class Service:
                 return
             if not self._calls.program_ended(pid, status):
                 self._kernels.reaped(pid, status)
+            self._sleeping.look()
 
     # ------------------------------------------------------------ messages
 
@@ -254,8 +265,10 @@ class Service:
         if kind == "chunk":
             self._on_chunk(header, body)
         elif kind == "execute_request":
+            self._sleeping.disturb()
             self._calls.start(header, body)
         elif kind == "hello_request":
+            self._sleeping.disturb()
             self._hello(header)
         elif kind == "file_write_request":
             self._files.begin(header)
@@ -270,8 +283,17 @@ class Service:
             self._calls.tool_reply(
                 text(header, "parent_id"), integer(mapping(header, "content"), "results_bytes"), body
             )
+        elif kind == "sleep_request":
+            self._sleeping.sleep(header)
+        elif kind == "woken_request":
+            self._woken(header)
         else:
             print(f"supervisor: message of unknown type {str(kind)[:64]!r} ignored", file=sys.stderr)
+
+    def _woken(self, header: Header) -> None:
+        memory = integer(mapping(header, "content"), "memory_bytes")
+        if self._sleeping.woken(header, _kernel_memory(memory), _call_memory(memory)):
+            self._keep_hellos_waiting()
 
     def _on_chunk(self, header: Header, body: bytes) -> None:
         parent = text(header, "parent_id")
@@ -286,6 +308,9 @@ class Service:
         self._calls.start_shell()
         self._answer_waiting_hellos()
 
+    def at_rest(self) -> None:
+        self._sleeping.forks_at_rest()
+
     def kernel_ready(self) -> None:
         self._calls.kernel_ready()
 
@@ -299,6 +324,12 @@ class Service:
         self._calls.kernel_died(kernel, status)
 
     # ------------------------------------------------------------ hellos
+
+    def _keep_hellos_waiting(self) -> None:
+        """For a fork, as at the start. The clock of an earlier time is of no account: it jumped at a restore."""
+        self._loop.cancel(self._hello_timer)
+        self._waiting_hellos = []
+        self._hello_timer = self._loop.after(_FIRST_HELLO_WITHIN_S, self._answer_waiting_hellos)
 
     def _answer_waiting_hellos(self) -> None:
         waiting, self._waiting_hellos = self._waiting_hellos, None

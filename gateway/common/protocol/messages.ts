@@ -106,6 +106,24 @@ export interface ToolReply {
   readonly content: { readonly results_bytes: number };
 }
 
+/**
+ * Own, from the launcher while no gateway is attached: the sandbox is to be saved. It answers when nothing is on its way
+ * in either direction, and is silent from then on until it is asked for something. `template`: whatever is made from it
+ * starts without a kernel.
+ */
+export interface SleepRequest {
+  readonly msg_type: "sleep_request";
+  readonly msg_id: string;
+  readonly content: { readonly template: boolean };
+}
+
+/** Own, from the launcher: the sandbox was restored. `fresh`: from a template, for somebody new, with a new kernel. */
+export interface WokenRequest {
+  readonly msg_type: "woken_request";
+  readonly msg_id: string;
+  readonly content: { readonly fresh: boolean; readonly memory_bytes: number };
+}
+
 export type GatewayMessage =
   | HelloRequest
   | ExecuteRequest
@@ -113,7 +131,9 @@ export type GatewayMessage =
   | RestartRequest
   | FileWriteRequest
   | Chunk
-  | ToolReply;
+  | ToolReply
+  | SleepRequest
+  | WokenRequest;
 
 // ---------------------------------------------------------------- supervisor → gateway
 
@@ -241,6 +261,14 @@ const ToolCallRequest = z.object({
 const InterruptReply = z.object({ msg_type: z.literal("interrupt_reply"), parent_id: MessageId });
 const ShutdownReply = z.object({ msg_type: z.literal("shutdown_reply"), parent_id: MessageId });
 
+/** Own: `busy` when a call runs or bytes are on their way; the sandbox is then as it was. */
+const SleepReply = z.object({
+  msg_type: z.literal("sleep_reply"),
+  parent_id: MessageId,
+  content: z.object({ status: z.enum(["ready", "busy"]) }),
+});
+const WokenReply = z.object({ msg_type: z.literal("woken_reply"), parent_id: MessageId });
+
 export const SandboxMessage = z.discriminatedUnion("msg_type", [
   HelloReply,
   Stream,
@@ -251,6 +279,8 @@ export const SandboxMessage = z.discriminatedUnion("msg_type", [
   ToolCallRequest,
   InterruptReply,
   ShutdownReply,
+  SleepReply,
+  WokenReply,
 ]);
 export type SandboxMessage = z.infer<typeof SandboxMessage>;
 
