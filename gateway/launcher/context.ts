@@ -18,6 +18,9 @@ export type LauncherSettings = Pick<
   | "freshDiskBytes"
   | "memoryBudgetBytes"
   | "idleMs"
+  | "checkpoints"
+  | "sleepAfterMs"
+  | "sleepDiskBytes"
   | "sessionVolumeTtlMs"
 >;
 

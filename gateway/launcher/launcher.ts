@@ -2,10 +2,18 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { processFigures } from "../common/process-figures.ts";
 import { profileTable } from "../common/profiles.ts";
-import type { CreateSandbox, LauncherHealth, Sandbox, SessionKey } from "../common/protocol/launcher-api.ts";
+import type {
+  CreateSandbox,
+  LauncherHealth,
+  Sandbox,
+  SessionKey,
+  Slept,
+} from "../common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../common/protocol/launcher-figures.ts";
+import { Checkpoints } from "./checkpoints/checkpoints.ts";
+import type { CheckpointStore } from "./checkpoints/store.ts";
 import type { LauncherContext } from "./context.ts";
-import { LABEL, newId } from "./engine/labels.ts";
+import { LABEL, newId, volumeName } from "./engine/labels.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import { LauncherFailure, messageOf } from "./errors.ts";
 import { IsolationProof } from "./isolation/proof.ts";
@@ -14,15 +22,19 @@ import type { Relay } from "./relay/relay.ts";
 import { SandboxArrivals } from "./sandbox/arrivals.ts";
 import { SandboxEnds } from "./sandbox/ends.ts";
 import { SandboxRegister } from "./sandbox/register.ts";
+import { SandboxSaving } from "./sandbox/saving.ts";
+import type { SandboxState } from "./sandbox/state.ts";
 import { capacityOf, sandboxBytes } from "./spec/capacity.ts";
 
 export type LauncherOptions = Omit<LauncherContext, "now" | "stopping"> & {
   readonly hostMemoryBytes: number;
+  readonly checkpointStore: CheckpointStore;
   readonly now?: () => number;
 };
 
 const SWEEP_EVERY_MS = 5_000;
 const GONE_WITHIN_MS = 10_000;
+const LET_GO_WITHIN_MS = 1_000;
 
 export class Launcher {
   readonly #context: LauncherContext;
@@ -31,32 +43,41 @@ export class Launcher {
   readonly #register: SandboxRegister;
   readonly #ends: SandboxEnds;
   readonly #arrivals: SandboxArrivals;
+  readonly #checkpoints: Checkpoints;
+  readonly #saving: SandboxSaving;
   readonly #proof: IsolationProof;
   readonly #watch: EngineWatch;
   readonly #sweep: Sweep;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor({ hostMemoryBytes, now = Date.now, ...options }: LauncherOptions) {
+  constructor({ checkpointStore, hostMemoryBytes, now = Date.now, ...options }: LauncherOptions) {
     const context = { ...options, now, stopping: this.#stopping.signal };
     this.#context = context;
     this.#capacity = capacityOf({ ...options.settings, hostMemoryBytes });
     this.#register = new SandboxRegister(now);
-    this.#ends = new SandboxEnds(context, this.#register, () => void this.#sweepIfUp());
-    this.#arrivals = new SandboxArrivals(context, this.#register, this.#ends);
-    this.#proof = new IsolationProof(context);
+    const { ledger } = checkpointStore;
+    this.#ends = new SandboxEnds(context, this.#register, ledger, () => void this.#sweepIfUp());
+    // Containers that are no sandboxes: probes, templates.
+    const reserved = new Set<string>();
+    this.#checkpoints = new Checkpoints(context, checkpointStore, reserved);
+    this.#arrivals = new SandboxArrivals(context, this.#register, this.#ends, this.#checkpoints);
+    this.#saving = new SandboxSaving(context, this.#checkpoints, this.#ends);
+    this.#proof = new IsolationProof(context, this.#checkpoints, reserved);
     this.#watch = new EngineWatch(context, {
       up: () => this.#engineIsUp(),
       away: () => this.#proof.forget(),
       event: (event) => this.#ends.heard(event),
     });
-    this.#sweep = new Sweep(
+    this.#sweep = new Sweep({
       context,
-      this.#register,
-      this.#arrivals,
-      this.#ends,
-      this.#proof.probes,
-      (error) => this.#watch.reconnect(error),
-    );
+      register: this.#register,
+      arrivals: this.#arrivals,
+      saving: this.#saving,
+      ends: this.#ends,
+      checkpoints: checkpointStore,
+      reserved,
+      engineHangs: (error) => this.#watch.reconnect(error),
+    });
   }
 
   /**
@@ -78,6 +99,9 @@ export class Launcher {
         this.#context.log.warn({ reason: messageOf(error) }, "not all sandboxes could be removed");
       });
       await Promise.race([removed, delay(withinMs)]);
+    } else {
+      // A template in the making is no sandbox: the next launcher makes its own.
+      await Promise.race([this.#removeTemplates().catch(() => {}), delay(GONE_WITHIN_MS)]);
     }
     for (const sandbox of this.#register.all()) sandbox.letGo();
     await this.#watch.stopped();
@@ -85,7 +109,9 @@ export class Launcher {
 
   /** Asks again which digests the images' names have; running sandboxes keep theirs. */
   async reload(): Promise<void> {
-    if (this.#watch.state.state === "ok") await this.#proof.resolveImages();
+    if (this.#watch.state.state !== "ok") return;
+    await this.#proof.resolveImages();
+    this.#prepareTemplates();
   }
 
   async create(request: CreateSandbox): Promise<Sandbox> {
@@ -139,12 +165,27 @@ export class Launcher {
     return relay;
   }
 
-  /** Resolves when the container is gone, also when there was none. */
-  async kill(id: string): Promise<void> {
+  /**
+   * Resolves when the container is gone, also when there was none. `lost`: what the session's next sandbox says of its
+   * variables; null where whom it concerns knows.
+   */
+  async kill(id: string, lost: string | null): Promise<void> {
     const sandbox = this.#register.get(id);
-    if (sandbox === undefined) return;
+    const session = (sandbox?.identity ?? this.#register.remembered(id))?.session ?? null;
+    await sandbox?.started;
+    if (session !== null) this.#checkpoints.store.ledger.settle(volumeName(session), id, lost);
+    if (sandbox !== undefined) await this.#ends.end(sandbox, "killed");
+  }
+
+  /** Saves a session's sandbox, with which it ends. Throws `LauncherFailure`. */
+  async sleep(id: string): Promise<Slept> {
+    const sandbox = this.#register.get(id);
+    if (sandbox === undefined) throw new LauncherFailure("not_found", `no sandbox ${id}`);
     await sandbox.started;
-    await this.#ends.end(sandbox, "killed");
+    this.#watch.mustBeUp();
+    // Its gateway has let go of the stream a moment ago.
+    await Promise.race([sandbox.unattended(), delay(LET_GO_WITHIN_MS)]);
+    return { state: await this.#saving.sleep(sandbox) };
   }
 
   async health(): Promise<LauncherHealth> {
@@ -166,6 +207,7 @@ export class Launcher {
       sandbox_memory_bytes: sandboxBytes(settings.memoryBytes),
       sandboxes: this.#register.size,
       capacity: this.#capacity.sandboxes,
+      checkpoints: await this.#checkpoints.health(),
     };
   }
 
@@ -198,7 +240,7 @@ export class Launcher {
 
   async #sessionMustBeFree(session: SessionKey): Promise<void> {
     const present = this.#register.ofSession(session);
-    if (present?.phase === "ending" || present?.phase === "ended") {
+    if (present?.phase === "saving" || present?.phase === "ending" || present?.phase === "ended") {
       await Promise.race([present.gone, delay(GONE_WITHIN_MS)]);
     }
     const still = this.#register.ofSession(session);
@@ -210,6 +252,15 @@ export class Launcher {
     );
   }
 
+  async #putAway(sandbox: SandboxState): Promise<void> {
+    if (sandbox.identity.session !== null && sandbox.used) {
+      sandbox.serving?.detach();
+      const slept = await this.#saving.sleep(sandbox).catch(() => null);
+      if (slept === "asleep") return;
+    }
+    await this.#ends.end(sandbox, "killed");
+  }
+
   async #sweepIfUp(): Promise<void> {
     if (this.#watch.isUp) await this.#sweep.run();
   }
@@ -218,12 +269,27 @@ export class Launcher {
     // Not awaited one after the other: a container that is hard to remove does not keep new ones waiting.
     const swept = this.#sweepIfUp();
     await this.#proof.prove();
+    this.#prepareTemplates();
     await swept;
   }
 
+  /** In the background: until they are there, sandboxes start the cold way. */
+  #prepareTemplates(): void {
+    const { imageId } = this.#proof;
+    if (imageId !== null && this.#checkpoints.support !== null) void this.#checkpoints.prepare(imageId);
+  }
+
+  async #removeTemplates(): Promise<void> {
+    const { engine, instance } = this.#context;
+    const ours = await engine.listContainers(`${LABEL.instance}=${instance}`);
+    const templates = ours.filter(({ labels }) => labels[LABEL.kind] === "template");
+    await Promise.all(templates.map(({ id }) => this.#ends.removeContainer(id)));
+  }
+
+  /** Sessions sleep, all else ends. */
   async #removeAll(): Promise<void> {
     const { engine, instance } = this.#context;
-    await Promise.allSettled(this.#register.all().map((sandbox) => this.#ends.end(sandbox, "killed")));
+    await Promise.allSettled(this.#register.all().map((sandbox) => this.#putAway(sandbox)));
     const left = await engine.listContainers(`${LABEL.instance}=${instance}`);
     await Promise.all(left.map((container) => this.#ends.removeContainer(container.id)));
   }

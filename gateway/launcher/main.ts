@@ -11,6 +11,7 @@ import { DiskReserve } from "../common/disk-space.ts";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
 import { SteadyClock } from "../common/steady-clock.ts";
 import { SERVICE_USER } from "../host/isolation.ts";
+import { CheckpointStore } from "./checkpoints/store.ts";
 import { Counts } from "./counts.ts";
 import { DockerEngine } from "./engine/engine.ts";
 import { IsolationError, LauncherFailure } from "./errors.ts";
@@ -52,8 +53,10 @@ async function main(): Promise<void> {
   } else if (problem !== null) {
     log.warn({ reason: problem }, "session volumes have no size limit on this host");
   }
+  const checkpointStore = await CheckpointStore.open(join(settings.dataDir, "checkpoints"));
   const launcher = new Launcher({
     settings,
+    checkpointStore,
     instance: instance.id,
     engine,
     volumes,

@@ -19,6 +19,8 @@ import { LauncherFailure } from "./errors.ts";
 import type { Launcher } from "./launcher.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
+/** Characters of a sentence for a person. */
+const MAX_LOST = 300;
 const SOCKET_UMASK = 0o117;
 const STREAM_PATH = /^\/sandboxes\/([A-Za-z0-9_-]{21})\/stream$/;
 
@@ -26,6 +28,7 @@ const STATUS: Record<LauncherError["error"], ContentfulStatusCode> = {
   bad_request: 400,
   unknown_profile: 400,
   session_exists: 409,
+  cannot_sleep: 409,
   not_found: 404,
   host_full: 429,
   storage_full: 507,
@@ -59,8 +62,9 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   app.get("/sandboxes/:id/stream", (c) =>
     c.json(refusal("bad_request", `this route needs Upgrade: ${UPGRADE_PROTOCOL}`), 400),
   );
+  app.post("/sandboxes/:id/sleep", async (c) => c.json(await launcher.sleep(c.req.param("id"))));
   app.delete("/sandboxes/:id", async (c) => {
-    await launcher.kill(c.req.param("id"));
+    await launcher.kill(c.req.param("id"), c.req.query("lost")?.slice(0, MAX_LOST) ?? null);
     return c.body(null, 204);
   });
   return app;

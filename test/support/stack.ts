@@ -170,13 +170,14 @@ export class Stack {
     });
   }
 
-  /** This stack's containers, running or not. */
+  /** This stack's containers, running or not, but for those that the launcher makes and proves its templates with. */
   async containers(kind?: "session" | "fresh"): Promise<Docker.ContainerInfo[]> {
     const label = [
       `kernelyard.instance=${this.instance}`,
       ...(kind === undefined ? [] : [`kernelyard.kind=${kind}`]),
     ];
-    return this.docker.listContainers({ all: true, filters: { label } });
+    const all = await this.docker.listContainers({ all: true, filters: { label } });
+    return all.filter(({ Labels }) => Labels["kernelyard.kind"] !== "template");
   }
 
   async stop(): Promise<void> {

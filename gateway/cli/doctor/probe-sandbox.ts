@@ -40,6 +40,7 @@ export async function runProbe<T extends z.ZodType>(
       seccomp: SHIPPED_SECCOMP_PROFILE,
       ceilings,
       data,
+      checkpoints: null,
     },
     command: [PYTHON, "-I", "-c", PROBE, ...args],
     answered: (stdout) => ANSWER.test(stdout),

@@ -6,7 +6,9 @@
  *   GET    /sandboxes              → 200 { sandboxes: Sandbox[] }
  *   GET    /sandboxes/{id}         → 200 Sandbox (ended ones for 60 s) | 404
  *   GET    /sandboxes/{id}/stream  Upgrade: kernelyard-frames → 101, then frames both ways; a newer attach takes over
- *   DELETE /sandboxes/{id}         → 204 once the container is gone (idempotent)
+ *   POST   /sandboxes/{id}/sleep   → 200 Slept | 404 409 503 LauncherError
+ *   DELETE /sandboxes/{id}?lost=…  → 204 once the container is gone (idempotent). `lost`: why, for the session's next
+ *                                    sandbox to tell; without it nobody needs to be told
  *   POST   /sessions/forget        SessionKey → 204 once its data is gone | 404: there was none | 409 session_exists
  *   GET    /health                 → 200 LauncherHealth, also when the engine is away
  *   GET    /figures                → 200 LauncherFigures (launcher-figures.ts)
@@ -47,9 +49,12 @@ export const CreateSandbox = z.discriminatedUnion("kind", [
 ]);
 export type CreateSandbox = z.infer<typeof CreateSandbox>;
 
-/** Why a sandbox is no more. `out_of_memory`: the kernel of the host killed it at its memory limit. */
+/**
+ * Why a sandbox is no more. `out_of_memory`: the kernel of the host killed it at its memory limit; `asleep`: it was saved,
+ * and the session's next sandbox goes on where it was.
+ */
 export const SandboxEnd = z.object({
-  reason: z.enum(["out_of_memory", "exited", "killed", "protocol_error", "engine_lost", "expired"]),
+  reason: z.enum(["out_of_memory", "exited", "killed", "protocol_error", "engine_lost", "expired", "asleep"]),
   exit_code: z.number().int().nullable(),
   /** One sentence for logs. */
   detail: z.string().optional(),
@@ -69,6 +74,10 @@ export const Sandbox = z.object({
   /** True once any frame but a `hello_request` has passed: a fresh sandbox is then never given to anyone else. */
   used: z.boolean(),
   attached: z.boolean(),
+  /** `cold`: started; `template`: from a checkpoint that never ran user code; `woken`: with the session's variables. */
+  origin: z.enum(["cold", "template", "woken"]),
+  /** Why the session's earlier variables are not there, as the end of a sentence; null from the first call on. */
+  lost: z.string().max(1000).nullable(),
   ended: SandboxEnd.nullable(),
 });
 export type Sandbox = z.infer<typeof Sandbox>;
@@ -80,6 +89,7 @@ export const LauncherError = z.object({
     "bad_request",
     "unknown_profile",
     "session_exists",
+    "cannot_sleep",
     "not_found",
     "host_full",
     "storage_full",
@@ -92,6 +102,23 @@ export const LauncherError = z.object({
   sandbox_id: z.string().optional(),
 });
 export type LauncherError = z.infer<typeof LauncherError>;
+
+/** What became of the wish that a sandbox sleep: `busy` when a call runs in it or a gateway is attached. */
+export const Slept = z.object({ state: z.enum(["asleep", "busy"]) });
+export type Slept = z.infer<typeof Slept>;
+
+/** Whether sandboxes are made from checkpoints and sessions sleep; `reason` says for a person why not, or not yet. */
+export const CheckpointHealth = z.object({
+  state: z.enum(["on", "preparing", "off"]),
+  reason: z.string().nullable(),
+  /** Sessions asleep, and the bytes of disk they take. */
+  sleeping: z.number().int(),
+  sleeping_bytes: z.number(),
+  /** Since the launcher's start: sandboxes made from a checkpoint, and those for which that failed. */
+  restored: z.number().int(),
+  failed: z.number().int(),
+});
+export type CheckpointHealth = z.infer<typeof CheckpointHealth>;
 
 export const LauncherHealth = z.object({
   engine: z.discriminatedUnion("state", [
@@ -114,5 +141,6 @@ export const LauncherHealth = z.object({
   sandbox_memory_bytes: z.number(),
   sandboxes: z.number().int(),
   capacity: z.number().int(),
+  checkpoints: CheckpointHealth,
 });
 export type LauncherHealth = z.infer<typeof LauncherHealth>;

@@ -9,6 +9,7 @@ import {
   Sandbox,
   SandboxList,
   type SessionKey,
+  Slept,
   UPGRADE_PROTOCOL,
 } from "./launcher-api.ts";
 import { LauncherFigures } from "./launcher-figures.ts";
@@ -18,6 +19,8 @@ const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 const QUERY_TIMEOUT_MS = 10_000;
 /** Making a sandbox under load, on a slow disk, with a cold page cache. */
 const CREATE_TIMEOUT_MS = 60_000;
+/** Saving a large sandbox to a busy disk, after others that were asked for before. */
+const SLEEP_TIMEOUT_MS = 180_000;
 
 /** Nobody answers on the launcher's socket, or what answers is not a launcher. */
 export class LauncherUnavailable extends Error {
@@ -97,10 +100,21 @@ export class LauncherClient {
     return parse(Sandbox, answer.body);
   }
 
-  /** Resolves once the container is gone; also when it was gone before. */
-  async remove(id: string): Promise<void> {
-    const answer = await this.#ask("DELETE", `/sandboxes/${id}`, CREATE_TIMEOUT_MS);
+  /**
+   * Resolves once the container is gone; also when it was gone before. `lost`: why a session's variables are gone with it,
+   * for its next sandbox to tell; null where whom it concerns knows.
+   */
+  async remove(id: string, lost: string | null = null): Promise<void> {
+    const query = lost === null ? "" : `?lost=${encodeURIComponent(lost)}`;
+    const answer = await this.#ask("DELETE", `/sandboxes/${id}${query}`, CREATE_TIMEOUT_MS);
     if (answer.status !== 204 && answer.status !== 404) throw this.#refusal(answer);
+  }
+
+  /** Saves a session's sandbox, with which it ends; `busy`: it is as it was before. Lets go of its stream. */
+  async sleep(id: string): Promise<Slept["state"]> {
+    const answer = await this.#ask("POST", `/sandboxes/${id}/sleep`, SLEEP_TIMEOUT_MS);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(Slept, answer.body).state;
   }
 
   async health(): Promise<LauncherHealth> {

@@ -381,7 +381,25 @@ export const SETTINGS = {
     "idleMs",
     integer(1000, 7 * 86_400_000),
     "1800000",
-    "Idle time after which a session's kernel ends; its files stay.",
+    "Idle time after which a kernel that cannot sleep ends; the session's files stay.",
+  ),
+  KERNELYARD_CHECKPOINTS: setting(
+    "checkpoints",
+    z.enum(["auto", "off"]),
+    "auto",
+    "`auto`: sandboxes are made from checkpoints and idle sessions sleep, where a test at the start shows that this host can; `/health` says why not. `off`: never.",
+  ),
+  KERNELYARD_SLEEP_AFTER_MS: setting(
+    "sleepAfterMs",
+    integer(0, 7 * 86_400_000),
+    "300000",
+    "Idle time after which a session sleeps: its variables go to the disk and its memory is free, until the next call wakes it. 0: sessions do not sleep.",
+  ),
+  KERNELYARD_SLEEP_DISK: setting(
+    "sleepDiskBytes",
+    bytes(256 * MIB, 1024 * 1024 * GIB),
+    "20g",
+    "Disk for sessions asleep, about 160 MB for each plus its data. When it is full the one that slept longest loses its variables, never its files.",
   ),
   KERNELYARD_SESSION_VOLUME_TTL_MS: setting(
     "sessionVolumeTtlMs",

@@ -48,9 +48,11 @@ export interface Engine {
   /** A stream of the container's stdin, and of stdout and stderr in the engine's framing. */
   attach(containerId: string): Promise<Duplex>;
   startContainer(containerId: string): Promise<void>;
+  /** Resolves when the runtime has done what the signal is for; waits up to `withinMs`. */
+  signalContainer(containerId: string, signal: NodeJS.Signals, withinMs: number): Promise<void>;
   /** The main process as the host numbers it; null when the container is not running or unknown. */
   pid(containerId: string): Promise<number | null>;
-  /** Kills and removes; resolves when the container is gone, also when there was none. */
+  /** Kills and removes, with its nameless volumes; resolves when the container is gone, also when there was none. */
   removeContainer(containerId: string): Promise<void>;
   /** Without those that are gone by `removeContainer`'s word. */
   listContainers(label: string): Promise<EngineContainer[]>;
@@ -197,6 +199,14 @@ export class DockerEngine implements Engine {
     await this.#call("start container", (docker) => docker.getContainer(containerId).start());
   }
 
+  async signalContainer(containerId: string, signal: NodeJS.Signals, withinMs: number): Promise<void> {
+    await this.#call(
+      "signal container",
+      (docker) => docker.getContainer(containerId).kill({ signal }),
+      withinMs,
+    );
+  }
+
   async pid(containerId: string): Promise<number | null> {
     const inspection = this.#call("inspect container", (docker) =>
       docker.getContainer(containerId).inspect(),
@@ -222,7 +232,7 @@ export class DockerEngine implements Engine {
   async #removed(containerId: string): Promise<boolean> {
     try {
       await this.#call("remove container", (docker) =>
-        docker.getContainer(containerId).remove({ force: true }),
+        docker.getContainer(containerId).remove({ force: true, v: true }),
       );
       return true;
     } catch (error) {

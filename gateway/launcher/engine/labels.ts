@@ -11,10 +11,12 @@ export const LABEL = {
   owner: "kernelyard.owner",
   profile: "kernelyard.profile",
   created: "kernelyard.created",
+  /** What a checkpoint of it would be made of, as a key. */
+  checkpoint: "kernelyard.checkpoint",
 } as const;
 
 /** Values of `kernelyard.kind`. */
-export type Kind = "session" | "fresh" | "probe" | "session-volume";
+export type Kind = "session" | "fresh" | "probe" | "template" | "session-volume";
 
 /** 21 characters of `[A-Za-z0-9_-]`, 126 random bits. */
 export function newId(): string {
@@ -51,6 +53,7 @@ export interface Adoptable {
   readonly session: SessionKey | null;
   readonly owner: string | null;
   readonly createdAt: number;
+  readonly checkpointKey: string | null;
 }
 
 /** Null when they do not say it all, or say what no launcher wrote. */
@@ -67,7 +70,8 @@ export function readLabels(container: EngineContainer): Adoptable | null {
   // A launcher before us may have written none.
   const owner = SessionOwner.safeParse(labels[LABEL.owner]).data ?? null;
   const { id: containerId, imageId } = container;
-  return { sandboxId, containerId, imageId, kind, profile, session, owner, createdAt };
+  const checkpointKey = labels[LABEL.checkpoint] ?? null;
+  return { sandboxId, containerId, imageId, kind, profile, session, owner, createdAt, checkpointKey };
 }
 
 /**

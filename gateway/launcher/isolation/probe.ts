@@ -11,6 +11,7 @@ import {
   INSTALL_COMMAND,
   INSTALLED_SECCOMP_PROFILE,
   type IsolationProblem,
+  insideProblems,
   isolationProblems,
   profileProblem,
   type SeccompProfile,
@@ -19,7 +20,7 @@ import {
 } from "../../host/isolation.ts";
 import type { Engine } from "../engine/engine.ts";
 import { IsolationError, messageOf } from "../errors.ts";
-import type { Ceilings } from "../spec/create-body.ts";
+import type { Ceilings, CheckpointSupport } from "../spec/create-body.ts";
 import { runOnce } from "./run-once.ts";
 
 /**
@@ -46,6 +47,7 @@ export interface ProbeInput {
   readonly imageId: string;
   readonly seccomp: SeccompProfile;
   readonly ceilings: Ceilings;
+  readonly checkpoints: CheckpointSupport | null;
 }
 
 export interface ProbeResult {
@@ -69,27 +71,20 @@ export async function probeIsolation(input: ProbeInput): Promise<ProbeResult> {
     if (problems.length > 0) throw new IsolationError(tell(problems));
   }
   const said = await runProbe(input);
-  const kernel = /^Linux version (\S+)/m.exec(said)?.[1] ?? "";
-  const gvisor = kernel.endsWith("-gvisor");
-  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, "m").exec(said)?.[1] ?? "missing";
-  const failures = [
-    ceilings.isolation === "runsc" && !gvisor
-      ? `the kernel inside is ${kernel || "unknown"}, not gVisor`
-      : null,
-    field("Seccomp") !== "2" ? `no seccomp filter is in force inside (Seccomp: ${field("Seccomp")})` : null,
-    field("NoNewPrivs") !== "1" ? "privileges can be gained inside" : null,
-    /^0+$/.test(field("CapEff")) ? null : `capabilities inside: ${field("CapEff")}`,
-  ].filter((failure) => failure !== null);
+  const failures = insideProblems(said, { gvisor: ceilings.isolation === "runsc" });
   if (failures.length > 0) {
     throw new IsolationError(
       `A probe container under ${ceilings.isolation} is not isolated: ${failures.join("; ")}. ${REPAIR}`,
     );
   }
-  return { runtimeVersion: (await identified) ?? `${name} (kernel ${kernel})` };
+  return {
+    runtimeVersion:
+      (await identified) ?? `${name} (kernel ${/^Linux version (\S+)/m.exec(said)?.[1] ?? "unknown"})`,
+  };
 }
 
 async function runProbe(input: ProbeInput): Promise<string> {
-  const { ceilings, engine, id, imageId, instance, seccomp } = input;
+  const { ceilings, checkpoints, engine, id, imageId, instance, seccomp } = input;
   const ran = await runOnce({
     engine,
     sandbox: {
@@ -100,6 +95,7 @@ async function runProbe(input: ProbeInput): Promise<string> {
       seccomp: seccomp.json,
       ceilings,
       data: { kind: "fresh" },
+      checkpoints,
     },
     command: ["/bin/sh", "-c", PROBE_COMMAND],
     answered: (stdout) => stdout.includes(END_MARK),

@@ -1,10 +1,12 @@
 /** What must hold before a sandbox may be made: the image is there, and its isolation has been proven on this engine. */
 import { setTimeout as delay } from "node:timers/promises";
 import { type ProfileImage, profileTable } from "../../common/profiles.ts";
+import type { Checkpoints } from "../checkpoints/checkpoints.ts";
 import type { LauncherContext } from "../context.ts";
 import { EngineAwayError, EngineRefusedError } from "../engine/engine.ts";
 import { newId } from "../engine/labels.ts";
 import { IsolationError, LauncherFailure, messageOf } from "../errors.ts";
+import type { CheckpointSupport } from "../spec/create-body.ts";
 import { probeIsolation } from "./probe.ts";
 
 type Isolation =
@@ -19,7 +21,8 @@ const LONGEST_RETRY_MS = 60_000;
 
 export class IsolationProof {
   readonly #context: LauncherContext;
-  readonly #probes = new Set<string>();
+  readonly #checkpoints: Checkpoints;
+  readonly #reserved: Set<string>;
   #isolation: Isolation = { state: "unproven" };
   #proving: Promise<void> | null = null;
   #again: NodeJS.Timeout | null = null;
@@ -27,13 +30,11 @@ export class IsolationProof {
   /** By profile. */
   #images: ReadonlyMap<string, string> = new Map();
 
-  constructor(context: LauncherContext) {
+  /** `reserved`: ids of containers that are no sandboxes; those that prove are among them. */
+  constructor(context: LauncherContext, checkpoints: Checkpoints, reserved: Set<string>) {
     this.#context = context;
-  }
-
-  /** Ids of the containers that prove, which are no sandboxes. */
-  get probes(): ReadonlySet<string> {
-    return this.#probes;
+    this.#checkpoints = checkpoints;
+    this.#reserved = reserved;
   }
 
   /** The digest of each profile's image; empty until the engine was asked. */
@@ -76,6 +77,7 @@ export class IsolationProof {
     const { log, stopping } = this.#context;
     try {
       await this.resolveImages();
+      this.#checkpoints.decide(await this.#context.engine.version());
       await this.#probe();
       this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
@@ -117,13 +119,25 @@ export class IsolationProof {
     return this.#mustHaveImage(profile);
   }
 
-  /** In a sandbox of each image: what runs inside says what confines it. */
+  /** Under the runtime that sandboxes will have; where that is the checkpoint runtime and it fails, under plain runsc. */
   async #probe(): Promise<void> {
+    const { support } = this.#checkpoints;
+    try {
+      return await this.#probeWith(support);
+    } catch (error) {
+      if (support === null || !(error instanceof IsolationError)) throw error;
+      this.#checkpoints.turnOff(`sandboxes do not start under the checkpoint runtime: ${error.message}`);
+    }
+    await this.#probeWith(null);
+  }
+
+  /** In a sandbox of each image: what runs inside says what confines it. */
+  async #probeWith(checkpoints: CheckpointSupport | null): Promise<void> {
     const { log, settings } = this.#context;
     try {
       let runtimeVersion = "";
       for (const imageId of new Set(profileTable(settings).map(({ name }) => this.#mustHaveImage(name))))
-        runtimeVersion = await this.#probeImage(imageId);
+        runtimeVersion = await this.#probeImage(imageId, checkpoints);
       this.#isolation = { state: "proven", runtimeVersion };
       if (settings.isolation === "runc-unsafe") {
         log.warn("KERNELYARD_ISOLATION=runc-unsafe: user code shares the host's kernel");
@@ -135,15 +149,16 @@ export class IsolationProof {
     }
   }
 
-  async #probeImage(imageId: string): Promise<string> {
+  async #probeImage(imageId: string, checkpoints: CheckpointSupport | null): Promise<string> {
     const { engine, instance, seccomp, settings } = this.#context;
     const id = newId();
-    this.#probes.add(id);
+    this.#reserved.add(id);
     try {
-      return (await probeIsolation({ id, engine, instance, imageId, seccomp, ceilings: settings }))
-        .runtimeVersion;
+      return (
+        await probeIsolation({ id, engine, instance, imageId, seccomp, ceilings: settings, checkpoints })
+      ).runtimeVersion;
     } finally {
-      this.#probes.delete(id);
+      this.#reserved.delete(id);
     }
   }
 

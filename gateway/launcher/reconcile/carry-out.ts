@@ -1,4 +1,5 @@
 /** Carries out the reconciler's plan, every few seconds and whenever the engine is there again. */
+import type { CheckpointStore } from "../checkpoints/store.ts";
 import type { LauncherContext } from "../context.ts";
 import { EngineAwayError } from "../engine/engine.ts";
 import { LABEL, volumeName } from "../engine/labels.ts";
@@ -6,6 +7,7 @@ import { messageOf } from "../errors.ts";
 import type { SandboxArrivals } from "../sandbox/arrivals.ts";
 import type { SandboxEnds } from "../sandbox/ends.ts";
 import type { SandboxRegister } from "../sandbox/register.ts";
+import type { SandboxSaving } from "../sandbox/saving.ts";
 import type { SandboxState } from "../sandbox/state.ts";
 import { type KnownSandbox, type Limits, plan, type Step } from "./plan.ts";
 
@@ -13,30 +15,39 @@ const USED_FRESH_DETACHED_MS = 10_000;
 const MAX_AGE_MS = 24 * 3_600_000;
 const VOLUMES_EVERY_MS = 600_000;
 
+export interface SweepOptions {
+  readonly context: LauncherContext;
+  readonly register: SandboxRegister;
+  readonly arrivals: SandboxArrivals;
+  readonly saving: SandboxSaving;
+  readonly ends: SandboxEnds;
+  readonly checkpoints: CheckpointStore;
+  /** Ids of containers that are no sandboxes and have another owner. */
+  readonly reserved: ReadonlySet<string>;
+  readonly engineHangs: (error: EngineAwayError) => void;
+}
+
 export class Sweep {
   readonly #context: LauncherContext;
   readonly #register: SandboxRegister;
   readonly #arrivals: SandboxArrivals;
   readonly #ends: SandboxEnds;
-  readonly #probes: ReadonlySet<string>;
+  readonly #saving: SandboxSaving;
+  readonly #checkpoints: CheckpointStore;
+  readonly #reserved: ReadonlySet<string>;
   readonly #engineHangs: (error: EngineAwayError) => void;
   #underWay: Promise<void> | null = null;
   #volumesSeenAt = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    context: LauncherContext,
-    register: SandboxRegister,
-    arrivals: SandboxArrivals,
-    ends: SandboxEnds,
-    probes: ReadonlySet<string>,
-    engineHangs: (error: EngineAwayError) => void,
-  ) {
-    this.#context = context;
-    this.#register = register;
-    this.#arrivals = arrivals;
-    this.#ends = ends;
-    this.#probes = probes;
-    this.#engineHangs = engineHangs;
+  constructor(options: SweepOptions) {
+    this.#context = options.context;
+    this.#register = options.register;
+    this.#arrivals = options.arrivals;
+    this.#saving = options.saving;
+    this.#ends = options.ends;
+    this.#checkpoints = options.checkpoints;
+    this.#reserved = options.reserved;
+    this.#engineHangs = options.engineHangs;
   }
 
   /** Joins the one that is under way; what fails is left for the next. */
@@ -69,7 +80,7 @@ export class Sweep {
       volumes: volumesSeen,
       volumesInUse: this.#volumesInUse(),
       strayDevices: await volumes.strayDevices(),
-      probes: this.#probes,
+      reserved: this.#reserved,
     });
     await Promise.all(
       steps.map((step) =>
@@ -77,6 +88,9 @@ export class Sweep {
           log.warn({ ...step, reason: messageOf(error) }, "reconciliation step failed");
         }),
       ),
+    );
+    await this.#checkpoints.removeUnfinished(
+      (id) => this.#register.get(id) !== undefined || this.#reserved.has(id),
     );
   }
 
@@ -105,9 +119,10 @@ export class Sweep {
   }
 
   #limits(): Limits {
-    const { idleMs, sessionVolumeTtlMs } = this.#context.settings;
+    const { idleMs, sessionVolumeTtlMs, sleepAfterMs } = this.#context.settings;
     return {
       idleMs,
+      sleepAfterMs: sleepAfterMs === 0 || !this.#saving.possible ? null : sleepAfterMs,
       usedFreshMs: USED_FRESH_DETACHED_MS,
       maxAgeMs: MAX_AGE_MS,
       volumeTtlMs: sessionVolumeTtlMs,
@@ -137,6 +152,11 @@ export class Sweep {
         if (sandbox !== undefined) this.#ends.vanished(sandbox);
         return;
       }
+      case "sleep": {
+        const sandbox = this.#register.get(step.sandboxId);
+        if (sandbox !== undefined) await this.#saving.sleep(sandbox);
+        return;
+      }
       case "expire": {
         const sandbox = this.#register.get(step.sandboxId);
         if (sandbox !== undefined) await this.#ends.end(sandbox, "expired", step.why);
@@ -145,7 +165,10 @@ export class Sweep {
       case "remove-volume":
         if (this.#volumesInUse().has(step.volume)) return;
         log.info({ volume: step.volume }, "removing a session volume past its time");
-        return volumes.remove(step.volume, step.unusedSince);
+        if (await volumes.remove(step.volume, step.unusedSince)) {
+          await this.#checkpoints.removeSession(step.volume);
+        }
+        return;
       case "release-device":
         log.info({ device: step.path }, "releasing a loop device nobody owns");
         counts.orphan("devices");
@@ -157,11 +180,11 @@ export class Sweep {
 function known(sandbox: SandboxState): KnownSandbox {
   const { condemned, containerId, detachedSince, phase, used } = sandbox;
   const { createdAt, id, kind } = sandbox.identity;
-  // An ended one is being cleared: its container is nobody else's business.
   return {
     id,
     containerId,
-    phase: phase === "ended" ? "ending" : phase,
+    // One that has ended is being cleared, one that is being saved ends: its container is nobody else's business.
+    phase: phase === "ended" || phase === "saving" ? "ending" : phase,
     kind,
     used,
     detachedSince,

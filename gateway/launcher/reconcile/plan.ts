@@ -18,6 +18,8 @@ export interface KnownSandbox {
 
 export interface Limits {
   readonly idleMs: number;
+  /** Null: sessions do not sleep. */
+  readonly sleepAfterMs: number | null;
   readonly usedFreshMs: number;
   readonly maxAgeMs: number;
   readonly volumeTtlMs: number;
@@ -35,7 +37,8 @@ export interface Observation {
   /** Volumes of sandboxes that live, start or end. */
   readonly volumesInUse: ReadonlySet<string>;
   readonly strayDevices: readonly string[];
-  readonly probes: ReadonlySet<string>;
+  /** Containers that are no sandboxes, and have another owner: probes, templates. */
+  readonly reserved: ReadonlySet<string>;
 }
 
 export type Step =
@@ -43,6 +46,7 @@ export type Step =
   | { readonly step: "readopt"; readonly sandboxId: string }
   | { readonly step: "remove-container"; readonly containerId: string; readonly why: string }
   | { readonly step: "forget"; readonly sandboxId: string }
+  | { readonly step: "sleep"; readonly sandboxId: string }
   | { readonly step: "expire"; readonly sandboxId: string; readonly why: string }
   | { readonly step: "remove-volume"; readonly volume: string; readonly unusedSince: number }
   | { readonly step: "release-device"; readonly path: string };
@@ -53,7 +57,7 @@ export function plan(seen: Observation): Step[] {
   const present = new Set(seen.containers.map((container) => container.id));
   for (const container of seen.containers) {
     const sandboxId = container.labels[LABEL.sandbox] ?? "";
-    if (known.has(sandboxId) || seen.probes.has(sandboxId)) continue;
+    if (known.has(sandboxId) || seen.reserved.has(sandboxId)) continue;
     const adoptable = readLabels(container);
     const remove = (why: string) => steps.push({ step: "remove-container", containerId: container.id, why });
     if (adoptable === null) remove("its labels do not name a sandbox");
@@ -71,6 +75,7 @@ export function plan(seen: Observation): Step[] {
     const why = expired(sandbox, seen);
     if (why !== null) steps.push({ step: "expire", sandboxId: sandbox.id, why });
     else if (sandbox.phase === "lost") steps.push({ step: "readopt", sandboxId: sandbox.id });
+    else if (drowsy(sandbox, seen)) steps.push({ step: "sleep", sandboxId: sandbox.id });
   }
   for (const [volume, usedAt] of seen.volumes) {
     const unusedSince = seen.now - seen.limits.volumeTtlMs;
@@ -79,6 +84,12 @@ export function plan(seen: Observation): Step[] {
   }
   for (const path of seen.strayDevices) steps.push({ step: "release-device", path });
   return steps;
+}
+
+/** A session that no gateway looks after any more. */
+function drowsy({ detachedSince, kind, used }: KnownSandbox, { now, limits }: Observation): boolean {
+  if (kind !== "session" || !used || detachedSince === null || limits.sleepAfterMs === null) return false;
+  return now - detachedSince > limits.sleepAfterMs;
 }
 
 function expired(sandbox: KnownSandbox, { now, limits }: Observation): string | null {

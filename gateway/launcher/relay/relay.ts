@@ -7,7 +7,18 @@
  * Any frame but a hello makes a sandbox used, before it is passed on: an input alone is somebody's already.
  */
 import type { Duplex } from "node:stream";
-import { FrameError, MAX_HEADER_BYTES, PREFIX_BYTES } from "../../common/protocol/frames.ts";
+import {
+  encodeFrame,
+  FrameDecoder,
+  FrameError,
+  MAX_HEADER_BYTES,
+  PREFIX_BYTES,
+} from "../../common/protocol/frames.ts";
+import {
+  type GatewayMessage,
+  parseSandboxMessage,
+  type SandboxMessage,
+} from "../../common/protocol/messages.ts";
 import { countTransfer } from "../../common/transfer-memory.ts";
 import { DemultiplexError, Demultiplexer } from "../engine/demultiplexer.ts";
 import { FrameBoundary, WholeFrames } from "./frame-boundary.ts";
@@ -35,6 +46,12 @@ interface Gateway {
   aligned: boolean;
 }
 
+interface Question {
+  readonly frames: FrameDecoder;
+  hear(message: SandboxMessage): void;
+  giveUp(): void;
+}
+
 export class Relay {
   readonly #sandbox: Duplex;
   readonly #hooks: RelayHooks;
@@ -42,16 +59,16 @@ export class Relay {
   #fromSandbox = new FrameBoundary();
   #gateway: Gateway | null = null;
   #search: { readonly hello: HelloSearch; readonly finish: (answered: boolean) => void } | null = null;
+  #question: Question | null = null;
   #used: boolean;
-  /** An `execute_request` has passed, or may have. */
-  #executed: boolean;
+  /** An `execute_request` has passed here. */
+  #executed = false;
   #over = false;
 
   constructor(sandbox: Duplex, hooks: RelayHooks, used = false) {
     this.#sandbox = sandbox;
     this.#hooks = hooks;
     this.#used = used;
-    this.#executed = used;
     this.#demultiplexer = new Demultiplexer({
       stdout: (slice) => this.#fromStdout(slice),
       stderr: (slice) => this.#hooks.diagnostics(slice),
@@ -99,6 +116,11 @@ export class Relay {
     if (head.length > 0) this.#gatewayData(gateway, head);
   }
 
+  /** Ends the gateway's stream, if there is one; the sandbox's goes on. */
+  detach(): void {
+    this.#release(this.#gateway, false);
+  }
+
   /** Says hello itself; false when no answer came in time. Only while no gateway is attached. */
   probe(timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
@@ -115,10 +137,42 @@ export class Relay {
     });
   }
 
+  /**
+   * Asks the supervisor something of the launcher's own; null when no answer came in time. Only while no gateway is
+   * attached, and where both streams stand between two frames.
+   */
+  ask<T extends SandboxMessage["msg_type"]>(
+    message: Extract<GatewayMessage, { msg_id: string }>,
+    reply: T,
+    withinMs: number,
+  ): Promise<Extract<SandboxMessage, { msg_type: T }> | null> {
+    type Answer = Extract<SandboxMessage, { msg_type: T }>;
+    const isIt = (heard: SandboxMessage): heard is Answer =>
+      heard.msg_type === reply && "parent_id" in heard && heard.parent_id === message.msg_id;
+    return new Promise((resolve) => {
+      const finish = (answer: Answer | null) => {
+        clearTimeout(timer);
+        this.#question = null;
+        resolve(answer);
+      };
+      const timer = setTimeout(() => finish(null), withinMs);
+      this.#question = {
+        frames: new FrameDecoder(),
+        hear: (heard) => {
+          if (isIt(heard)) finish(heard);
+        },
+        giveUp: () => finish(null),
+      };
+      if (this.#over || this.#gateway !== null || !this.#fromSandbox.reached) finish(null);
+      else this.#sandbox.write(encodeFrame(message));
+    });
+  }
+
   /** Ends the gateway's stream and lets go of the sandbox's. */
   close(): void {
     this.#over = true;
     this.#search?.finish(false);
+    this.#question?.giveUp();
     this.#release(this.#gateway, false);
     this.#sandbox.destroy();
   }
@@ -149,6 +203,7 @@ export class Relay {
       this.#search.finish(true);
       rest = after;
     }
+    if (this.#question !== null) this.#listen(this.#question, rest);
     const gateway = this.#gateway;
     let offset = 0;
     if (gateway !== null && !gateway.aligned) {
@@ -162,6 +217,15 @@ export class Relay {
     while (offset < rest.length) offset = this.#fromSandbox.step(rest, offset);
     if (gateway === null || from === rest.length) return;
     gateway.socket.write(from === 0 ? rest : rest.subarray(from));
+  }
+
+  /** Beside the frames' own way: what nobody is attached for is dropped as ever. */
+  #listen(question: Question, slice: Buffer): void {
+    for (const frame of question.frames.push(slice)) {
+      const message = parseSandboxMessage(frame.header);
+      if (message === null) throw new FrameError("the sandbox sent what is no message");
+      question.hear(message);
+    }
   }
 
   #gatewayData(gateway: Gateway, chunk: Buffer): void {
@@ -226,6 +290,7 @@ export class Relay {
     if (this.#over) return;
     this.#over = true;
     this.#search?.finish(false);
+    this.#question?.giveUp();
     this.#sandbox.destroy();
     this.#hooks.ended();
   }

@@ -1,9 +1,11 @@
 /** A sandbox's stream and its CPU share: the share is lifted while it starts, and back before the first user code. */
 import type { Duplex } from "node:stream";
+import type { Ledger } from "../checkpoints/ledger.ts";
 import type { LauncherContext } from "../context.ts";
+import { type CpuShare, cpuShareOf, cpuShareOfProcess } from "../engine/cpu-share.ts";
+import { volumeName } from "../engine/labels.ts";
 import { messageOf } from "../errors.ts";
 import { Relay } from "../relay/relay.ts";
-import { type CpuShare, cpuShareOf, cpuShareOfProcess } from "./cpu-share.ts";
 import type { SandboxEnds } from "./ends.ts";
 import type { SandboxState } from "./state.ts";
 
@@ -14,10 +16,12 @@ const MAX_DIAGNOSTICS_BYTES = 8 * 1024;
 export class Attachment {
   readonly #context: LauncherContext;
   readonly #ends: SandboxEnds;
+  readonly #ledger: Ledger;
 
-  constructor(context: LauncherContext, ends: SandboxEnds) {
+  constructor(context: LauncherContext, ends: SandboxEnds, ledger: Ledger) {
     this.#context = context;
     this.#ends = ends;
+    this.#ledger = ledger;
   }
 
   /** Gives the sandbox a relay over a new stream of its container's. */
@@ -40,7 +44,7 @@ export class Attachment {
       );
       return;
     }
-    sandbox.lifted(cpu, CPU_LIFTED_MAX_MS, () => this.#restoreCpu(sandbox));
+    sandbox.lifted(cpu, CPU_LIFTED_MAX_MS, () => this.restoreCpu(sandbox));
   }
 
   /** Also when another launcher lifted it and died. Throws when it cannot be put back. */
@@ -57,12 +61,21 @@ export class Attachment {
   }
 
   /** A sandbox whose share cannot be put back must not run user code. */
-  #restoreCpu(sandbox: SandboxState): void {
+  restoreCpu(sandbox: SandboxState): void {
     try {
       sandbox.takeLifted()?.restore();
     } catch (error) {
       this.#ends.endQuietly(sandbox, "killed", `its CPU share could not be put back: ${messageOf(error)}`);
     }
+  }
+
+  /** From now on its session has variables to lose, and knows of those that it lost before. */
+  noteExecute(sandbox: SandboxState): void {
+    sandbox.noteExecute();
+    const { id, session } = sandbox.identity;
+    if (session === null) return;
+    if (this.#context.settings.checkpoints === "off") this.#ledger.forget(volumeName(session));
+    else this.#ledger.awake(volumeName(session), id);
   }
 
   #relay(sandbox: SandboxState, stream: Duplex): Relay {
@@ -71,7 +84,10 @@ export class Attachment {
       stream,
       {
         firstUse: () => sandbox.noteUse(),
-        firstExecute: () => this.#restoreCpu(sandbox),
+        firstExecute: () => {
+          this.noteExecute(sandbox);
+          this.restoreCpu(sandbox);
+        },
         attachedChanged: (attached) => sandbox.noteGateway(attached, this.#context.ageClock()),
         broken: (message) => this.#ends.endQuietly(sandbox, "protocol_error", message),
         ended: () => {

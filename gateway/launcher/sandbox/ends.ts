@@ -1,8 +1,10 @@
 /** How sandboxes end: brings together what stream, engine and callers say, removes what is left, and tells why. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { SandboxEnd } from "../../common/protocol/launcher-api.ts";
+import type { Ledger } from "../checkpoints/ledger.ts";
 import type { LauncherContext } from "../context.ts";
 import type { EngineEvent } from "../engine/engine.ts";
+import { volumeName } from "../engine/labels.ts";
 import { failureOf, messageOf } from "../errors.ts";
 import { killContainerProcesses } from "./hard-kill.ts";
 import type { SandboxRegister } from "./register.ts";
@@ -18,16 +20,28 @@ const KILLED_EXIT_CODE = 137;
 /** Between two attempts to remove what the engine did not. */
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
+/** Why a session's variables are lost with its sandbox, as the end of a sentence; null where they are not. */
+const LOST: Record<SandboxEnd["reason"], string | null> = {
+  out_of_memory: "it ran out of memory",
+  exited: "its sandbox ended by itself",
+  killed: "the service was stopped",
+  protocol_error: "its sandbox broke the protocol",
+  engine_lost: "its sandbox was lost with the Docker engine",
+  expired: "it was not used for too long",
+  asleep: null,
+};
 
 export class SandboxEnds {
   readonly #context: LauncherContext;
   readonly #register: SandboxRegister;
+  readonly #ledger: Ledger;
   readonly #lost: () => void;
 
   /** `lost`: a sandbox's stream broke without a word of the engine's why. */
-  constructor(context: LauncherContext, register: SandboxRegister, lost: () => void) {
+  constructor(context: LauncherContext, register: SandboxRegister, ledger: Ledger, lost: () => void) {
     this.#context = context;
     this.#register = register;
+    this.#ledger = ledger;
     this.#lost = lost;
   }
 
@@ -69,6 +83,13 @@ export class SandboxEnds {
       }
       this.#finish(sandbox);
     }
+    await sandbox.gone;
+  }
+
+  /** It was saved: its container ends by itself. Resolves when container and mounts are gone. */
+  async asleep(sandbox: SandboxState): Promise<void> {
+    sandbox.blame({ reason: "asleep" });
+    this.#finish(sandbox);
     await sandbox.gone;
   }
 
@@ -126,6 +147,9 @@ export class SandboxEnds {
     if (!sandbox.finish(end)) return;
     this.#context.counts.end(sandbox.identity.kind, end.reason);
     this.#context.log.info({ sandbox: sandbox.identity.id, ...end }, "sandbox ended");
+    const { id, session } = sandbox.identity;
+    const why = LOST[end.reason];
+    if (session !== null && why !== null) this.#ledger.lost(volumeName(session), why, id);
     void this.#clear(sandbox);
   }
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CGROUP_ROOT, GROUPS } from "./cpu-share.ts";
+import { CGROUP_ROOT, GROUPS } from "../engine/cpu-share.ts";
 
 /** Returns how many processes were sent a SIGKILL; with cgroup v2 the kernel counts for itself (-1). */
 export function killContainerProcesses(containerId: string, root: string = CGROUP_ROOT): number {

@@ -48,6 +48,12 @@ export class SandboxRegister {
     this.#byContainer.set(containerId, sandbox);
   }
 
+  /** Its container did not come to life; another one may be bound. */
+  forgetAttempt(sandbox: SandboxState): void {
+    if (sandbox.containerId !== null) this.#byContainer.delete(sandbox.containerId);
+    sandbox.forgetAttempt();
+  }
+
   /** Gives up its place and its session, and remembers how it ended. */
   remove(sandbox: SandboxState): void {
     const { id, session } = sandbox.identity;

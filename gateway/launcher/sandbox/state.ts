@@ -3,19 +3,26 @@
  * are its own: others tell it what they saw, or ask for a transition, which it refuses where it makes no sense:
  *
  *   starting ── run ──▶ running ── lose ──▶ lost ── run ──▶ running
+ *   running ── beginSave ──▶ saving ── finish ──▶ ended; what was not saved goes back by `saveFailed`
  *   each of these ── beginEnd ──▶ ending ── finish ──▶ ended; what could not be removed goes back by `endFailed`
  */
 import type { Sandbox, SandboxEnd, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { CpuShare } from "../engine/cpu-share.ts";
 import type { Relay } from "../relay/relay.ts";
-import type { CpuShare } from "./cpu-share.ts";
 
-/** `starting`: create or adoption in progress; `lost`: the stream broke; `ending`: being removed; `ended`: gone. */
+/**
+ * `starting`: create or adoption in progress; `lost`: the stream broke; `saving`: being saved as a checkpoint, with which
+ * its container ends; `ending`: being removed; `ended`: gone.
+ */
 type State =
-  | { readonly phase: "starting" | "running" | "lost" }
+  | { readonly phase: "starting" | "running" | "lost" | "saving" }
   | { readonly phase: "ending"; readonly back: "running" | "lost" }
   | { readonly phase: "ended"; readonly end: SandboxEnd };
 
 export type Phase = State["phase"];
+
+/** `cold`: started; `template`: from a checkpoint that never ran user code; `woken`: with its session's variables. */
+export type Origin = Sandbox["origin"];
 
 export interface SandboxIdentity {
   readonly id: string;
@@ -25,6 +32,8 @@ export interface SandboxIdentity {
   readonly owner: string | null;
   readonly image: string;
   readonly createdAt: number;
+  /** Of the parts that it is made of, where it can be saved as a checkpoint; null where it cannot. */
+  readonly checkpointKey: string | null;
 }
 
 /** Why a sandbox ends. */
@@ -43,7 +52,11 @@ export class SandboxState {
   #lifted: { readonly cpu: CpuShare; readonly overdue: NodeJS.Timeout } | null = null;
   #settling: NodeJS.Timeout | null = null;
   #used: boolean;
+  #plain = false;
+  #origin: Origin = "cold";
+  #lost: string | null = null;
   #detachedSince: number | null;
+  readonly #unattended: (() => void)[] = [];
   #oomAt: number | null = null;
   #died: { readonly exitCode: number | null } | null = null;
   #streamEnded = false;
@@ -71,6 +84,20 @@ export class SandboxState {
   /** Somebody's files or code have been in it, or may have. */
   get used(): boolean {
     return this.#used;
+  }
+
+  /** Of the parts that its container is made of, where it can be saved; null where it cannot. */
+  get checkpointKey(): string | null {
+    return this.#plain ? null : this.identity.checkpointKey;
+  }
+
+  /** Its container will be one that no checkpoint is restored into, nor made of. */
+  startPlainly(): void {
+    this.#plain = true;
+  }
+
+  get origin(): Origin {
+    return this.#origin;
   }
 
   /** Since when no gateway is attached; null while one is. */
@@ -105,10 +132,11 @@ export class SandboxState {
 
   /**
    * What is known of its death: `certain` when stream and engine agree, `likely` when one of them alone speaks of it.
-   * While it starts the start itself sees it, and after its end there is nothing to learn.
+   * While it starts the start itself sees it, as the saving does while it is saved; after its end there is nothing to learn.
    */
   get death(): "unknown" | "likely" | "certain" {
-    if (this.#state.phase === "starting" || this.#state.phase === "ended") return "unknown";
+    const { phase } = this.#state;
+    if (phase === "starting" || phase === "saving" || phase === "ended") return "unknown";
     if (this.#died !== null && this.#streamEnded) return "certain";
     return this.#died !== null || this.#streamEnded ? "likely" : "unknown";
   }
@@ -125,6 +153,29 @@ export class SandboxState {
 
   bind(containerId: string): void {
     this.#containerId = containerId;
+  }
+
+  /** Its container did not come to life and is no more; another one may be bound. */
+  forgetAttempt(): void {
+    this.detach();
+    this.#used = false;
+    this.#containerId = null;
+    this.#died = null;
+    this.#oomAt = null;
+    this.#cause = null;
+    this.#streamEnded = false;
+  }
+
+  /** How it came to be, and why variables that its session had are not in it. */
+  began(origin: Origin, lost: string | null): void {
+    this.#origin = origin;
+    this.#lost = lost;
+  }
+
+  /** The relay of a container that is given up: what it says of its end is nobody's business. */
+  detach(): void {
+    this.hangUp();
+    this.#relay = null;
   }
 
   /** `relay` stands on a new stream of the container's. */
@@ -145,10 +196,21 @@ export class SandboxState {
     return true;
   }
 
+  /** From now on no gateway may attach, and its container's end is no death. Null where this is not the time. */
+  beginSave(): Relay | null {
+    if (this.#state.phase !== "running" || this.#relay === null || this.#relay.attached) return null;
+    this.#state = { phase: "saving" };
+    return this.#relay;
+  }
+
+  /** It was not saved, and lives on. */
+  saveFailed(): void {
+    if (this.#state.phase === "saving") this.#state = { phase: "running" };
+  }
+
   /** Its container was not taken over; whoever waits for the start need not any more. */
   refuseTakeOver(): void {
-    this.hangUp();
-    this.#relay = null;
+    this.detach();
     this.#started.resolve();
   }
 
@@ -156,8 +218,7 @@ export class SandboxState {
   lose(): boolean {
     if (this.#state.phase !== "running" || !this.#streamEnded) return false;
     this.#state = { phase: "lost" };
-    this.hangUp();
-    this.#relay = null;
+    this.detach();
     return true;
   }
 
@@ -167,7 +228,8 @@ export class SandboxState {
     if (state.phase === "ended") return false;
     this.blame(cause);
     if (state.phase !== "ending") {
-      this.#state = { phase: "ending", back: state.phase === "running" ? "running" : "lost" };
+      const alive = state.phase === "running" || state.phase === "saving";
+      this.#state = { phase: "ending", back: alive ? "running" : "lost" };
     }
     return true;
   }
@@ -201,8 +263,20 @@ export class SandboxState {
     this.#used = true;
   }
 
+  /** What was lost before has been told. */
+  noteExecute(): void {
+    this.#lost = null;
+  }
+
   noteGateway(attached: boolean, now: number): void {
     this.#detachedSince = attached ? null : now;
+    if (attached) return;
+    for (const go of this.#unattended.splice(0)) go();
+  }
+
+  /** Resolves when no gateway is attached. */
+  async unattended(): Promise<void> {
+    if (this.#detachedSince === null) await new Promise<void>((go) => this.#unattended.push(go));
   }
 
   noteOom(now: number): void {
@@ -269,6 +343,8 @@ export class SandboxState {
       created_at: new Date(createdAt).toISOString(),
       used: this.#used,
       attached: this.#relay?.attached ?? false,
+      origin: this.#origin,
+      lost: this.#lost,
       ended: this.ended,
     };
   }

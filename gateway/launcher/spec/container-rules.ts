@@ -4,6 +4,8 @@
  * recommendation that a rule follows; `null` is a rule of our own.
  */
 
+import { CHECKPOINT_RUNTIME_NAME, RUNTIME_NAME } from "../../host/isolation.ts";
+
 /** The facts of a container that the rules speak about, independent of the API that describes it. */
 export interface ContainerFacts {
   readonly runtime: string;
@@ -58,7 +60,9 @@ function rule(
 }
 
 export const CONTAINER_RULES: readonly ContainerRule[] = [
-  rule("isolated-runtime", "5.31", "Runs under runsc.", (c) => c.runtime === "runsc"),
+  rule("isolated-runtime", "5.31", "Runs under runsc.", (c) => {
+    return c.runtime === RUNTIME_NAME || c.runtime === CHECKPOINT_RUNTIME_NAME;
+  }),
   rule("image-by-digest", null, "The image is named by digest.", (c) => DIGEST.test(c.image)),
   rule("non-root", "4.1", "The user is not root.", (c) => !ROOT_USER.test(c.user)),
   rule("not-privileged", "5.5", "Is not privileged.", (c) => !c.privileged),

@@ -1,6 +1,7 @@
 /** The whole create body of a sandbox: a pure function of profile, ceilings and session. Nothing else makes one. */
 import type { ContainerCreateOptions } from "dockerode";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import { CHECKPOINT_RUNTIME_NAME, RUNTIME_NAME } from "../../host/isolation.ts";
 import { encodeSession, LABEL } from "../engine/labels.ts";
 import { brokenRules, type ContainerFacts } from "./container-rules.ts";
 
@@ -22,6 +23,12 @@ const OPEN_FILES = 4096;
 const CPU_WEIGHT = 128;
 /** Sandboxes are the host's first victims when its memory runs out, never its services. */
 const OOM_SCORE_ADJ = 500;
+
+/** How sandboxes are started where checkpoints are on: under the runtime that restores and saves them. */
+export interface CheckpointSupport {
+  /** Of what a checkpoint of this sandbox is made of; null where none will be made. */
+  readonly key: string | null;
+}
 
 /** What one sandbox may take; from the settings, never from a request. */
 export interface Ceilings {
@@ -55,11 +62,13 @@ export interface SandboxSpecInput {
   readonly seccomp: string;
   readonly ceilings: Ceilings;
   readonly data: SandboxData;
+  /** Null where checkpoints are off. */
+  readonly checkpoints: CheckpointSupport | null;
 }
 
 /** Throws `SpecError` when the body would break a container rule. */
 export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
-  const { ceilings, data } = input;
+  const { ceilings, checkpoints, data } = input;
   const own = `uid=${SANDBOX_UID},gid=${SANDBOX_UID}`;
   const mount = dataMount(data);
   const tmpfs: Record<string, string> = {
@@ -76,6 +85,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
   };
   if (data.kind === "session") labels[LABEL.session] = encodeSession(data.session);
   if (data.kind === "session" && data.owner !== null) labels[LABEL.owner] = data.owner;
+  if (checkpoints !== null && checkpoints.key !== null) labels[LABEL.checkpoint] = checkpoints.key;
 
   const body: ContainerCreateOptions = {
     Image: input.imageId,
@@ -93,7 +103,7 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
     NetworkDisabled: true,
     Healthcheck: { Test: ["NONE"] },
     HostConfig: {
-      Runtime: ceilings.isolation === "runsc" ? "runsc" : "runc",
+      Runtime: runtimeOf(ceilings.isolation, checkpoints),
       NetworkMode: "none",
       ReadonlyRootfs: true,
       Privileged: false,
@@ -148,6 +158,11 @@ function dataMount(data: SandboxData): string {
 
 export class SpecError extends Error {
   override readonly name = "SpecError";
+}
+
+function runtimeOf(isolation: Ceilings["isolation"], checkpoints: CheckpointSupport | null): string {
+  if (isolation !== "runsc") return "runc";
+  return checkpoints === null ? RUNTIME_NAME : CHECKPOINT_RUNTIME_NAME;
 }
 
 function tmpfsOptions(bytes: number, mode: string): string {

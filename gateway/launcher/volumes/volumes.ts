@@ -211,23 +211,27 @@ export class Volumes {
   }
 
   /** Removes a volume with its data, unless somebody has used it since `before` or does now. */
-  async remove(volume: string, before: number): Promise<void> {
-    if (this.#starting.has(volume) || this.#removing.has(volume)) return;
+  async remove(volume: string, before: number): Promise<boolean> {
+    if (this.#starting.has(volume) || this.#removing.has(volume)) return false;
     const removal = this.#remove(volume, before).finally(() => this.#removing.delete(volume));
     // Whoever waits for it only wants it to be over.
     this.#removing.set(
       volume,
-      removal.catch(() => {}),
+      removal.then(
+        () => {},
+        () => {},
+      ),
     );
-    await removal;
+    return removal;
   }
 
-  async #remove(volume: string, before: number): Promise<void> {
+  async #remove(volume: string, before: number): Promise<boolean> {
     const image = this.#images.pathOf(volume);
-    if ((await this.#usedAt(volume)) >= before || (await loopDeviceOf(image)) !== null) return;
+    if ((await this.#usedAt(volume)) >= before || (await loopDeviceOf(image)) !== null) return false;
     await this.#options.engine.removeVolume(volume);
     await rm(image, { force: true });
     await rm(join(this.#lastUse, volume), { force: true });
+    return true;
   }
 
   /** Removes a session's data, which no sandbox has. False: there was none. Throws when it is still in use. */

@@ -16,7 +16,7 @@ import {
   UPGRADE_PROTOCOL,
 } from "../../../gateway/common/protocol/launcher-api.ts";
 import { parseSandboxMessage, type SandboxMessage } from "../../../gateway/common/protocol/messages.ts";
-import { containersOf, docker, instanceOf } from "./host.ts";
+import { allContainersOf, docker, instanceOf } from "./host.ts";
 
 const MAIN = fileURLToPath(new URL("../../../gateway/launcher/main.ts", import.meta.url));
 
@@ -34,7 +34,7 @@ export function namedSession() {
 /** What the launcher keeps on purpose, and a test does not: session volumes. */
 async function removeVolumes(dataDir: string): Promise<void> {
   if (!existsSync(join(dataDir, "instance"))) return;
-  for (const id of await containersOf(dataDir)) await docker.getContainer(id).remove({ force: true });
+  for (const id of await allContainersOf(dataDir)) await docker.getContainer(id).remove({ force: true });
   const label = [`kernelyard.instance=${instanceOf(dataDir)}`];
   const { Volumes } = await docker.listVolumes({ filters: { label } });
   for (const volume of Volumes) await docker.getVolume(volume.Name).remove();
@@ -243,11 +243,11 @@ export class Stream {
     return reply;
   }
 
-  /** Runs Python code; its standard output is added to `stdout`. */
-  execute(code: string, timeoutMs = 30_000): Promise<Of<"execute_reply">> {
+  /** Runs code; its standard output is added to `stdout`. */
+  execute(code: string, timeoutMs = 30_000, language = "py"): Promise<Of<"execute_reply">> {
     const id = `execute-${++this.#ids}`;
     const reply = this.#next("execute_reply", id);
-    this.socket.write(executeFrame(id, code, timeoutMs));
+    this.socket.write(executeFrame(id, code, timeoutMs, language));
     return reply;
   }
 
@@ -256,10 +256,10 @@ export class Stream {
   }
 }
 
-export function executeFrame(id: string, code: string, timeoutMs: number): Buffer {
+export function executeFrame(id: string, code: string, timeoutMs: number, language = "py"): Buffer {
   const body = Buffer.from(code);
   const content = {
-    language: "py",
+    language,
     args: [],
     code_bytes: body.length,
     timeout_ms: timeoutMs,

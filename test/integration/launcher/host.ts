@@ -2,6 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Docker from "dockerode";
+import { expect, vi } from "vitest";
+import type { LauncherHealth } from "../../../gateway/common/protocol/launcher-api.ts";
 
 export const docker = new Docker();
 
@@ -23,9 +25,27 @@ export function instanceOf(dataDir: string): string {
   return readFileSync(join(dataDir, "instance"), "utf8").trim();
 }
 
-export async function containersOf(dataDir: string): Promise<string[]> {
+async function listed(dataDir: string) {
   const label = [`kernelyard.instance=${instanceOf(dataDir)}`];
-  return (await docker.listContainers({ all: true, filters: { label } })).map((container) => container.Id);
+  return docker.listContainers({ all: true, filters: { label } });
+}
+
+/** Resolves when templates are made and proven. */
+export function checkpointsAreOn(launcher: { health(): Promise<LauncherHealth> }): Promise<void> {
+  return vi.waitFor(
+    async () => expect((await launcher.health()).checkpoints).toMatchObject({ state: "on", reason: null }),
+    { timeout: 90_000, interval: 100 },
+  );
+}
+
+/** But for those that the launcher makes and proves its templates with, while it does. */
+export async function containersOf(dataDir: string): Promise<string[]> {
+  const sandboxes = (await listed(dataDir)).filter(({ Labels }) => Labels["kernelyard.kind"] !== "template");
+  return sandboxes.map(({ Id }) => Id);
+}
+
+export async function allContainersOf(dataDir: string): Promise<string[]> {
+  return (await listed(dataDir)).map(({ Id }) => Id);
 }
 
 /** The CPU quota of a container's cgroup in microseconds per 100 ms; null is none. */

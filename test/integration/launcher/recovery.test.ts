@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { FRESH, LauncherProcess, namedSession } from "./client.ts";
 import { EngineProxy } from "./engine-proxy.ts";
-import { containersOf, docker, loopsUnder } from "./host.ts";
+import { allContainersOf, containersOf, docker, loopsUnder } from "./host.ts";
 
 describe("after kill -9 of the launcher", () => {
   test("the next one adopts what answers, with its state, and removes what does not", async () => {
@@ -93,7 +93,7 @@ describe("signals", () => {
     const session = namedSession();
     await Promise.all([launcher.create(session), launcher.create(FRESH)]);
     expect(await launcher.end("SIGTERM")).toBe(0);
-    expect(await containersOf(launcher.dataDir)).toEqual([]);
+    expect(await allContainersOf(launcher.dataDir)).toEqual([]);
     expect(loopsUnder(launcher.dataDir)).toEqual([]);
     const volume = await docker.getVolume(`librechat_vol_${session.session.name}`).inspect();
     expect(volume.Labels?.["kernelyard.session"]).toBe(`named:default:${session.session.name}`);

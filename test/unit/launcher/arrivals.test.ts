@@ -1,9 +1,14 @@
 /** Sandboxes whose start and end cross, with an engine of the test's own: strict, and at its edge a real stream. */
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Duplex, duplexPair } from "node:stream";
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import type { HelloRequest } from "../../../gateway/common/protocol/messages.ts";
+import { Checkpoints } from "../../../gateway/launcher/checkpoints/checkpoints.ts";
+import { CheckpointStore } from "../../../gateway/launcher/checkpoints/store.ts";
 import { type Engine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
 import { SandboxArrivals } from "../../../gateway/launcher/sandbox/arrivals.ts";
 import { SandboxEnds } from "../../../gateway/launcher/sandbox/ends.ts";
@@ -21,13 +26,15 @@ const FOUND = {
   session: null,
   owner: null,
   createdAt: Date.UTC(2026, 0, 2),
+  checkpointKey: null,
 } as const;
 
 function launcherOf(stubs: Partial<Engine>) {
   const context = contextOf(strictEngine(stubs));
   const register = new SandboxRegister(context.now);
-  const ends = new SandboxEnds(context, register, () => {});
-  return { register, ends, arrivals: new SandboxArrivals(context, register, ends) };
+  const ends = new SandboxEnds(context, register, store.ledger, () => {});
+  const checkpoints = new Checkpoints(context, store, new Set());
+  return { register, ends, arrivals: new SandboxArrivals(context, register, ends, checkpoints) };
 }
 
 /** A supervisor's answer to the hello that it reads from `stream`. */
@@ -37,6 +44,10 @@ async function answerHello(stream: Duplex): Promise<Buffer> {
   const { msg_id, content }: HelloRequest = JSON.parse(frame?.header.toString() ?? "");
   return helloReply(msg_id, content.nonce);
 }
+
+const directory = mkdtempSync(join(tmpdir(), "arrivals-"));
+const store = await CheckpointStore.open(directory);
+afterAll(() => rmSync(directory, { recursive: true }));
 
 let near: Duplex;
 let supervisor: Duplex;

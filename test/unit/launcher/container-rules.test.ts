@@ -19,6 +19,7 @@ const input: SandboxSpecInput = {
   seccomp: '{"defaultAction":"SCMP_ACT_ERRNO"}',
   ceilings: { isolation: "runsc", memoryBytes: 512 * MIB, cpus: 0.5, pids: 1024, freshDiskBytes: 256 * MIB },
   data: { kind: "fresh" },
+  checkpoints: null,
 };
 const session: SandboxSpecInput = {
   ...input,

@@ -15,6 +15,7 @@ export function strictEngine(stubs: Partial<Engine>): Engine {
     createContainer: unexpected("createContainer"),
     attach: unexpected("attach"),
     startContainer: unexpected("startContainer"),
+    signalContainer: unexpected("signalContainer"),
     pid: unexpected("pid"),
     removeContainer: unexpected("removeContainer"),
     listContainers: unexpected("listContainers"),

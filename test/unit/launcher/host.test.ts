@@ -3,10 +3,10 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/engine/cpu-share.ts";
 import { IsolationError } from "../../../gateway/launcher/errors.ts";
 import { InstanceError, openInstance } from "../../../gateway/launcher/instance.ts";
 import { programIdentity, readSeccompProfile } from "../../../gateway/launcher/isolation/probe.ts";
-import { cpuShareOf, cpuShareOfProcess } from "../../../gateway/launcher/sandbox/cpu-share.ts";
 import { capacityOf } from "../../../gateway/launcher/spec/capacity.ts";
 
 const MIB = 1024 * 1024;

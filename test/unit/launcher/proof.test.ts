@@ -1,9 +1,14 @@
 /** When isolation is proven again, with an engine of the test's own. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Duplex, duplexPair } from "node:stream";
 import pino from "pino";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ProfileImage } from "../../../gateway/common/profiles.ts";
 import { SHIPPED_SECCOMP_PROFILE, SHIPPED_SECCOMP_SHA256 } from "../../../gateway/host/isolation.ts";
+import { Checkpoints } from "../../../gateway/launcher/checkpoints/checkpoints.ts";
+import { CheckpointStore } from "../../../gateway/launcher/checkpoints/store.ts";
 import { type Engine, EngineAwayError, EngineRefusedError } from "../../../gateway/launcher/engine/engine.ts";
 import { IsolationProof } from "../../../gateway/launcher/isolation/proof.ts";
 import { contextOf } from "./context.ts";
@@ -12,6 +17,10 @@ import { attachFrame, strictEngine } from "./engine-side.ts";
 const IMAGE = `sha256:${"1".repeat(64)}`;
 const CONFINED =
   "Linux version 6.1\nSeccomp:\t2\nNoNewPrivs:\t1\nCapEff:\t0000000000000000\nkernelyard-probe-end\n";
+
+const directory = mkdtempSync(join(tmpdir(), "proof-"));
+const store = await CheckpointStore.open(directory);
+afterAll(() => rmSync(directory, { recursive: true }));
 
 /** `answers`: to each attempt to make the probe's container; after the last it runs. */
 function proofWith(
@@ -41,12 +50,14 @@ function proofWith(
     removeContainer: async () => {},
   };
   const context = contextOf(strictEngine(stubs));
-  const proof = new IsolationProof({
+  const unsafe = {
     ...context,
-    settings: { ...context.settings, isolation: "runc-unsafe", profiles },
+    settings: { ...context.settings, isolation: "runc-unsafe" as const, profiles },
     seccomp: { json: SHIPPED_SECCOMP_PROFILE, sha256: SHIPPED_SECCOMP_SHA256 },
     log: pino({ level: "silent" }),
-  });
+  };
+  const reserved = new Set<string>();
+  const proof = new IsolationProof(unsafe, new Checkpoints(unsafe, store, reserved), reserved);
   onTestFinished(() => proof.stop());
   return { proof, attempts, probed };
 }

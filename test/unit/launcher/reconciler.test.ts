@@ -11,13 +11,19 @@ const ID = "abcdefghijklmnopqrstu";
 
 const nothing: Observation = {
   now: NOW,
-  limits: { idleMs: HOUR, usedFreshMs: 10_000, maxAgeMs: 24 * HOUR, volumeTtlMs: 720 * HOUR },
+  limits: {
+    idleMs: HOUR,
+    sleepAfterMs: null,
+    usedFreshMs: 10_000,
+    maxAgeMs: 24 * HOUR,
+    volumeTtlMs: 720 * HOUR,
+  },
   sandboxes: [],
   containers: [],
   volumes: new Map(),
   volumesInUse: new Set(),
   strayDevices: [],
-  probes: new Set(),
+  reserved: new Set(),
 };
 
 function container(labels: Record<string, string> = {}, state = "running"): EngineContainer {
@@ -80,7 +86,7 @@ describe("the plan", () => {
 
   test("leaves a probe in progress alone", () => {
     const probe = container({ "kernelyard.kind": "probe" }, "created");
-    expect(steps({ containers: [probe], probes: new Set([ID]) })).toEqual([]);
+    expect(steps({ containers: [probe], reserved: new Set([ID]) })).toEqual([]);
   });
 
   test.each<KnownSandbox["phase"]>(["starting", "ending"])("leaves a sandbox that is %s alone", (phase) => {

@@ -48,6 +48,7 @@ function run(start: () => void, withinMs = 60_000): Promise<Ran> {
       seccomp: SHIPPED_SECCOMP_PROFILE,
       ceilings: { isolation: "runsc", memoryBytes: 64 * MIB, cpus: 1, pids: 64, freshDiskBytes: MIB },
       data: { kind: "fresh" },
+      checkpoints: null,
     },
     command: ["say", "it"],
     answered: (stdout) => stdout.includes("✓"),

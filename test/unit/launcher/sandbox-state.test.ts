@@ -28,6 +28,7 @@ function starting(): SandboxState {
     owner: null,
     image: "sha256:1",
     createdAt: NOW,
+    checkpointKey: null,
   } as const;
   const sandbox = new SandboxState(identity, false, NOW);
   sandbox.bind("c1");
@@ -48,6 +49,12 @@ function lost(): SandboxState {
   return sandbox;
 }
 
+function saving(): SandboxState {
+  const sandbox = running();
+  sandbox.beginSave();
+  return sandbox;
+}
+
 function ending(): SandboxState {
   const sandbox = running();
   sandbox.beginEnd({ reason: "killed" });
@@ -60,7 +67,7 @@ function ended(): SandboxState {
   return sandbox;
 }
 
-const makers: Record<Phase, () => SandboxState> = { starting, running, lost, ending, ended };
+const makers: Record<Phase, () => SandboxState> = { starting, running, lost, saving, ending, ended };
 
 test.each(Object.entries(makers))("a sandbox can be %s", (phase, make) => {
   expect(make().phase).toBe(phase);
@@ -71,11 +78,25 @@ describe("a transition leads where it should from everywhere, or is refused", ()
   const transitions: Record<string, [(sandbox: SandboxState) => unknown, Record<Phase, Phase>]> = {
     run: [
       (s) => s.run(NOW),
-      { starting: "running", running: "running", lost: "running", ending: "ending", ended: "ended" },
+      {
+        starting: "running",
+        running: "running",
+        lost: "running",
+        saving: "saving",
+        ending: "ending",
+        ended: "ended",
+      },
     ],
     lose: [
       (s) => s.lose(),
-      { starting: "starting", running: "running", lost: "lost", ending: "ending", ended: "ended" },
+      {
+        starting: "starting",
+        running: "running",
+        lost: "lost",
+        saving: "saving",
+        ending: "ending",
+        ended: "ended",
+      },
     ],
     "lose, its stream having ended": [
       (s) => {
@@ -84,22 +105,72 @@ describe("a transition leads where it should from everywhere, or is refused", ()
         s.noteStreamEnd(relay);
         s.lose();
       },
-      { starting: "starting", running: "lost", lost: "lost", ending: "ending", ended: "ended" },
+      {
+        starting: "starting",
+        running: "lost",
+        lost: "lost",
+        saving: "saving",
+        ending: "ending",
+        ended: "ended",
+      },
+    ],
+    "begin to be saved": [
+      (s) => s.beginSave(),
+      {
+        starting: "starting",
+        running: "saving",
+        lost: "lost",
+        saving: "saving",
+        ending: "ending",
+        ended: "ended",
+      },
+    ],
+    "not be saved": [
+      (s) => s.saveFailed(),
+      {
+        starting: "starting",
+        running: "running",
+        lost: "lost",
+        saving: "running",
+        ending: "ending",
+        ended: "ended",
+      },
     ],
     "begin its end": [
       (s) => s.beginEnd({ reason: "killed" }),
-      { starting: "ending", running: "ending", lost: "ending", ending: "ending", ended: "ended" },
+      {
+        starting: "ending",
+        running: "ending",
+        lost: "ending",
+        saving: "ending",
+        ending: "ending",
+        ended: "ended",
+      },
     ],
     "fail to end": [
       (s) => {
         s.beginEnd({ reason: "killed" });
         s.endFailed();
       },
-      { starting: "lost", running: "running", lost: "lost", ending: "running", ended: "ended" },
+      {
+        starting: "lost",
+        running: "running",
+        lost: "lost",
+        saving: "running",
+        ending: "running",
+        ended: "ended",
+      },
     ],
     finish: [
       (s) => s.finish({ reason: "killed", exit_code: null }),
-      { starting: "ended", running: "ended", lost: "ended", ending: "ended", ended: "ended" },
+      {
+        starting: "ended",
+        running: "ended",
+        lost: "ended",
+        saving: "ended",
+        ending: "ended",
+        ended: "ended",
+      },
     ],
   };
 

@@ -36,6 +36,8 @@ function host(room: number) {
             created_at: new Date().toISOString(),
             used: false,
             attached: false,
+            origin: "cold",
+            lost: null,
             ended: null,
           }),
         ),

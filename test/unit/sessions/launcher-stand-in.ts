@@ -43,6 +43,8 @@ export class SandboxStandIn {
   cells = 0;
   used: boolean;
   ended: SandboxEnd | null = null;
+  origin: Sandbox["origin"] = "cold";
+  lost: string | null = null;
 
   constructor(info: Sandbox) {
     this.info = info;
@@ -105,6 +107,7 @@ export const HEALTH: LauncherHealth = {
   sandbox_memory_bytes: 5e8,
   sandboxes: 0,
   capacity: 8,
+  checkpoints: { state: "on", reason: null, sleeping: 0, sleeping_bytes: 0, restored: 0, failed: 0 },
 };
 
 export const FIGURES: LauncherFigures = {
@@ -140,6 +143,10 @@ export class LauncherStandIn {
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
   /** Removals are refused, as while the engine is stuck. */
   keepsSandboxes = false;
+  /** `off`: no sandbox can sleep; `busy`: not now. */
+  sleeping: "on" | "off" | "busy" = "off";
+  /** Why each session's variables are gone, by its key's text, until it has a new sandbox. */
+  readonly lost = new Map<string, string>();
   /** False: the script answers hello, too. */
   greets = true;
   created = 0;
@@ -206,6 +213,8 @@ export class LauncherStandIn {
       created_at: new Date().toISOString(),
       used,
       attached: false,
+      origin: "cold",
+      lost: null,
       ended: null,
     });
     this.sandboxes.set(sandbox.id, sandbox);
@@ -222,7 +231,15 @@ export class LauncherStandIn {
       response.end(body === undefined ? undefined : JSON.stringify(body));
     };
     const what = `${request.method} ${request.url}`;
-    const id = /^(?:GET|DELETE) \/sandboxes\/([A-Za-z0-9_-]{21})$/.exec(what)?.[1];
+    const url = new URL(request.url ?? "", "http://launcher");
+    const [, method, id, sleep] =
+      /^(GET|DELETE|POST) \/sandboxes\/([A-Za-z0-9_-]{21})(\/sleep)?$/.exec(
+        `${request.method} ${url.pathname}`,
+      ) ?? [];
+    if (id !== undefined && (method === "POST") === (sleep !== undefined)) {
+      const { status, body } = this.#ofSandbox(id, method ?? "", url.searchParams.get("lost"));
+      return answer(status, body);
+    }
     if (what === "GET /health") return answer(200, { ...HEALTH, capacity: this.capacity });
     if (what === "GET /figures") return answer(200, this.figures);
     if (what === "GET /sandboxes") {
@@ -245,25 +262,34 @@ export class LauncherStandIn {
       const { status, body } = this.#create(CreateSandbox.parse(JSON.parse(text)));
       return answer(status, body);
     }
-    if (id !== undefined && request.method === "DELETE" && this.keepsSandboxes) {
-      return answer(503, { error: "engine_unavailable", message: "The engine is stuck" });
-    }
-    if (id !== undefined && request.method === "GET") {
-      const sandbox = this.sandboxes.get(id);
-      if (sandbox === undefined) return answer(404, { error: "not_found", message: "no such sandbox" });
-      return answer(200, this.#info(sandbox));
-    }
-    if (id !== undefined) {
-      const sandbox = this.sandboxes.get(id);
+    answer(404, { error: "not_found", message: "no such route" });
+    throw new Error(`request outside the launcher's API: ${what}`);
+  }
+
+  #ofSandbox(id: string, method: string, lost: string | null): { status: number; body?: unknown } {
+    const sandbox = this.sandboxes.get(id);
+    if (method === "DELETE") {
+      if (this.keepsSandboxes) {
+        return { status: 503, body: { error: "engine_unavailable", message: "The engine is stuck" } };
+      }
       if (sandbox !== undefined) {
         sandbox.ended ??= { reason: "killed", exit_code: null };
         sandbox.socket?.destroy();
         this.removed.push(id);
+        if (lost !== null) this.lost.set(JSON.stringify(sandbox.info.session), lost);
       }
-      return answer(204);
+      return { status: 204 };
     }
-    answer(404, { error: "not_found", message: "no such route" });
-    throw new Error(`request outside the launcher's API: ${what}`);
+    if (sandbox === undefined) {
+      return { status: 404, body: { error: "not_found", message: "no such sandbox" } };
+    }
+    if (method === "GET") return { status: 200, body: this.#info(sandbox) };
+    if (this.sleeping === "off") {
+      return { status: 409, body: { error: "cannot_sleep", message: "checkpoints are off" } };
+    }
+    sandbox.socket?.destroy();
+    if (this.sleeping === "on") sandbox.ended = { reason: "asleep", exit_code: 0 };
+    return { status: 200, body: { state: this.sleeping === "on" ? "asleep" : "busy" } };
   }
 
   #create(spec: CreateSandbox): { status: number; body: unknown } {
@@ -284,12 +310,30 @@ export class LauncherStandIn {
       this.refused += 1;
       return { status: 429, body: { error: "host_full", message: "no memory left" } };
     }
-    return { status: 201, body: this.#info(this.add(spec)) };
+    return { status: 201, body: this.#info(this.#make(spec)) };
+  }
+
+  /** A session that sleeps wakes, once; one that lost its variables is told why, once. */
+  #make(spec: CreateSandbox): SandboxStandIn {
+    if (spec.kind === "fresh") return this.add(spec);
+    const key = JSON.stringify(spec.session);
+    const asleep = [...this.sandboxes.values()].find(
+      ({ ended, info }) => ended?.reason === "asleep" && JSON.stringify(info.session) === key,
+    );
+    const made = this.add(spec, asleep !== undefined);
+    if (asleep !== undefined) {
+      asleep.ended = { reason: "killed", exit_code: null };
+      made.cells = asleep.cells;
+      made.origin = "woken";
+    }
+    made.lost = this.lost.get(key) ?? null;
+    this.lost.delete(key);
+    return made;
   }
 
   #info(sandbox: SandboxStandIn): Sandbox {
-    const { ended, info, socket, used } = sandbox;
-    return { ...info, used, attached: socket !== null, ended };
+    const { ended, info, lost, origin, socket, used } = sandbox;
+    return { ...info, used, attached: socket !== null, ended, lost, origin };
   }
 
   #attach(request: IncomingMessage, socket: Socket): void {

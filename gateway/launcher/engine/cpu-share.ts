@@ -26,16 +26,19 @@ const version2 = (file: string): Quota => ({ file, write: (quota) => `${quota ??
 /** Where the engine puts a container's cgroup, by its cgroup driver. */
 export const GROUPS = [(id: string) => `docker/${id}`, (id: string) => `system.slice/docker-${id}.scope`];
 
+/** Every place where a container's CPU quota may be, before there is a cgroup to look at. */
+export function quotaFiles(containerId: string, root: string = CGROUP_ROOT) {
+  return {
+    version1: GROUPS.map((group) => join(root, "cpu", group(containerId), "cpu.cfs_quota_us")),
+    version2: GROUPS.map((group) => join(root, group(containerId), "cpu.max")),
+  };
+}
+
 /** By the container's name, where the engine's usual place has it; null where it has not, or cannot be seen. */
 export function cpuShareOf(containerId: string, cpus: number, root: string = CGROUP_ROOT): CpuShare | null {
-  for (const group of GROUPS) {
-    const found = existing([
-      version1(join(root, "cpu", group(containerId), "cpu.cfs_quota_us")),
-      version2(join(root, group(containerId), "cpu.max")),
-    ]);
-    if (found !== null) return share(found, cpus);
-  }
-  return null;
+  const files = quotaFiles(containerId, root);
+  const found = existing([...files.version1.map(version1), ...files.version2.map(version2)]);
+  return found === null ? null : share(found, cpus);
 }
 
 /** By the main process, for engines with a cgroup parent of their own. */
