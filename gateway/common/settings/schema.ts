@@ -325,9 +325,9 @@ export const SETTINGS = {
   ),
   KERNELYARD_POOL_SIZE: setting(
     "poolSize",
-    integer(0, 64),
-    "2",
-    "Warm sandboxes kept ready for calls without a session, of each profile.",
+    z.union([z.literal("auto"), integer(0, 64)], "must be auto or a whole number from 0 to 64"),
+    "auto",
+    "Warm sandboxes kept ready for calls without a session, of each profile. `auto`: two; where they are made from checkpoints six or a quarter of the host, and as many as came together lately, up to half of it.",
   ),
 
   KERNELYARD_TIMEOUT_MS: setting(

@@ -2,13 +2,13 @@
  * Places for sandboxes: how many are made at once, who may have how many, and what happens when the host's memory is
  * spoken for. The launcher counts the memory; this side decides who gives way and who waits.
  */
-import type { CreateSandbox } from "../../common/protocol/launcher-api.ts";
+import type { CreateSandbox, Sandbox } from "../../common/protocol/launcher-api.ts";
 import { type LauncherClient, LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { Caller } from "../auth/principal.ts";
 
 export interface AdmissionOptions {
   readonly launcher: Pick<LauncherClient, "create">;
-  /** Sandboxes that are made at the same time; each costs about two seconds of one CPU. */
+  /** Sandboxes that are made at the same time; each costs a third of a second of one CPU, or two without checkpoints. */
   readonly concurrency: number;
   /** How long a call waits for a running call to end, when there is no place for it. */
   readonly waitMs: number;
@@ -34,9 +34,15 @@ export interface Place {
   leave(): void;
 }
 
+/** A sandbox that was made, and its place. */
+export interface Admitted {
+  readonly sandbox: Sandbox;
+  readonly place: Place;
+}
+
 /** Whose sandboxes are meant; null: nobody's. */
 export type From = (holder: Caller | null) => boolean;
-/** Asked to end a sandbox that is needed less: it is gone, there is `none`, or it `stays` because removals fail. */
+/** Asked to put away a sandbox that is needed less: it is gone, there is `none`, or it `stays` because removals fail. */
 export type RoomMaker = (from: From) => Promise<"gone" | "none" | "stays">;
 
 /** Every place of the host is taken by a running call. */
@@ -151,7 +157,7 @@ export class Admission {
    * A new sandbox for this call, which is still to `use` it. Rejects with `HostFull`, `LauncherRefusal`,
    * `LauncherUnavailable`, or the signal's reason.
    */
-  async create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Place> {
+  async create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Admitted> {
     this.#callers += 1;
     try {
       return await this.#create(spec, turn, signal);
@@ -162,10 +168,10 @@ export class Admission {
 
   /** For the pool: one attempt, nobody gives way. */
   async createSpare(spec: CreateSandbox, signal: AbortSignal): Promise<Place> {
-    const place = this.#fits(false) ? await this.#attempt(spec, null, signal) : null;
-    if (place === null) throw new HostFull("The host's places are taken");
-    place.rest();
-    return place;
+    const made = this.#fits(false) ? await this.#attempt(spec, null, signal) : null;
+    if (made === null) throw new HostFull("The host's places are taken");
+    made.place.rest();
+    return made.place;
   }
 
   #mostOf({ shared }: Caller): number {
@@ -224,7 +230,7 @@ export class Admission {
     return count;
   }
 
-  async #create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Place> {
+  async #create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Admitted> {
     const { caller, deadline } = turn;
     for (;;) {
       const made = this.#fits(caller === null) ? await this.#attempt(spec, caller, signal) : null;
@@ -257,11 +263,11 @@ export class Admission {
   }
 
   /** Null when the host is full. */
-  async #attempt(spec: CreateSandbox, caller: Caller | null, signal: AbortSignal): Promise<Place | null> {
+  async #attempt(spec: CreateSandbox, caller: Caller | null, signal: AbortSignal): Promise<Admitted | null> {
     const seat = this.#sit(caller, "making");
     try {
-      const id = await this.#make(spec, signal);
-      if (id !== null) return this.#place(id, seat);
+      const sandbox = await this.#make(spec, signal);
+      if (sandbox !== null) return { sandbox, place: this.#place(sandbox.id, seat) };
     } catch (error) {
       this.#rise(seat);
       throw error;
@@ -271,11 +277,11 @@ export class Admission {
     return null;
   }
 
-  /** The new sandbox's id; null when the host is full. */
-  async #make(spec: CreateSandbox, signal: AbortSignal): Promise<string | null> {
+  /** Null when the host is full. */
+  async #make(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox | null> {
     await this.#next(signal);
     try {
-      return (await this.#options.launcher.create(spec)).id;
+      return await this.#options.launcher.create(spec);
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "host_full") return null;
       throw error;

@@ -22,6 +22,7 @@ export interface KernelsOptions {
     Settings,
     | "poolSize"
     | "idleMs"
+    | "sleepAfterMs"
     | "queueLength"
     | "busyWaitMs"
     | "busyInterruptMs"

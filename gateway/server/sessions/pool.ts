@@ -1,19 +1,23 @@
 /** Warm sandboxes of one profile for calls without a session. Each serves one call and is removed. */
 import type { Logger } from "pino";
+import type { CheckpointHealth } from "../../common/protocol/launcher-api.ts";
 import type { Caller } from "../auth/principal.ts";
 import { HostFull, type Place, type RoomMaker } from "./admission.ts";
+import { boundsFor, COLD_HOST, Demand, UNKNOWN_HOST } from "./demand.ts";
 import type { Lease } from "./lease.ts";
 import type { Opened, Sandboxes } from "./sandboxes.ts";
 
 /** Refilling begins this long after a sandbox was taken, or at the end of its call: the call has the CPU first. */
 const REFILL_AFTER_MS = 250;
+/** Demand falls while nobody calls. */
+const LOOK_AGAIN_MS = 30_000;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
 export class Pool {
   readonly profile: string;
   readonly #sandboxes: Sandboxes;
-  readonly #size: number;
+  readonly #demand: Demand;
   readonly #log: Logger;
   readonly #ready: Opened[] = [];
   /** Sandboxes of calls that run now. */
@@ -21,15 +25,18 @@ export class Pool {
   /** Lost from sight when their stream broke; most likely they are still there. */
   readonly #strays = new Set<string>();
   readonly #stop = new AbortController();
+  readonly #fixed: boolean;
   #making = false;
   #onStray: () => void = () => {};
   #timer: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
 
-  constructor(profile: string, sandboxes: Sandboxes, size: number, log: Logger) {
+  /** `size`: how many are kept ready; `auto` follows the calls, as far as the host allows. */
+  constructor(profile: string, sandboxes: Sandboxes, size: number | "auto", log: Logger) {
     this.profile = profile;
     this.#sandboxes = sandboxes;
-    this.#size = size;
+    this.#fixed = size !== "auto";
+    this.#demand = new Demand(size === "auto" ? UNKNOWN_HOST : { least: size, most: size });
     this.#log = log;
     sandboxes.admission.onFull(() => this.#giveWay());
   }
@@ -58,6 +65,7 @@ export class Pool {
 
   /** A sandbox that has run nothing yet, and goes with the call. Rejects as `Admission.turn` and `create` do. */
   async lease(caller: Caller | null, signal: AbortSignal): Promise<Lease> {
+    this.#demand.arrived(performance.now());
     const opened = await this.#openFor(caller, signal);
     const { kernel, place } = opened;
     this.#inUse.add(place.sandboxId);
@@ -100,10 +108,17 @@ export class Pool {
 
   /** One of its own whose stream broke; false when there is no room for it. */
   async adopt(id: string): Promise<boolean> {
-    if (this.#ready.length >= this.#size || this.#stop.signal.aborted) return false;
+    if (this.#ready.length >= this.#wanted || this.#stop.signal.aborted) return false;
     this.#keep(await this.#sandboxes.attach(this.#sandboxes.admission.held(id)));
     this.#strays.delete(id);
     return true;
+  }
+
+  /** What the launcher says of its host: how many sandboxes it holds, and whether they are made from checkpoints. */
+  fit(capacity: number, checkpoints: CheckpointHealth["state"]): void {
+    if (this.#fixed) return;
+    const bounds = { on: boundsFor(capacity), preparing: UNKNOWN_HOST, off: COLD_HOST };
+    if (this.#demand.bound(bounds[checkpoints])) this.#refillIn(0);
   }
 
   /** Forgets strays that are not there any more. */
@@ -151,6 +166,10 @@ export class Pool {
     this.#onStray();
   }
 
+  get #wanted(): number {
+    return this.#demand.wanted(performance.now());
+  }
+
   async #giveWay(): ReturnType<RoomMaker> {
     const opened = this.#ready.pop();
     if (opened === undefined) return "none";
@@ -165,9 +184,15 @@ export class Pool {
     this.#timer = setTimeout(() => void this.#refill(), ms);
   }
 
-  /** One at a time, and only while no caller waits for a sandbox of their own. */
+  /** One at a time, and only while no caller waits for a sandbox of their own. What is too many goes as slowly. */
   async #refill(): Promise<void> {
-    if (this.#making || this.#ready.length >= this.#size) return;
+    if (this.#making) return;
+    const missing = this.#wanted - this.#ready.length;
+    if (missing < 0) await this.#giveWay();
+    if (missing <= 0) {
+      if (!this.#fixed) this.#refillIn(LOOK_AGAIN_MS);
+      return;
+    }
     if (!this.#sandboxes.admission.quiet) {
       this.#refillIn(REFILL_AFTER_MS);
       return;

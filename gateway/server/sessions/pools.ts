@@ -1,14 +1,14 @@
 /** A pool for each image profile of this host, the one of everybody first. */
 import type { Logger } from "pino";
-import type { Sandbox } from "../../common/protocol/launcher-api.ts";
+import type { CheckpointHealth, Sandbox } from "../../common/protocol/launcher-api.ts";
 import { Pool } from "./pool.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
 export class Pools {
   readonly #pools: ReadonlyMap<string, Pool>;
 
-  /** `size`: warm sandboxes of each. */
-  constructor(profiles: readonly string[], sandboxes: Sandboxes, size: number, log: Logger) {
+  /** `size`: warm sandboxes of each, see `Pool`. */
+  constructor(profiles: readonly string[], sandboxes: Sandboxes, size: number | "auto", log: Logger) {
     this.#pools = new Map(
       profiles.map((profile) => [profile, new Pool(profile, sandboxes, size, log)] as const),
     );
@@ -49,6 +49,12 @@ export class Pools {
 
   keepStrays(present: ReadonlySet<string>): void {
     for (const pool of this.#pools.values()) pool.keepStrays(present);
+  }
+
+  /** As the launcher is found; each pool has its part of the host. */
+  fit(capacity: number, checkpoints: CheckpointHealth["state"]): void {
+    const each = Math.ceil(capacity / this.#pools.size);
+    for (const pool of this.#pools.values()) pool.fit(each, checkpoints);
   }
 
   start(): void {

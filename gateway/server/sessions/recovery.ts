@@ -30,6 +30,8 @@ export class Recovery {
   #stopped = false;
   #away = false;
   #image: string | null = null;
+  /** The launcher makes the templates that sandboxes will be made from. */
+  #preparing = false;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
@@ -71,6 +73,7 @@ export class Recovery {
     let next = EVERY_MS;
     try {
       await this.#reconcile();
+      if (this.#preparing) next = SOON_MS;
       if (this.#away) log.info("launcher is back");
       this.#away = false;
     } catch (error) {
@@ -84,10 +87,13 @@ export class Recovery {
   }
 
   async #reconcile(): Promise<void> {
-    const { sandboxes, pool } = this.#options;
-    const { capacity, profiles } = await sandboxes.launcher.health();
+    const { sandboxes, pool, registry } = this.#options;
+    const { capacity, checkpoints, profiles } = await sandboxes.launcher.health();
     sandboxes.admission.capacity = capacity;
     this.#image = profiles[0]?.digest ?? null;
+    this.#preparing = checkpoints.state === "preparing";
+    pool.fit(capacity, checkpoints.state);
+    registry.fit(checkpoints.state);
     await sandboxes.endDoomed();
     // Read before the launcher's list: a sandbox that is made meanwhile is not in it.
     const placed = sandboxes.admission.sandboxIds;

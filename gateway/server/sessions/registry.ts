@@ -1,6 +1,7 @@
 /** The sessions of this gateway. The launcher's labels are the truth; this is a cache with a queue per session. */
 import type { Logger } from "pino";
-import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { CheckpointHealth, Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { From, RoomMaker } from "./admission.ts";
 import type { Lease, SessionBinding } from "./lease.ts";
 import type { Loss } from "./losses.ts";
@@ -12,10 +13,14 @@ import { keyText } from "./session-key.ts";
 const REMEMBERED = 10_000;
 const LONGEST_SWEEP_MS = 15_000;
 const SHORTEST_SWEEP_MS = 250;
+/** Of those that could give way on a full host; more would keep the call waiting that needs the place. */
+const ASKED_TO_SLEEP = 3;
 
 export interface RegistryOptions {
   readonly sandboxes: Sandboxes;
   readonly idleMs: number;
+  /** 0: sessions do not sleep. */
+  readonly sleepAfterMs: number;
   readonly queueLength: number;
   readonly busyWaitMs: number;
   readonly busyInterruptMs: number | null;
@@ -28,6 +33,11 @@ export class Registry {
   readonly #sessions = new Map<string, Session>();
   #timer: NodeJS.Timeout | null = null;
   #retired = false;
+  #sweeping = false;
+  /** What the launcher says of its host. */
+  #sleeps = false;
+  /** What the launcher said last; said once in the log. */
+  #whyAwake = "";
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -90,9 +100,16 @@ export class Registry {
     return this.session(key).adopt(sandbox);
   }
 
-  /** Ends idle kernels from now on. */
+  /** Sessions sleep where sandboxes are made from checkpoints. */
+  fit(checkpoints: CheckpointHealth["state"]): void {
+    this.#sleeps = checkpoints === "on" && this.#options.sleepAfterMs > 0;
+  }
+
+  /** Puts idle kernels to sleep from now on, and ends those that cannot. */
   start(): void {
-    const every = Math.min(LONGEST_SWEEP_MS, Math.max(SHORTEST_SWEEP_MS, this.#options.idleMs / 4));
+    const { idleMs, sleepAfterMs } = this.#options;
+    const shortest = sleepAfterMs > 0 ? Math.min(idleMs, sleepAfterMs) : idleMs;
+    const every = Math.min(LONGEST_SWEEP_MS, Math.max(SHORTEST_SWEEP_MS, shortest / 4));
     this.#timer = setInterval(() => void this.#sweep(), every);
   }
 
@@ -102,27 +119,58 @@ export class Registry {
     for (const session of this.#sessions.values()) session.release();
   }
 
-  /** The session that has been idle longest: its files stay, and its next call is told. */
+  async #sweep(): Promise<void> {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    const { idleMs, log, sleepAfterMs } = this.#options;
+    try {
+      for (const session of this.#idleLongest(() => true)) {
+        const idle = performance.now() - session.lastUsedAt;
+        if (idle > sleepAfterMs && (await this.#putToSleep(session))) continue;
+        if (idle < idleMs) continue;
+        const sandbox = await session.end("idle");
+        if (sandbox !== null) log.info({ sandbox }, "idle kernel ended");
+      }
+    } finally {
+      this.#sweeping = false;
+    }
+  }
+
+  /**
+   * The host is full: whoever has been idle longest sleeps, and where none of the first few can, the first one ends. Its
+   * files stay, and its next call is told.
+   */
   async #giveWay(from: From): ReturnType<RoomMaker> {
     const { log, sandboxes } = this.#options;
     if (sandboxes.stuck) return "stays";
-    let longest: Session | null = null;
-    for (const session of this.#sessions.values()) {
-      if (session.sandboxId === null || !session.idle || !from(session.caller)) continue;
-      if (longest === null || session.lastUsedAt < longest.lastUsedAt) longest = session;
-    }
-    const sandbox = (await longest?.end("gave_way")) ?? null;
+    const idle = this.#idleLongest(from);
+    for (const session of idle.slice(0, ASKED_TO_SLEEP)) if (await this.#putToSleep(session)) return "gone";
+    const sandbox = (await idle[0]?.end("gave_way")) ?? null;
     if (sandbox === null) return "none";
     log.info({ sandbox }, "idle kernel gave way");
     return sandboxes.isDoomed(sandbox) ? "stays" : "gone";
   }
 
-  async #sweep(): Promise<void> {
-    const now = performance.now();
-    for (const session of this.#sessions.values()) {
-      if (session.sandboxId === null || now - session.lastUsedAt < this.#options.idleMs) continue;
-      const sandbox = await session.end("idle");
-      if (sandbox !== null) this.#options.log.info({ sandbox }, "idle kernel ended");
+  #idleLongest(from: From): Session[] {
+    return [...this.#sessions.values()]
+      .filter((session) => session.sandboxId !== null && session.idle && from(session.caller))
+      .sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+  }
+
+  /** Whether its place is free. */
+  async #putToSleep(session: Session): Promise<boolean> {
+    if (!this.#sleeps) return false;
+    try {
+      return await session.sleep();
+    } catch (error) {
+      const { log } = this.#options;
+      if (error instanceof LauncherRefusal && error.code === "cannot_sleep") {
+        if (this.#whyAwake !== error.message) log.info({ reason: error.message }, "sessions stay awake");
+        this.#whyAwake = error.message;
+      } else {
+        log.warn({ err: error }, "a session did not fall asleep");
+      }
+      return session.sandboxId === null;
     }
   }
 

@@ -30,6 +30,8 @@ export interface Opened {
 
 export interface OpenedSession extends Opened {
   readonly status: KernelStatus;
+  /** Why variables of earlier calls are not there; null where there is nothing to tell. */
+  readonly lost: string | null;
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -39,7 +41,7 @@ export class Sandboxes {
   readonly admission: Admission;
   readonly #log: Logger;
   /** To be removed as soon as the launcher takes it. */
-  readonly #doomed = new Map<string, Place>();
+  readonly #doomed = new Map<string, { readonly place: Place; readonly lost: string | null }>();
   readonly #removals = new Map<string, Promise<void>>();
 
   constructor(launcher: LauncherClient, admission: Admission, log: Logger) {
@@ -79,7 +81,7 @@ export class Sandboxes {
 
   /** For a call whose turn it is. */
   async createFresh(profile: string, turn: Turn, signal: AbortSignal): Promise<Opened> {
-    return this.#attachNew(await this.admission.create({ kind: "fresh", profile }, turn, signal));
+    return this.#attachNew((await this.admission.create({ kind: "fresh", profile }, turn, signal)).place);
   }
 
   /** Only if there is room. */
@@ -97,7 +99,7 @@ export class Sandboxes {
     }
   }
 
-  /** The live sandbox of this session, or a new one of the profile on the same volume. */
+  /** The live sandbox of this session, the one that slept, or a new one of the profile on the same volume. */
   async openSession(
     session: SessionKey,
     profile: string,
@@ -108,9 +110,9 @@ export class Sandboxes {
     const spec = { kind: "session", profile, session, ...owner } as const;
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {
-      const { place, status } = await this.#findOrCreate(spec, turn, signal);
+      const { place, status, lost } = await this.#findOrCreate(spec, turn, signal);
       try {
-        return { ...(await this.attach(place)), status };
+        return { ...(await this.attach(place)), status, lost };
       } catch (error) {
         const gone = error instanceof LauncherRefusal && error.code === "not_found";
         if (gone) place.leave();
@@ -121,21 +123,24 @@ export class Sandboxes {
     }
   }
 
-  /** Removes for certain: now, or when the launcher is back; then its place is free. Never rejects. */
-  end(place: Place): Promise<void> {
+  /**
+   * Removes for certain: now, or when the launcher is back; then its place is free. Never rejects. `lost`: why a session's
+   * variables are gone, where that is still to be told.
+   */
+  end(place: Place, lost: string | null = null): Promise<void> {
     const id = place.sandboxId;
     const running = this.#removals.get(id);
     if (running !== undefined) return running;
-    const removal = this.#end(place).finally(() => this.#removals.delete(id));
+    const removal = this.#end(place, lost).finally(() => this.#removals.delete(id));
     this.#removals.set(id, removal);
     return removal;
   }
 
-  async #end(place: Place): Promise<void> {
+  async #end(place: Place, lost: string | null): Promise<void> {
     const id = place.sandboxId;
-    this.#doomed.set(id, place);
+    this.#doomed.set(id, { place, lost });
     try {
-      await this.launcher.remove(id);
+      await this.launcher.remove(id, lost);
       this.#doomed.delete(id);
       place.leave();
     } catch (error) {
@@ -158,7 +163,7 @@ export class Sandboxes {
 
   /** Tries again what could not be removed. */
   async endDoomed(): Promise<void> {
-    for (const place of [...this.#doomed.values()]) await this.end(place);
+    for (const { place, lost } of [...this.#doomed.values()]) await this.end(place, lost);
   }
 
   /** Why the stream to a sandbox ended. Rejects with `LauncherUnavailable` when nobody can say. */
@@ -188,12 +193,15 @@ export class Sandboxes {
     spec: CreateSandbox,
     turn: Turn,
     signal: AbortSignal,
-  ): Promise<{ readonly place: Place; readonly status: KernelStatus }> {
+  ): Promise<{ readonly place: Place; readonly status: KernelStatus; readonly lost: string | null }> {
     try {
-      return { place: await this.admission.create(spec, turn, signal), status: "new" };
+      const { place, sandbox } = await this.admission.create(spec, turn, signal);
+      return { place, status: sandbox.origin === "woken" ? "reused" : "new", lost: sandbox.lost };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {
-        return { place: this.admission.held(error.sandboxId), status: "reused" };
+        const place = this.admission.held(error.sandboxId);
+        const sandbox = await this.launcher.inspect(place.sandboxId);
+        return { place, status: "reused", lost: sandbox?.lost ?? null };
       }
       throw error;
     }

@@ -1,5 +1,6 @@
 /** One session: its queue, its kernel while it has one, and what must be told of kernels that it had. */
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { Caller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
 import type { Place, Turn } from "./admission.ts";
@@ -58,7 +59,7 @@ export class Session {
   /** Code has run in the present kernel: there may be variables to lose. */
   #hasState = false;
   /** Why earlier variables are gone, until someone is told. */
-  #lost: Loss | null = null;
+  #lost: string | null = null;
 
   constructor(key: SessionKey, options: SessionOptions) {
     this.key = key;
@@ -185,9 +186,10 @@ export class Session {
   async end(why: Loss): Promise<string | null> {
     if (this.#place === null || !this.#queue.tryAcquire()) return null;
     try {
-      if (this.#hasState) this.#options.onLoss(why);
+      const hadState = this.#hasState;
+      if (hadState) this.#options.onLoss(why);
       const place = this.#lose(why);
-      if (place !== null) await this.#options.sandboxes.end(place);
+      if (place !== null) await this.#options.sandboxes.end(place, hadState ? LOSSES[why] : null);
       return place?.sandboxId ?? null;
     } finally {
       this.#queue.release();
@@ -227,6 +229,32 @@ export class Session {
     }
   }
 
+  /**
+   * Puts kernel and variables away until the next call, unless somebody uses them; its place is free then. False: it is
+   * as it was before. Rejects with `LauncherRefusal` where it cannot sleep or was lost, and `LauncherUnavailable`.
+   */
+  async sleep(): Promise<boolean> {
+    const place = this.#place;
+    if (place === null || !this.#queue.tryAcquire()) return false;
+    try {
+      // The launcher talks to the supervisor alone; where the kernel stays awake, the next call attaches again.
+      this.#kernel?.release();
+      this.#kernel = null;
+      if ((await this.#options.sandboxes.launcher.sleep(place.sandboxId)) === "busy") return false;
+      this.#leave(place);
+      return true;
+    } catch (error) {
+      // What was lost is told by the session's next sandbox.
+      if (error instanceof LauncherRefusal && error.code !== "cannot_sleep") {
+        this.#leave(place);
+        this.#hasState = false;
+      }
+      throw error;
+    } finally {
+      this.#queue.release();
+    }
+  }
+
   /** Lets go of the stream; the sandbox stays for the next gateway. */
   release(): void {
     this.#kernel?.release();
@@ -249,11 +277,13 @@ export class Session {
   async #open(profile: string, turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
     await this.#changeTo(profile);
     const [kernel, place] = [this.#kernel, this.#place];
-    if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused" };
+    if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused", lost: null };
     const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);
+    this.#lost ??= opened.lost;
     if (opened.status === "new" && this.#hasState) {
-      this.#lost ??= await this.#whyGone(place);
-      this.#options.onLoss(this.#lost);
+      const why = await this.#whyGone(place);
+      this.#lost ??= LOSSES[why];
+      this.#options.onLoss(why);
     }
     this.#hasState = opened.status === "reused" && (this.#hasState || opened.kernel.executionCount > 0);
     if (place !== null && place !== opened.place) place.leave();
@@ -294,7 +324,7 @@ export class Session {
       this.#lose(why);
       await this.#options.sandboxes.end(place);
     } else if (after !== null) {
-      if (after === "restarted" && this.#hasState && why !== null) this.#lost = why;
+      if (after === "restarted" && this.#hasState && why !== null) this.#lost = LOSSES[why];
       this.#hasState = after === "kept";
     }
     this.#leased = false;
@@ -303,9 +333,14 @@ export class Session {
     place.rest();
   }
 
+  #leave(place: Place): void {
+    place.leave();
+    this.#place = null;
+  }
+
   /** The session's sandbox is to be no more, and why; null: whom it concerns knows. */
   #lose(why: Loss | null): Place | null {
-    if (this.#hasState && why !== null) this.#lost = why;
+    if (this.#hasState && why !== null) this.#lost = LOSSES[why];
     this.#hasState = false;
     this.#kernel?.release();
     this.#kernel = null;
@@ -317,7 +352,7 @@ export class Session {
   #tell(): string | null {
     const lost = this.#lost;
     this.#lost = null;
-    return lost === null ? null : LOSSES[lost];
+    return lost;
   }
 
   #endTurn(): void {

@@ -59,7 +59,7 @@ const key = { key: "key", shared: true };
 async function call(admission: Admission, caller: typeof alice | null = null, signal = never) {
   const turn = await admission.turn(caller, signal);
   try {
-    const place = await admission.create(SESSION, turn, signal);
+    const { place } = await admission.create(SESSION, turn, signal);
     place.use(turn);
     return place;
   } catch (error) {

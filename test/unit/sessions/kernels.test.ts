@@ -352,6 +352,94 @@ describe("a session that is busy", () => {
   });
 });
 
+describe("a session that sleeps", () => {
+  const other = { runtime_session_hint: "other" };
+
+  it("does so when it is idle, frees its place, and goes on with the next call", async () => {
+    launcher.sleeping = "on";
+    const gateway = start({ KERNELYARD_SLEEP_AFTER_MS: "1000" });
+    await gateway.kernels.start();
+    await exec(gateway, "x = 1", inSession);
+    await until(() => gateway.kernels.registry.live === 0);
+    expect(launcher.live).toEqual([]);
+    expect(launcher.removed).toEqual([]);
+    expect(await exec(gateway, "x", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
+  });
+
+  it("gives way to another one when the host is full: whoever is idle longest", async () => {
+    launcher.sleeping = "on";
+    launcher.capacity = 2;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    await exec(gateway, "2", other);
+    await exec(gateway, "3", inSession);
+    expect(await exec(gateway, "4", { runtime_session_hint: "third" })).toMatchObject({
+      runtime_status: "new",
+    });
+    expect(await exec(gateway, "5", inSession)).toMatchObject({ runtime_status: "reused" });
+    // The other one had gone, and comes back in its turn.
+    expect(await exec(gateway, "6", other)).toMatchObject({ runtime_status: "reused", stderr: "" });
+    expect(launcher.live).toHaveLength(2);
+  });
+
+  it("stays when it is busy, and serves the next call as ever", async () => {
+    launcher.sleeping = "busy";
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0", KERNELYARD_SLEEP_AFTER_MS: "500" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    await until(() => launcher.askedToSleep > 0);
+    expect(await exec(gateway, "3", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
+    expect(launcher.created).toBe(1);
+  });
+
+  it.each(["busy", "off"] as const)("ends on a full host where it cannot (%s), and is told", async (how) => {
+    launcher.sleeping = how;
+    launcher.capacity = 1;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    expect(await exec(gateway, "2", other)).toMatchObject({ runtime_status: "new" });
+    expect(await exec(gateway, "3", inSession)).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining("the host was full"),
+    });
+  });
+
+  it("ends where it cannot, and the next gateway tells why", async () => {
+    const before = start({ KERNELYARD_SLEEP_AFTER_MS: "1000", KERNELYARD_IDLE_MS: "1500" });
+    await before.kernels.start();
+    await exec(before, "1", inSession);
+    await until(() => launcher.live.length === 0);
+    before.stop();
+    expect(await exec(start(), "2", inSession)).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining("not used for too long"),
+    });
+  });
+
+  it("tells what the launcher says of a state that did not wake, once", async () => {
+    launcher.sleeping = "on";
+    launcher.capacity = 1;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    await exec(gateway, "2", other);
+    for (const { ended, info } of launcher.sandboxes.values()) {
+      if (ended?.reason !== "asleep") continue;
+      launcher.lost.set(JSON.stringify(info.session), "the sandbox image was updated");
+      launcher.sandboxes.delete(info.id);
+    }
+    expect(await exec(gateway, "3", inSession)).toMatchObject({
+      runtime_status: "new",
+      stderr: expect.stringContaining(
+        "because the sandbox image was updated: variables are lost, files are kept",
+      ),
+    });
+    expect(await exec(gateway, "4", inSession)).toMatchObject({ stderr: "" });
+  });
+});
+
 describe("a restarted gateway", () => {
   it("attaches to the kernels that are there, and ends calls nobody waits for", async () => {
     const before = start();

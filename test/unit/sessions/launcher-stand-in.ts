@@ -150,6 +150,7 @@ export class LauncherStandIn {
   /** False: the script answers hello, too. */
   greets = true;
   created = 0;
+  askedToSleep = 0;
   /** Creations that did not fit. */
   refused = 0;
   readonly #directory: string;
@@ -284,6 +285,7 @@ export class LauncherStandIn {
       return { status: 404, body: { error: "not_found", message: "no such sandbox" } };
     }
     if (method === "GET") return { status: 200, body: this.#info(sandbox) };
+    this.askedToSleep += 1;
     if (this.sleeping === "off") {
       return { status: 409, body: { error: "cannot_sleep", message: "checkpoints are off" } };
     }
@@ -388,7 +390,10 @@ export class LauncherStandIn {
       });
       return;
     }
-    if (message.msg_type === "execute_request") sandbox.executing = message.msg_id;
+    if (message.msg_type === "execute_request") {
+      sandbox.executing = message.msg_id;
+      sandbox.lost = null;
+    }
     this.script(message, body, sandbox);
   }
 }

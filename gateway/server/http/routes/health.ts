@@ -1,6 +1,6 @@
 /** `GET /health`: 200 `OK` when code has just been executed in a real sandbox, 503 otherwise. */
 import { z } from "@hono/zod-openapi";
-import type { LauncherHealth } from "../../../common/protocol/launcher-api.ts";
+import { CheckpointHealth, type LauncherHealth } from "../../../common/protocol/launcher-api.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 
 export const HealthDetail = z
@@ -30,6 +30,8 @@ export const HealthDetail = z
     languages: z.array(z.object({ id: z.string(), version: z.string() })),
     sandboxes: z.number().int().nullable(),
     capacity: z.number().int().nullable(),
+    /** Whether sandboxes are made from checkpoints and sessions sleep, how many do, and why not. */
+    checkpoints: CheckpointHealth.nullable(),
     canary: z.object({ at: z.string(), duration_ms: z.number(), ok: z.boolean() }).nullable(),
   })
   .openapi("Health");
@@ -119,6 +121,7 @@ export function healthRoute(deps: AppDeps): Route {
         languages: [...deps.executor.languages()],
         sandboxes: launcher?.sandboxes ?? null,
         capacity: launcher?.capacity ?? null,
+        checkpoints: launcher?.checkpoints ?? null,
         canary:
           lastCanary === null
             ? null
