@@ -18,6 +18,10 @@ const CALLS_PER_ROUND = 50;
 const FRESH_CALLS = 10;
 const POOL = 2;
 const NEW_SESSIONS = 5;
+const ROW = 10;
+const TOGETHER = 4;
+const SLEEPERS = 5;
+const SLEEP_AFTER_MS = 2000;
 const DOCKER_EXECS = 20;
 
 const Streams = z.object({ stdout: z.string(), stderr: z.string() });
@@ -69,15 +73,58 @@ async function expectResult(stack: Stack, body: object, stdout: string): Promise
   }
 }
 
-/** The pool shows only as containers; a new one needs this long to import its libraries, too. */
-const IMPORTS_MS = 3000;
+/** The pool shows only as containers; a new one needs this long to be ready, too. */
+const READY_MS = 3000;
 
 async function poolIsFull(stack: Stack): Promise<void> {
   while ((await stack.containers("fresh")).length < POOL) await delay(50);
-  await delay(IMPORTS_MS);
+  await delay(READY_MS);
+}
+
+const Health = z.object({
+  checkpoints: z.object({ state: z.string(), reason: z.string().nullable(), sleeping: z.number() }),
+});
+
+async function checkpoints(stack: Stack): Promise<z.infer<typeof Health>["checkpoints"]> {
+  const response = await fetch(`${stack.baseUrl}/health?detail`, { headers: { "x-api-key": stack.apiKey } });
+  return Health.parse(await response.json()).checkpoints;
+}
+
+/** Their templates are made while the service serves already. */
+async function checkpointsAreOn(stack: Stack): Promise<void> {
+  for (;;) {
+    const { reason, state } = await checkpoints(stack);
+    if (state === "on") return;
+    if (state === "off") throw new Error(`checkpoints are off on this host: ${reason}`);
+    await delay(100);
+  }
 }
 
 const samples: Record<string, number[]> = {};
+
+/** In a stack of its own: the others' sessions stay awake. */
+async function sleepAndWake(name: string): Promise<void> {
+  const env = {
+    KERNELYARD_CHECKPOINTS: "auto",
+    KERNELYARD_SLEEP_AFTER_MS: String(SLEEP_AFTER_MS),
+    KERNELYARD_POOL_SIZE: "0",
+  };
+  const stack = await startStack({ env: { ...env, KERNELYARD_RATE_LIMITS: "off" } });
+  try {
+    await checkpointsAreOn(stack);
+    const session = (i: number) => ({ session_id: `bench-sleeper-${i}` });
+    for (let i = 0; i < SLEEPERS; i += 1) {
+      await expectOutput(stack, "/run", { ...session(i), code: `x = ${i}\nprint(x)` }, `${i}\n`);
+    }
+    // All of them: none of those that wake is measured while another one falls asleep.
+    while ((await checkpoints(stack)).sleeping < SLEEPERS) await delay(50);
+    await measure(name, SLEEPERS, (i) =>
+      expectOutput(stack, "/run", { ...session(i), code: "print(x + 1)" }, `${i + 1}\n`),
+    );
+  } finally {
+    await stack.stop();
+  }
+}
 
 async function measure(name: string, count: number, call: (i: number) => Promise<void>): Promise<void> {
   const list = samples[name] ?? [];
@@ -91,9 +138,12 @@ function row(name: string, summary: Summary, reference: Summary): string {
 }
 
 async function main(): Promise<void> {
-  const stack = await startStack({
-    env: { KERNELYARD_RATE_LIMITS: "off", KERNELYARD_POOL_SIZE: String(POOL) },
-  });
+  const env = {
+    KERNELYARD_CHECKPOINTS: "auto",
+    KERNELYARD_RATE_LIMITS: "off",
+    KERNELYARD_POOL_SIZE: String(POOL),
+  };
+  const stack = await startStack({ env });
   const raw = await RawKernel.start();
   try {
     const warm = { session_id: "bench", code: "print(1+1)" };
@@ -103,7 +153,13 @@ async function main(): Promise<void> {
       exec: "docker exec python3 per call",
       fresh: "fresh call from the pool, pandas imported",
       first: "first call of a named session",
+      together: "  four of them at once, each",
+      row: "fresh calls one after the other, pool drained",
+      wake: "call of a session that sleeps, variables there",
+      cold: "first call of a named session, checkpoints off",
+      coldRow: "fresh calls one after the other, checkpoints off",
     };
+    await checkpointsAreOn(stack);
     for (let i = 0; i < 20; i += 1) {
       await expectOutput(stack, "/run", warm, "2\n");
       await raw.run("print(1+1)", "2\n");
@@ -132,6 +188,26 @@ async function main(): Promise<void> {
       measure,
       poolIsFull: () => poolIsFull(stack),
     });
+
+    // The engine's volumes are named by their sessions, whoever's they are.
+    const first = (to: Stack) => (i: number) =>
+      expectOutput(to, "/run", { session_id: `bench-${to.instance}-${i}`, code: "print(1+1)" }, "2\n");
+    const freshCall = (to: Stack) => () => expectOutput(to, "/v1/exec", fresh, "3\n");
+    for (let i = 0; i < NEW_SESSIONS; i += 1) {
+      const four = Array.from({ length: TOGETHER }, (_, j) => timed(() => first(stack)(i * TOGETHER + j)));
+      samples[names.together] = [...(samples[names.together] ?? []), ...(await Promise.all(four))];
+    }
+    await poolIsFull(stack);
+    await measure(names.row, ROW, freshCall(stack));
+    await sleepAndWake(names.wake);
+    const cold = await startStack({ env: { ...env, KERNELYARD_CHECKPOINTS: "off" } });
+    try {
+      await measure(names.cold, NEW_SESSIONS, first(cold));
+      await poolIsFull(cold);
+      await measure(names.coldRow, ROW, freshCall(cold));
+    } finally {
+      await cold.stop();
+    }
 
     const reference = summarise(samples[names.raw] ?? []);
     const lines = [
