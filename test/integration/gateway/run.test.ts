@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import type { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { CHECKPOINT_RUNTIME_NAME, SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
+import { SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
@@ -38,7 +38,7 @@ describe("a session", () => {
     expect(others).toEqual([]);
     const inspected = await stack.docker.getContainer(container?.Id ?? "").inspect();
     expect(inspected.HostConfig).toMatchObject({
-      Runtime: CHECKPOINT_RUNTIME_NAME,
+      Runtime: "runsc",
       Memory: 512 * 1024 * 1024,
       MemorySwap: 512 * 1024 * 1024,
       NanoCpus: 500_000_000,

@@ -14,13 +14,19 @@ const name = () => `sleep-${randomBytes(4).toString("hex")}`;
 const [one, two, three] = [name(), name(), name()];
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_SLEEP_AFTER_MS: "1500", KERNELYARD_POOL_SIZE: "1" } });
+  stack = await startStack({
+    env: {
+      KERNELYARD_CHECKPOINTS: "auto",
+      KERNELYARD_SLEEP_AFTER_MS: "1500",
+      KERNELYARD_POOL_SIZE: "1",
+    },
+  });
   await checkpointsAreOn();
 }, 120_000);
 afterAll(() => stack?.stop(), 60_000);
 
 async function health(): Promise<z.infer<typeof HealthDetail>> {
-  const response = await fetch(`${stack.baseUrl}/health?detail`);
+  const response = await fetch(`${stack.baseUrl}/health?detail`, { headers: { "x-api-key": stack.apiKey } });
   return HealthDetail.parse(await response.json());
 }
 
