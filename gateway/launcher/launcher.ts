@@ -275,8 +275,8 @@ export class Launcher {
 
   /** In the background: until they are there, sandboxes start the cold way. */
   #prepareTemplates(): void {
-    const { imageId } = this.#proof;
-    if (imageId !== null && this.#checkpoints.support !== null) void this.#checkpoints.prepare(imageId);
+    const images = [...new Set(this.#proof.images.values())];
+    if (images.length > 0 && this.#checkpoints.support !== null) void this.#checkpoints.prepare(images);
   }
 
   async #removeTemplates(): Promise<void> {

@@ -37,7 +37,8 @@ type State =
   | {
       readonly state: "on";
       readonly runtime: EngineRuntime;
-      readonly templates: Record<TemplateKind, Template>;
+      /** By the digest of their image. */
+      readonly templates: ReadonlyMap<string, Readonly<Record<TemplateKind, Template>>>;
     };
 
 /** So many failures without a success between them, and the host is taken for one that cannot. */
@@ -81,8 +82,9 @@ export class Checkpoints {
   }
 
   /** Null until templates are proven, and where they do not work. */
-  template(session: SessionKey | null): Template | null {
-    return this.#state.state === "on" ? this.#state.templates[templateKindOf(session)] : null;
+  template(session: SessionKey | null, imageId: string): Template | null {
+    if (this.#state.state !== "on") return null;
+    return this.#state.templates.get(imageId)?.[templateKindOf(session)] ?? null;
   }
 
   /** What a checkpoint of a sandbox of this kind is made from now; null while checkpoints are off. */
@@ -117,9 +119,9 @@ export class Checkpoints {
     );
   }
 
-  /** Makes and proves templates of `imageId`, in the background; joins the preparation that is under way. */
-  prepare(imageId: string): Promise<void> {
-    this.#preparing ??= this.#prepare(imageId).finally(() => {
+  /** Makes and proves templates of these images, in the background; joins the preparation that is under way. */
+  prepare(imageIds: readonly string[]): Promise<void> {
+    this.#preparing ??= this.#prepare(imageIds).finally(() => {
       this.#preparing = null;
     });
     return this.#preparing;
@@ -189,29 +191,37 @@ export class Checkpoints {
     return { kind, imageId, support, parts };
   }
 
-  async #prepare(imageId: string): Promise<void> {
+  async #prepare(imageIds: readonly string[]): Promise<void> {
     const { log, stopping } = this.#context;
     const began = performance.now();
     try {
-      const fresh = await this.#ready("fresh", imageId);
-      const runtime = await this.#ready("runtime", imageId);
-      const named = await this.#ready("named", imageId);
-      if (fresh === null || runtime === null || named === null || this.#state.state === "off") return;
-      await this.#prove(fresh.recipe, fresh.template);
-      this.#state = {
-        state: "on",
-        runtime: this.#state.runtime,
-        templates: { fresh: fresh.template, runtime: runtime.template, named: named.template },
-      };
+      const templates = new Map<string, Readonly<Record<TemplateKind, Template>>>();
+      for (const imageId of imageIds) {
+        const ofImage = await this.#prepareImage(imageId);
+        if (ofImage === null) return;
+        templates.set(imageId, ofImage);
+      }
+      if (this.#state.state === "off") return;
+      this.#state = { state: "on", runtime: this.#state.runtime, templates };
       this.#inARow = 0;
       log.info({ ms: Math.round(performance.now() - began) }, "checkpoints are on");
-      await this.#removeOthers([fresh.template, runtime.template, named.template]);
+      await this.#removeOthers([...templates.values()].flatMap((ofImage) => Object.values(ofImage)));
     } catch (error) {
       if (stopping.aborted) return;
       if (error instanceof EngineAwayError) log.warn({ reason: error.message }, "templates are not made yet");
       else if (error instanceof NotesUnseen) this.turnOff(error.message);
       else this.turnOff(`a template could not be made or restored: ${messageOf(error)}`);
     }
+  }
+
+  /** Null when checkpoints were turned off meanwhile. */
+  async #prepareImage(imageId: string): Promise<Readonly<Record<TemplateKind, Template>> | null> {
+    const fresh = await this.#ready("fresh", imageId);
+    const runtime = await this.#ready("runtime", imageId);
+    const named = await this.#ready("named", imageId);
+    if (fresh === null || runtime === null || named === null) return null;
+    await this.#prove(fresh.recipe, fresh.template);
+    return { fresh: fresh.template, runtime: runtime.template, named: named.template };
   }
 
   async #ready(

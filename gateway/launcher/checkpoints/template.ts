@@ -183,7 +183,7 @@ export function templateData(kind: TemplateKind): SandboxData {
   if (kind === "fresh") return { kind };
   const session: SessionKey =
     kind === "runtime" ? { kind, digest: "-".repeat(21) } : { kind, tenant: "default", name: "template" };
-  return { kind: "session", session, volume: "", copyOwner: true };
+  return { kind: "session", session, owner: null, volume: "", copyOwner: true };
 }
 
 async function fallAsleep(conversation: Conversation): Promise<void> {

@@ -178,7 +178,7 @@ export class SandboxArrivals {
 
   /** False when there is no template, or it does not come to life. */
   async #clone(sandbox: SandboxState, lease: VolumeLease | null): Promise<boolean> {
-    const template = this.#checkpoints.template(sandbox.identity.session);
+    const template = this.#checkpoints.template(sandbox.identity.session, sandbox.identity.image);
     if (template === null || keyOf(template.parts) !== sandbox.checkpointKey) return false;
     try {
       const { directory } = template;

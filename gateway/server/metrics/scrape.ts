@@ -14,7 +14,7 @@ const ANSWER_WITHIN_MS = 5_000;
 const LOOP_RESOLUTION_MS = 20;
 
 export interface ScrapeOptions {
-  readonly settings: Pick<Settings, "fileStore" | "filesTotalBytes" | "poolSize">;
+  readonly settings: Pick<Settings, "fileStore" | "filesTotalBytes">;
   readonly metrics: Metrics;
   readonly kernels: { readonly figures: KernelFigures; unowned(present: readonly Sandbox[]): number };
   readonly executor: { readonly running: number };
@@ -76,8 +76,8 @@ export class Scrape {
   }
 
   #service(): void {
-    const { canary, executor, inFlight, kernels, memory, metrics, programs, settings } = this.#options;
-    const { busy, doomed, live, poolReady, waiting } = kernels.figures;
+    const { canary, executor, inFlight, kernels, memory, metrics, programs } = this.#options;
+    const { busy, doomed, live, poolReady, poolWanted, waiting } = kernels.figures;
     const { durationMs, ok, sinceProvenMs } = canary.glance();
     metrics.set("kernelyard_requests_in_flight", inFlight.count);
     metrics.set("kernelyard_executions_running", executor.running);
@@ -85,7 +85,7 @@ export class Scrape {
     metrics.set("kernelyard_programs", programs.size);
     metrics.set("kernelyard_sessions_live", live);
     metrics.set("kernelyard_pool_ready", poolReady);
-    metrics.set("kernelyard_pool_size", settings.poolSize);
+    metrics.set("kernelyard_pool_size", poolWanted);
     metrics.set("kernelyard_places_busy", busy);
     metrics.set("kernelyard_sandboxes_doomed", doomed);
     metrics.set("kernelyard_request_memory_bytes", memory.held);

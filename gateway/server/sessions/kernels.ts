@@ -42,6 +42,8 @@ export interface KernelsOptions {
 export interface KernelFigures {
   /** Spare sandboxes. */
   readonly poolReady: number;
+  /** Spare sandboxes that are to be there. */
+  readonly poolWanted: number;
   /** Sessions with a kernel. */
   readonly live: number;
   /** Calls that wait for their session or for a place. */
@@ -104,6 +106,7 @@ export class Kernels {
   get figures(): KernelFigures {
     return {
       poolReady: this.pool.ready,
+      poolWanted: this.pool.wanted,
       live: this.registry.live,
       waiting: this.registry.waiting + this.#admission.waiting,
       busy: this.#admission.busy,

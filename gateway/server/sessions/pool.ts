@@ -108,7 +108,7 @@ export class Pool {
 
   /** One of its own whose stream broke; false when there is no room for it. */
   async adopt(id: string): Promise<boolean> {
-    if (this.#ready.length >= this.#wanted || this.#stop.signal.aborted) return false;
+    if (this.#ready.length >= this.wanted || this.#stop.signal.aborted) return false;
     this.#keep(await this.#sandboxes.attach(this.#sandboxes.admission.held(id)));
     this.#strays.delete(id);
     return true;
@@ -166,7 +166,8 @@ export class Pool {
     this.#onStray();
   }
 
-  get #wanted(): number {
+  /** Spare sandboxes that are to be there. */
+  get wanted(): number {
     return this.#demand.wanted(performance.now());
   }
 
@@ -187,7 +188,7 @@ export class Pool {
   /** One at a time, and only while no caller waits for a sandbox of their own. What is too many goes as slowly. */
   async #refill(): Promise<void> {
     if (this.#making) return;
-    const missing = this.#wanted - this.#ready.length;
+    const missing = this.wanted - this.#ready.length;
     if (missing < 0) await this.#giveWay();
     if (missing <= 0) {
       if (!this.#fixed) this.#refillIn(LOOK_AGAIN_MS);

@@ -25,6 +25,10 @@ export class Pools {
     return this.#sum((pool) => pool.ready);
   }
 
+  get wanted(): number {
+    return this.#sum((pool) => pool.wanted);
+  }
+
   get inUse(): number {
     return this.#sum((pool) => pool.inUse);
   }

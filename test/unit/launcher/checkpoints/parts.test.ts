@@ -45,6 +45,7 @@ const session = (name: string, volume: string) => ({
   kind: "session" as const,
   session: { kind: "named" as const, tenant: "default", name },
   volume,
+  owner: null,
   copyOwner: false,
 });
 
