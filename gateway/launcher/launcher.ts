@@ -4,6 +4,7 @@ import { processFigures } from "../common/process-figures.ts";
 import { profileTable } from "../common/profiles.ts";
 import type {
   CreateSandbox,
+  ForgetVariables,
   LauncherHealth,
   Sandbox,
   SessionKey,
@@ -215,9 +216,21 @@ export class Launcher {
   async forget(session: SessionKey): Promise<void> {
     this.#watch.mustBeUp();
     await this.#sessionMustBeFree(session);
+    // First: variables never come back to a session that has lost its files.
+    await this.#checkpoints.store.removeSession(volumeName(session));
     if (!(await this.#context.volumes.forget(session))) {
       throw new LauncherFailure("not_found", "this session has no data");
     }
+  }
+
+  /** Removes what was saved of a session asleep. Throws `LauncherFailure`: `not_found` when it does not sleep, `session_exists`. */
+  async forgetVariables({ session, lost }: ForgetVariables): Promise<void> {
+    await this.#sessionMustBeFree(session);
+    const { store } = this.#checkpoints;
+    const volume = volumeName(session);
+    if (!(await store.isAsleep(volume)))
+      throw new LauncherFailure("not_found", "this session does not sleep");
+    await store.dropSession(volume, lost);
   }
 
   async figures(): Promise<LauncherFigures> {

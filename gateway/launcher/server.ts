@@ -11,6 +11,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "pino";
 import {
   CreateSandbox,
+  ForgetVariables,
   type LauncherError,
   SessionKey,
   UPGRADE_PROTOCOL,
@@ -52,6 +53,10 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   });
   app.post("/sessions/forget", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     await launcher.forget(await read(SessionKey, c));
+    return c.body(null, 204);
+  });
+  app.post("/sessions/forget-variables", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
+    await launcher.forgetVariables(await read(ForgetVariables, c));
     return c.body(null, 204);
   });
   app.get("/sandboxes/:id", async (c) => {

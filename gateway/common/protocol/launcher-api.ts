@@ -10,6 +10,8 @@
  *   DELETE /sandboxes/{id}?lost=…  → 204 once the container is gone (idempotent). `lost`: why, for the session's next
  *                                    sandbox to tell; without it nobody needs to be told
  *   POST   /sessions/forget        SessionKey → 204 once its data is gone | 404: there was none | 409 session_exists
+ *   POST   /sessions/forget-variables  ForgetVariables → 204 once what was saved of a session asleep is gone | 404: it does not
+ *                                    sleep | 409 session_exists
  *   GET    /health                 → 200 LauncherHealth, also when the engine is away
  *   GET    /figures                → 200 LauncherFigures (launcher-figures.ts)
  */
@@ -35,6 +37,10 @@ export type SessionKey = z.infer<typeof SessionKey>;
 
 /** Whose session it is, as a digest: whoever sees a host's labels learns no name. */
 export const SessionOwner = z.string().regex(/^[A-Za-z0-9-]{21}$/);
+
+/** `lost`: why, for the session's next sandbox to tell. */
+export const ForgetVariables = z.object({ session: SessionKey, lost: z.string().min(1).max(1000) }).strict();
+export type ForgetVariables = z.infer<typeof ForgetVariables>;
 
 export const CreateSandbox = z.discriminatedUnion("kind", [
   z

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { z } from "@hono/zod-openapi";
 import {
   type CreateSandbox,
+  type ForgetVariables,
   LauncherError,
   LauncherHealth,
   Sandbox,
@@ -126,6 +127,16 @@ export class LauncherClient {
   /** Removes a session's data. False: there was none. Refused with `session_exists` while a sandbox has it. */
   async forget(session: SessionKey): Promise<boolean> {
     const answer = await this.#ask("POST", "/sessions/forget", CREATE_TIMEOUT_MS, JSON.stringify(session));
+    if (answer.status === 404) return false;
+    if (answer.status !== 204) throw this.#refusal(answer);
+    return true;
+  }
+
+  /** Removes what was saved of a session asleep; its files stay. False: it does not sleep. `lost` as in `remove`. */
+  async forgetVariables(session: SessionKey, lost: string): Promise<boolean> {
+    const body: ForgetVariables = { session, lost };
+    const path = "/sessions/forget-variables";
+    const answer = await this.#ask("POST", path, CREATE_TIMEOUT_MS, JSON.stringify(body));
     if (answer.status === 404) return false;
     if (answer.status !== 204) throw this.#refusal(answer);
     return true;

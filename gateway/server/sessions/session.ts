@@ -28,8 +28,8 @@ export interface SessionOptions {
 /** As its owner may see it. */
 export interface SessionView {
   readonly key: SessionKey;
-  /** `none`: it has no kernel now; its files are there. */
-  readonly state: "none" | "idle" | "busy";
+  /** `none`: it has no kernel now; its files are there. `asleep`: its kernel and variables are, too, with the next call. */
+  readonly state: "none" | "asleep" | "idle" | "busy";
   /** Code has run in the present kernel. */
   readonly hasVariables: boolean;
   /** Calls that wait for their turn. */
@@ -58,6 +58,8 @@ export class Session {
   #lastUsedAt = performance.now();
   /** Code has run in the present kernel: there may be variables to lose. */
   #hasState = false;
+  /** Its kernel was put away; whether it is there still the launcher knows. */
+  #asleep = false;
   /** Why earlier variables are gone, until someone is told. */
   #lost: string | null = null;
 
@@ -85,12 +87,17 @@ export class Session {
     const now = performance.now();
     return {
       key: this.key,
-      state: this.#place === null ? "none" : this.#queue.idle ? "idle" : "busy",
+      state: this.#state,
       hasVariables: this.#hasState,
       waiting: this.#queue.length,
       unusedMs: now - this.#lastUsedAt,
       runningMs: this.#runningSince === null ? null : now - this.#runningSince,
     };
+  }
+
+  get #state(): SessionView["state"] {
+    if (this.#place === null) return this.#asleep ? "asleep" : "none";
+    return this.#queue.idle ? "idle" : "busy";
   }
 
   get attached(): boolean {
@@ -204,11 +211,25 @@ export class Session {
   /** Ends the kernel, whatever runs in it; files stay, and the next call is told. False: there was none. */
   async restart(): Promise<boolean> {
     const place = this.#place;
-    if (place === null) return false;
+    if (place === null) return this.#forgetAsleep();
     if ((await this.end("asked")) !== null) return true;
     // Whoever's call runs is told by its own outcome.
     await this.#options.sandboxes.end(place);
     return true;
+  }
+
+  /** False: it does not sleep, or wakes with a call just now. */
+  async #forgetAsleep(): Promise<boolean> {
+    if (!this.#asleep || !this.#queue.tryAcquire()) return false;
+    try {
+      const gone = await this.#options.sandboxes.launcher.forgetVariables(this.key, LOSSES.asked);
+      this.#asleep = false;
+      this.#hasState = false;
+      if (gone) this.#options.onLoss("asked");
+      return gone;
+    } finally {
+      this.#queue.release();
+    }
   }
 
   /**
@@ -222,6 +243,7 @@ export class Session {
     try {
       const place = this.#lose(null);
       this.#lost = null;
+      this.#asleep = false;
       if (place !== null) await sandboxes.end(place);
       return (await sandboxes.forget(this.key)) || place !== null;
     } finally {
@@ -242,6 +264,7 @@ export class Session {
       this.#kernel = null;
       if ((await this.#options.sandboxes.launcher.sleep(place.sandboxId)) === "busy") return false;
       this.#leave(place);
+      this.#asleep = true;
       return true;
     } catch (error) {
       // What was lost is told by the session's next sandbox.
@@ -304,6 +327,7 @@ export class Session {
   #bind({ kernel, place }: OpenedSession): void {
     this.#kernel = kernel;
     this.#place = place;
+    this.#asleep = false;
     void kernel.ended.then((end) => {
       if (this.#kernel !== kernel) return;
       // Where only the stream broke, the sandbox is there still: the next call looks for it.

@@ -2,6 +2,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -229,6 +230,28 @@ print(x + 1, ticks > before, table.execute("select a from t").fetchone()[0], chi
     expect(woken.origin).toBe("woken");
     expect(await look(launcher, woken)).toEqual(expected);
     await launcher.call("DELETE", `/sandboxes/${woken.id}`);
+  });
+
+  test("forgets what was saved of a session: its variables where that is asked for, or all of it", async () => {
+    const session = await asleep(launcher);
+    const variables = { session: session.session, lost: "its owner asked for it" };
+    const forget = (path: string, body: unknown) => launcher.call("POST", `/sessions/${path}`, body);
+    expect(await forget("forget-variables", variables)).toMatchObject({ status: 204 });
+    expect(existsSync(checkpointOf(launcher, session))).toBe(false);
+    await expectLost(launcher, session, "its owner asked for it");
+    expect(await forget("forget-variables", variables)).toMatchObject({ status: 409 });
+
+    const other = await asleep(launcher);
+    expect(existsSync(checkpointOf(launcher, other))).toBe(true);
+    expect(await forget("forget", other.session)).toMatchObject({ status: 204 });
+    expect(existsSync(checkpointOf(launcher, other))).toBe(false);
+    expect(await forget("forget-variables", { ...variables, session: other.session })).toMatchObject({
+      status: 404,
+    });
+    const anew = await launcher.create(other);
+    expect(anew).toMatchObject({ origin: "template", lost: null });
+    const stream = await launcher.converse(anew.id);
+    expect(await print(stream, "import os; print(os.listdir('.'), 'x' in globals())")).toBe("[] False");
   });
 
   test("leaves a session awake that runs code, and refuses what cannot sleep", async () => {

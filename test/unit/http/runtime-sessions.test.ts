@@ -164,6 +164,48 @@ describe("restart", () => {
   });
 });
 
+describe("a session asleep", () => {
+  beforeEach(async () => {
+    launcher.sleeping = "on";
+    await run("1");
+    const key = { kind: "named", tenant: "default", name: "s1" } as const;
+    expect(await gateway.kernels.registry.find(key)?.sleep()).toBe(true);
+  });
+
+  it("is shown, until a call wakes it", async () => {
+    const state = async () => (await ask("GET", "/s1")).json();
+    expect(await state()).toMatchObject({ state: "asleep", has_variables: true });
+    await run("2");
+    expect(await state()).toMatchObject({ state: "idle", has_variables: true });
+  });
+
+  it("is restarted: its variables are gone, the next call is told", async () => {
+    expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: true });
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none", has_variables: false });
+    expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: false });
+    expect(launcher.volumes.size).toBe(1);
+    expect(await (await run("2")).json()).toMatchObject({
+      stderr: expect.stringContaining("because its owner asked for it: variables are lost, files are kept"),
+    });
+  });
+
+  it("is forgotten with its variables: the next call begins anew and misses nothing", async () => {
+    expect((await ask("DELETE", "/s1")).status).toBe(204);
+    expect(launcher.volumes.size).toBe(0);
+    expect((await ask("GET", "/s1")).status).toBe(200);
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none", has_variables: false });
+    await run("2");
+    const [sandbox] = launcher.live;
+    expect(sandbox?.origin).toBe("cold");
+  });
+
+  it("says that the launcher is away", async () => {
+    await launcher.stop();
+    expect((await ask("POST", "/s1/restart")).status).toBe(503);
+    expect((await ask("DELETE", "/s1")).status).toBe(503);
+  });
+});
+
 describe("forget", () => {
   it("ends the kernel and removes the files; the next call begins anew and misses nothing", async () => {
     await run("1");

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
 import {
   CreateSandbox,
+  ForgetVariables,
   type LauncherError,
   type LauncherHealth,
   type Sandbox,
@@ -254,8 +255,24 @@ export class LauncherStandIn {
       if (holder !== undefined) {
         return answer(409, { error: "session_exists", message: "it lives", sandbox_id: holder.id });
       }
+      this.#dropAsleep(key);
       if (this.volumes.delete(key)) return answer(204);
       return answer(404, { error: "not_found", message: "this session has no data" });
+    }
+    if (what === "POST /sessions/forget-variables") {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      const { session, lost } = ForgetVariables.parse(JSON.parse(text));
+      const key = JSON.stringify(session);
+      const holder = this.live.find(({ info }) => JSON.stringify(info.session) === key);
+      if (holder !== undefined) {
+        return answer(409, { error: "session_exists", message: "it lives", sandbox_id: holder.id });
+      }
+      if (!this.#dropAsleep(key)) {
+        return answer(404, { error: "not_found", message: "this session does not sleep" });
+      }
+      this.lost.set(key, lost);
+      return answer(204);
     }
     if (what === "POST /sandboxes") {
       let text = "";
@@ -319,18 +336,25 @@ export class LauncherStandIn {
   #make(spec: CreateSandbox): SandboxStandIn {
     if (spec.kind === "fresh") return this.add(spec);
     const key = JSON.stringify(spec.session);
-    const asleep = [...this.sandboxes.values()].find(
-      ({ ended, info }) => ended?.reason === "asleep" && JSON.stringify(info.session) === key,
-    );
-    const made = this.add(spec, asleep !== undefined);
-    if (asleep !== undefined) {
-      asleep.ended = { reason: "killed", exit_code: null };
+    const asleep = this.#dropAsleep(key);
+    const made = this.add(spec, asleep !== null);
+    if (asleep !== null) {
       made.cells = asleep.cells;
       made.origin = "woken";
     }
     made.lost = this.lost.get(key) ?? null;
     this.lost.delete(key);
     return made;
+  }
+
+  /** What was saved of a session is there no more: it was used, or forgotten. */
+  #dropAsleep(key: string): SandboxStandIn | null {
+    const asleep = [...this.sandboxes.values()].find(
+      ({ ended, info }) => ended?.reason === "asleep" && JSON.stringify(info.session) === key,
+    );
+    if (asleep === undefined) return null;
+    asleep.ended = { reason: "killed", exit_code: null };
+    return asleep;
   }
 
   #info(sandbox: SandboxStandIn): Sandbox {

@@ -45,7 +45,7 @@ export function restartRoute(deps: AppDeps): Route {
       path: "/runtime-sessions/{session}/restart",
       summary: "End the kernel of a session",
       description:
-        "Whatever runs in it. Files are kept, variables are lost; the next call starts a new kernel and is told.",
+        "Whatever runs in it, or asleep. Files are kept, variables are lost; the next call starts a new kernel and is told.",
       security: SECURITY,
       request: { params: SessionParams },
       responses: {
@@ -57,7 +57,11 @@ export function restartRoute(deps: AppDeps): Route {
     audit: "restart",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
-      const restarted = await ownSession(c, deps).restart();
+      const restarted = await ownSession(c, deps)
+        .restart()
+        .catch((error: unknown) => {
+          throw notDone(error);
+        });
       return c.json({ restarted } satisfies z.infer<typeof Restarted>);
     },
   };
@@ -70,7 +74,7 @@ export function forgetRoute(deps: AppDeps): Route {
       path: "/runtime-sessions/{session}",
       summary: "Forget a session",
       description:
-        "Ends its kernel, whatever runs in it, and removes its files. Calls that wait for it already are served first.",
+        "Ends its kernel, whatever runs in it or asleep, and removes its files. Calls that wait for it already are served first.",
       security: SECURITY,
       request: { params: SessionParams },
       responses: {
@@ -85,7 +89,7 @@ export function forgetRoute(deps: AppDeps): Route {
     async handle(c: AppContext): Promise<Response> {
       const session = ownSessionOrFiles(c, deps);
       const forgotten = await session.forget(c.req.raw.signal).catch((error: unknown) => {
-        throw notForgotten(error);
+        throw notDone(error);
       });
       if (!forgotten) throw new ServiceError("not_found", "There is no such session, and no files of one");
       return c.body(null, 204);
@@ -93,15 +97,12 @@ export function forgetRoute(deps: AppDeps): Route {
   };
 }
 
-function notForgotten(error: unknown): unknown {
+function notDone(error: unknown): unknown {
   if (error instanceof SessionBusy) return new ServiceError("runtime_session_busy", error.message);
   if (error instanceof SessionClosed) return new ServiceError("shutting_down", error.message);
   if (error instanceof LauncherUnavailable) return new ServiceError("launcher_unavailable", error.message);
   if (!(error instanceof LauncherRefusal)) return error;
   return error.code === "engine_unavailable"
-    ? new ServiceError(
-        "engine_unavailable",
-        "The container engine does not answer; its files are still there",
-      )
-    : new ServiceError("sandbox_failed", "The session could not be removed; the launcher's log says why");
+    ? new ServiceError("engine_unavailable", "The container engine does not answer; the session is as it was")
+    : new ServiceError("sandbox_failed", "The session is as it was; the launcher's log says why");
 }

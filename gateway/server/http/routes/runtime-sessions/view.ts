@@ -9,9 +9,9 @@ import { errorResponse, UNAUTHORIZED, UNAVAILABLE } from "../../responses.ts";
 export const RuntimeSession = z
   .object({
     id: z.string().openapi({ description: "The `session_id` of `POST /run`, or a `runtime_session_id`." }),
-    state: z.enum(["none", "idle", "busy"]).openapi({
+    state: z.enum(["none", "asleep", "idle", "busy"]).openapi({
       description:
-        "Of its kernel. `none`: it has none now; its files are kept, and the next call starts one.",
+        "Of its kernel. `none`: it has none now; its files are kept, and the next call starts one. `asleep`: the next call wakes it, with its variables.",
     }),
     has_variables: z.boolean().openapi({ description: "Code has run in the present kernel." }),
     waiting: z.number().int().openapi({ description: "Calls that wait for their turn." }),
