@@ -281,6 +281,7 @@ export const ALERTS: readonly Alert[] = [
     ],
     act: [
       "Raise `KERNELYARD_MEMORY_BUDGET` or take a larger host.",
+      "Set `KERNELYARD_CHECKPOINTS=auto`: sessions sleep then instead of ending.",
       "Lower `KERNELYARD_IDLE_MS`, so that those who left make room before others must.",
     ],
     over: "Fewer than 20 in an hour.",
@@ -423,6 +424,28 @@ export const ALERTS: readonly Alert[] = [
     over: "`kernelyard_pool_ready` is above 0.",
     fires: { [host("kernelyard_pool_size")]: "2x60", [host("kernelyard_pool_ready")]: "0x60" },
     quiet: { [host("kernelyard_pool_size")]: "0x60", [host("kernelyard_pool_ready")]: "0x60" },
+  },
+  {
+    name: "KernelyardCheckpointsFail",
+    severity: "ticket",
+    expr: 'sum by (instance) (increase(kernelyard_checkpoint_starts_total{outcome="failed"}[1h])) > 2',
+    for: "0m",
+    summary: "Sandboxes do not start from their checkpoints.",
+    means:
+      "They start anew instead, which takes longer; sessions that were to wake have lost their variables and were told. After three failures in a row no checkpoint is used until the launcher starts again.",
+    look: [
+      metric("kernelyard_checkpoint_starts_total", "`failed` against `restored`"),
+      metric("kernelyard_disk_free_bytes", "whether the disk is full"),
+    ],
+    act: [
+      "The launcher's log says what gVisor answered; `/health?detail` says why checkpoints are off.",
+      "Free the disk, or lower `KERNELYARD_SLEEP_DISK`.",
+      "Restart the launcher: it makes its templates anew. Or set `KERNELYARD_CHECKPOINTS=off`.",
+    ],
+    over: "None fails for an hour.",
+    fires: { [host("kernelyard_checkpoint_starts_total", 'outcome="failed"')]: "0+1x60" },
+    quiet: { [host("kernelyard_checkpoint_starts_total", 'outcome="failed"')]: "2x60" },
+    labels: BY_HOST,
   },
   {
     name: "KernelyardLeftovers",

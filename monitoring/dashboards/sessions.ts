@@ -89,6 +89,7 @@ export const SESSIONS: Dashboard = {
           unit: "short",
           queries: [
             { expr: `kernelyard_sessions_live{${HOSTS}}`, legend: "{{instance}} sessions" },
+            { expr: `kernelyard_sessions_sleeping{${HOSTS}}`, legend: "{{instance}} asleep" },
             { expr: `kernelyard_pool_ready{${HOSTS}}`, legend: "{{instance}} spare" },
             { expr: `kernelyard_pool_size{${HOSTS}}`, legend: "{{instance}} spare, wanted" },
           ],

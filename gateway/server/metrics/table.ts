@@ -114,6 +114,15 @@ export const METRICS = {
     { reason: [...new Set([...CALL_LOSSES, "sandbox_ended", ...Object.keys(LOSSES)])] },
   ),
   kernelyard_sessions_live: gauge("Sessions with a kernel.", {}),
+  kernelyard_sessions_sleeping: gauge(
+    "Sessions asleep: their variables are on the disk until the next call.",
+    {},
+  ),
+  kernelyard_sleeping_bytes: gauge("What they take of the disk.", {}),
+  kernelyard_checkpoint_starts_total: counter(
+    "Sandboxes that were made from a checkpoint, and those that had to start anew instead.",
+    { outcome: ["restored", "failed"] },
+  ),
   kernelyard_pool_ready: gauge("Spare sandboxes, ready for a call without a session.", {}),
   kernelyard_pool_size: gauge("Spare sandboxes that are to be kept ready.", {}),
 
