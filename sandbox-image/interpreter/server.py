@@ -3,9 +3,9 @@
 One fork waits ahead: making one takes most of what a short program takes. Whoever comes first gets it, and another is
 made when there is time. Requests of the supervisor: `F` with three descriptors (control socket, standard output,
 standard error) for a kernel, `D` to drop the waiting fork, `Z` to come to rest, which is to drop it and make none until
-`W` with the bytes that a kernel may use from then on. Reports to it: `R` (a fork waits: all is imported, or it has
-woken), `P` pid (a kernel), `T` pid client (a fork has become an interpreter for that client), `X` pid status (a fork
-has ended), `Z` (at rest: whatever was forked has its role, or has ended).
+`W` with the bytes that a kernel may use from then on. Reports to it: `R` (all is imported, or it has woken, and a fork
+waits if there is memory for one), `P` pid (a kernel), `T` pid client (a fork has become the interpreter for a client),
+`X` pid status (a fork has ended), `Z` (at rest: whatever was forked has its role, or has ended).
 
 Clients are not believed more than the user's own code may do: they can end forks, which it can as well.
 """
@@ -179,8 +179,11 @@ class ForkServer:
             return None
         if self._kernels:
             self._tend_at = kept_until
-        if self._waiting is None and self._one_more_fits():
+        if self._waiting is not None:
+            return None
+        if self._one_more_fits():
             return self._fork(None)
+        self._tell_ready(0)
         return None
 
     def _one_more_fits(self) -> bool:
@@ -250,9 +253,7 @@ class ForkServer:
         if said is None:
             return None
         if said == b"R":
-            if not self._told_ready:
-                self._told_ready = True
-                self._report(b"R", fork.pid, 0)
+            self._tell_ready(fork.pid)
         elif said in (b"S", b"J") and fork.client is not None:
             self._begun(fork, fork.client, joined=said == b"J")
         elif said == b"N" and fork.client is not None:
@@ -336,6 +337,11 @@ class ForkServer:
         self._drop_waiting()
         self._told_ready = False
         self._tend_at = 0.0
+
+    def _tell_ready(self, pid: int) -> None:
+        if not self._told_ready:
+            self._told_ready = True
+            self._report(b"R", pid, 0)
 
     def _report(self, kind: bytes, pid: int, value: int) -> None:
         self._requests.send(_REPORT.pack(kind, pid, value))

@@ -74,7 +74,7 @@ class Observer(Protocol):
     """Who hears what the template and the kernel do."""
 
     def forks_ready(self) -> None:
-        """The template has everything imported, and a fork waits."""
+        """The template has everything imported, and a fork waits if there is memory for one."""
 
     def at_rest(self) -> None:
         """The template makes no more forks until it is woken, and none waits."""
