@@ -63,7 +63,11 @@ if ! npm ci "$wanted" --no-audit --no-fund --loglevel=error >"$log" 2>&1; then
 fi
 if ! node_modules/.bin/node --version >/dev/null 2>&1; then
   tail -n 20 "$log" >&2
-  echo "The package \`node\` brought no Node for this machine: are install scripts switched off (npm config get ignore-scripts)?" >&2
+  {
+    echo "No Node.js for this machine came with the packages: package-lock.json has one for Linux on x64 and arm64."
+    echo "There, npm leaves out optional packages (npm config get omit). Elsewhere, link one of that version:"
+    echo "  ln -s \"\$(command -v node)\" node_modules/.bin/node"
+  } >&2
   exit 1
 fi
 printf '%s %s\n' "$lock" "$level" >"$stamp"

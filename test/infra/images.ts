@@ -59,7 +59,7 @@ const pythonImage = () =>
 
 async function nodeImage(): Promise<string> {
   const base = await debian("debian", []);
-  const node = realpathSync(join(ROOT, "node_modules/node/bin/node"));
+  const node = realpathSync(join(ROOT, "node_modules/.bin/node"));
   const command = (await run("sh", ["-c", "command -v npm"])).stdout.trim();
   // The package around `bin/npm-cli.js`.
   const npm = join(dirname(realpathSync(command)), "..");

