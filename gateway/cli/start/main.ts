@@ -3,7 +3,9 @@
  * Ctrl-C stops both; session volumes and files stay.
  */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +14,7 @@ import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/key
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
 import { imageOf, profileTable } from "../../common/profiles.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
-import { gatewayHealthy, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
+import { gatewayHealthy, launcherAnswers, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import { stopWithinMs } from "../../common/stopping.ts";
 import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
@@ -70,6 +72,26 @@ function useProfile(args: readonly string[]): void {
       `${reason}\nUsage: npm start [-- --profile NAME], with one of ${profileNames().join(", ")}.`,
     );
   }
+}
+
+/** Beside another one this start would take that one's answers for its own services', which end at once. */
+async function mustBeAlone({ dataDir, host, launcherSocket, port }: Settings): Promise<void> {
+  if (await launcherAnswers(launcherSocket)) {
+    throw new StartError(
+      `Kernelyard runs already, with the data in ${dataDir}. Stop it first (Ctrl-C where it was started), or give ` +
+        "this one a KERNELYARD_DATA_DIR and a KERNELYARD_PORT of its own.",
+    );
+  }
+  const server = createServer();
+  try {
+    await once(server.listen(port, host), "listening");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(
+      `The gateway could not listen there (${reason}): set KERNELYARD_PORT or KERNELYARD_HOST to what is free here.`,
+    );
+  }
+  server.close();
 }
 
 /** Those whose images are built from this checkout; an image by another name is the operator's. */
@@ -157,6 +179,7 @@ async function main(): Promise<void> {
   const settings = readSettings(process.env);
   const building = profilesToBuild(settings);
   becomeRoot();
+  await mustBeAlone(settings);
 
   step("Preparing the host", "bash", ["gateway/host/install.sh"], process.env);
   for (const profile of building) {

@@ -39,6 +39,11 @@ function get(target: Target, path: string): Promise<{ status: number; body: stri
   });
 }
 
+/** Whether there is a launcher, in whatever state. */
+export async function launcherAnswers(socketPath: string): Promise<boolean> {
+  return (await get({ socketPath }, "/health")) !== null;
+}
+
 /** The launcher's health once it answers, its engine is there, and isolation is proven: then it names its runtime. */
 export async function launcherHealth(socketPath: string): Promise<LauncherHealth | null> {
   const answer = await get({ socketPath }, "/health");

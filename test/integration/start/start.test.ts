@@ -1,7 +1,7 @@
 /** `npm start` as its user meets it: the printed key works, Ctrl-C leaves no container, the next start keeps the state. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { shellBlock } from "../../support/documents.ts";
@@ -123,6 +123,19 @@ describe("npm start", () => {
         )
         .toEqual({ stdout: "back\n", stderr: "", exit_code: 0 });
     }
+  });
+
+  it("stops with a message beside another one: of the same data, or on the same port", async () => {
+    const first = place.start();
+    await first.ready();
+    const second = place.start();
+    expect(await once(second.child, "exit")).not.toContain(0);
+    expect(second.output).toMatch(/runs already, with the data in .*KERNELYARD_DATA_DIR/);
+    const third = place.start({ KERNELYARD_DATA_DIR: join(place.dataDir, "another") });
+    expect(await once(third.child, "exit")).not.toContain(0);
+    expect(third.output).toMatch(/EADDRINUSE.*KERNELYARD_PORT/);
+    expect(existsSync(join(place.dataDir, "another"))).toBe(false);
+    await first.interrupt();
   });
 
   it("stops with a message when the gateway's user cannot enter the data directory", async () => {
