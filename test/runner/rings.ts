@@ -1,7 +1,16 @@
 /** The rings of tests, from quick to slow. */
 
 /** What a ring needs on the machine beside this project's packages. */
-export type Need = "python" | "host" | "image" | "analyst" | "clients" | "s3" | "prometheus" | "pulumi";
+export type Need =
+  | "python"
+  | "host"
+  | "image"
+  | "analyst"
+  | "clients"
+  | "s3"
+  | "prometheus"
+  | "pulumi"
+  | "redis";
 
 export interface Ring {
   readonly needs: readonly Need[];
@@ -12,7 +21,7 @@ export interface Ring {
 }
 
 export const RINGS = {
-  unit: { needs: [], timeoutMs: 30_000, isolate: false },
+  unit: { needs: ["redis"], timeoutMs: 30_000, isolate: false },
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
   integration: { needs: ["host", "image", "analyst", "s3", "prometheus"], timeoutMs: 120_000, isolate: true },

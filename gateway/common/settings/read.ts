@@ -151,6 +151,33 @@ function contradictions(settings: Settings): string[] {
     !s3 && unused.length > 0,
     `${unused.join(", ")}: without effect while KERNELYARD_FILE_STORE is disk. Set KERNELYARD_FILE_STORE=s3, or remove it.`,
   );
+  const fleet = settings.fleetUrl !== null;
+  const ofFleet = [
+    ["KERNELYARD_FLEET_ADDRESS", settings.fleetAddress],
+    ["KERNELYARD_FLEET_KEY", settings.fleetKey],
+  ] as const;
+  for (const [name, value] of ofFleet) {
+    check(
+      fleet && value === null,
+      `KERNELYARD_FLEET_URL: needs ${name} as well. Set it, or remove KERNELYARD_FLEET_URL for a host that is alone.`,
+    );
+    check(
+      !fleet && value !== null,
+      `${name}: without effect while KERNELYARD_FLEET_URL is not set. Set that, or remove it.`,
+    );
+  }
+  check(
+    fleet && !s3,
+    "KERNELYARD_FLEET_URL: files must be where every host of the fleet reaches them. Set KERNELYARD_FILE_STORE=s3.",
+  );
+  check(
+    fleet && settings.auth.includes("api-key") && settings.apiKeys === null,
+    "KERNELYARD_FLEET_URL: every host of the fleet must know the same keys, and each would make its own. Set KERNELYARD_API_KEYS, or leave api-key out of KERNELYARD_AUTH.",
+  );
+  check(
+    fleet && settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null,
+    "KERNELYARD_FLEET_URL: every host of the fleet must verify the same tokens, and each would make a pair of its own. Set KERNELYARD_JWT_PUBLIC_KEY or KERNELYARD_JWT_JWKS_URL, or leave jwt out of KERNELYARD_AUTH.",
+  );
   return problems;
 }
 

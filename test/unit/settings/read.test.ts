@@ -259,6 +259,62 @@ describe("readSettings", () => {
   });
 });
 
+describe("a fleet", () => {
+  const FLEET = {
+    KERNELYARD_FLEET_URL: "rediss://:hidden@valkey.example:6379",
+    KERNELYARD_FLEET_ADDRESS: "10.0.0.5:3114",
+    KERNELYARD_FLEET_KEY: "k".repeat(32),
+    KERNELYARD_AUTH: "api-key",
+    KERNELYARD_API_KEYS: "test-key-0123456789",
+    KERNELYARD_FILE_STORE: "s3",
+    KERNELYARD_S3_BUCKET: "files",
+    KERNELYARD_S3_REGION: "eu-central-1",
+  };
+  const without = (...names: readonly string[]) =>
+    problems(Object.fromEntries(Object.entries(FLEET).filter(([name]) => !names.includes(name))));
+
+  it("needs an engine, an address and a key", () => {
+    expect(problems(FLEET)).toEqual([]);
+    expect(without("KERNELYARD_FLEET_ADDRESS")).toEqual([
+      expect.stringContaining("needs KERNELYARD_FLEET_ADDRESS"),
+    ]);
+    expect(without("KERNELYARD_FLEET_KEY")).toEqual([expect.stringContaining("needs KERNELYARD_FLEET_KEY")]);
+    expect(without("KERNELYARD_FLEET_URL")).toEqual([
+      expect.stringContaining("KERNELYARD_FLEET_ADDRESS: without effect"),
+      expect.stringContaining("KERNELYARD_FLEET_KEY: without effect"),
+    ]);
+  });
+
+  it("shares files and credentials", () => {
+    const disk = without("KERNELYARD_FILE_STORE", "KERNELYARD_S3_BUCKET", "KERNELYARD_S3_REGION");
+    expect(disk).toEqual([expect.stringContaining("Set KERNELYARD_FILE_STORE=s3")]);
+    expect(without("KERNELYARD_API_KEYS")).toEqual([expect.stringContaining("Set KERNELYARD_API_KEYS")]);
+    expect(problems({ ...FLEET, KERNELYARD_AUTH: "api-key,jwt" })).toEqual([
+      expect.stringContaining("KERNELYARD_JWT_PUBLIC_KEY or KERNELYARD_JWT_JWKS_URL"),
+    ]);
+  });
+
+  it.each(["10.0.0.5", "10.0.0.5:0", "10.0.0.5:65536", "http://10.0.0.5:3114", "[::1:3114"])(
+    "is not reached at %s",
+    (address) => expect(problems({ ...FLEET, KERNELYARD_FLEET_ADDRESS: address })).toHaveLength(1),
+  );
+
+  it.each(["[fd00::5]:3114", "host-1.example:3114"])("is reached at %s", (address) =>
+    expect(problems({ ...FLEET, KERNELYARD_FLEET_ADDRESS: address })).toEqual([]),
+  );
+
+  it("keeps the engine's password and the key to itself", () => {
+    const told = problems({
+      ...FLEET,
+      KERNELYARD_FLEET_URL: "http://:hidden@x",
+      KERNELYARD_FLEET_KEY: "short",
+    }).join();
+    expect(told).toContain("KERNELYARD_FLEET_URL");
+    expect(told).toContain("at least 32");
+    expect(told).not.toMatch(/hidden|short/);
+  });
+});
+
 it.each([
   ["http://keys.example/jwks", false],
   ["http://127.0.0.1.example/jwks", false],

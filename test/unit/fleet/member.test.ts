@@ -1,0 +1,163 @@
+/** What a host believes of its sessions, and when it has to ask. */
+import { describe, expect, it } from "vitest";
+import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
+import { MemoryDirectory } from "../../../gateway/server/fleet/directory/memory.ts";
+import { Member } from "../../../gateway/server/fleet/member.ts";
+import { fields, speaker } from "./directories.ts";
+
+const LEASE = { leaseMs: 12_000, marginMs: 3_000 };
+const TIMES = { ...LEASE, holdMs: 10_000, recordMs: 3_600_000 };
+
+function fleet() {
+  // Long after the first beat of all: nothing is held back.
+  const clock = { now: 1_700_000_000_000 };
+  const engine = { directory: new MemoryDirectory(TIMES, () => clock.now) };
+  const forget = () => {
+    engine.directory = new MemoryDirectory(TIMES, () => clock.now);
+  };
+  const lost: string[] = [];
+  const member = (host: string) => {
+    const asks: string[] = [];
+    // The engine behind it may be another one, or away.
+    const away = { is: false };
+    const directory = new Proxy({} as Directory, {
+      get:
+        (_, name: keyof Directory) =>
+        (...args: unknown[]) => {
+          asks.push(name);
+          if (away.is) return Promise.reject(new DirectoryUnavailable("away"));
+          const method: unknown = engine.directory[name];
+          return typeof method === "function" ? method.apply(engine.directory, args) : method;
+        },
+    });
+    const onLost = (digest: string) => void lost.push(`${host} ${digest}`);
+    const options = { directory, speaker: speaker(host), times: LEASE, now: () => clock.now, onLost };
+    return { asks, away, member: new Member({ ...options, fields: () => fields({ addr: `${host}:1` }) }) };
+  };
+  return { clock, forget, lost, member };
+}
+
+async function serving({ clock, member }: ReturnType<typeof fleet>, host: string) {
+  const made = member(host);
+  await made.member.beat();
+  clock.now += TIMES.holdMs;
+  await made.member.beat();
+  await made.member.route("s", host);
+  await made.member.settle("s", { state: "live" });
+  return made;
+}
+
+describe("a member of the fleet", () => {
+  it("knows what it holds without asking, while its lease is valid", async () => {
+    const all = fleet();
+    const { asks, member } = await serving(all, "a");
+    const asked = asks.length;
+    expect(member.holds("s")).toBe(member.epochOf("s"));
+    expect(member.holds("t")).toBeNull();
+    all.clock.now += 8_999;
+    expect(member.holds("s")).not.toBeNull();
+    all.clock.now += 1;
+    expect(member.holds("s")).toBeNull();
+    expect(asks).toHaveLength(asked);
+  });
+
+  it("does not hold what it claimed before its files are there", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    await member.route("t", "a");
+    expect(member.holds("t")).toBeNull();
+    await member.settle("t", { state: "live" });
+    expect(member.holds("t")).not.toBeNull();
+  });
+
+  it.each(["idle", "moving"] as const)(
+    "does not hold what is %s, from before the directory knows",
+    async (state) => {
+      const all = fleet();
+      const { away, member } = await serving(all, "a");
+      const settling = member.settle("s", { state });
+      expect(member.holds("s")).toBeNull();
+      await settling;
+      expect(member.holds("s")).toBeNull();
+      // Whether the directory heard of it is not known either when it does not answer.
+      away.is = true;
+      await expect(member.settle("s", { state: "moving" })).rejects.toThrow(DirectoryUnavailable);
+      expect(member.holds("s")).toBeNull();
+      away.is = false;
+      await member.settle("s", { state: "live" });
+      expect(member.holds("s")).not.toBeNull();
+    },
+  );
+
+  it("asks again after its lease has lapsed, and goes on when nobody came between", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    const epoch = member.holds("s");
+    all.clock.now += 20_000;
+    await member.beat();
+    expect(member.valid).toBe(true);
+    expect(member.holds("s")).toBeNull();
+    await member.confirm();
+    expect(member.holds("s")).toBe(epoch);
+    expect(all.lost).toEqual([]);
+  });
+
+  it("hears that somebody else has its session now", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    const other = all.member("b");
+    all.clock.now += 20_000;
+    await other.member.beat();
+    expect(await other.member.route("s", "b")).toMatchObject({ kind: "claimed", why: "host_lost" });
+    await member.beat();
+    await member.confirm();
+    expect(all.lost).toEqual(["a s"]);
+    expect(member.epochOf("s")).toBeNull();
+  });
+
+  it("says again what it holds when the engine has lost its data, and holds it on", async () => {
+    const all = fleet();
+    const { asks, member } = await serving(all, "a");
+    const epoch = member.holds("s");
+    all.forget();
+    await member.beat();
+    expect(asks).toContain("reclaim");
+    expect(member.holds("s")).toBe(epoch);
+    expect(await all.member("b").member.route("s", null)).toMatchObject({ kind: "own", home: "a", epoch });
+  });
+
+  it("does not say again what others may have had meanwhile", async () => {
+    const all = fleet();
+    const { asks, member } = await serving(all, "a");
+    all.clock.now += 20_000;
+    all.forget();
+    await member.beat();
+    expect(asks).not.toContain("reclaim");
+    expect(member.holds("s")).toBeNull();
+  });
+
+  it("notices the loss of all data also when the answer to the first beat after it is lost", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    all.forget();
+    // As a beat whose answer did not arrive: another object of the same speaker.
+    await all.member("a").member.beat();
+    await member.beat();
+    expect(await all.member("b").member.route("s", null)).toMatchObject({ kind: "own", home: "a" });
+  });
+
+  it("stops at once when another machine has its id", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    all.clock.now += 20_000;
+    const options = { times: LEASE, now: () => all.clock.now, fields: () => fields(), onLost: () => {} };
+    const directory = new MemoryDirectory(TIMES, () => all.clock.now);
+    const copy = new Member({ ...options, directory, speaker: speaker("a", { nonce: "of a copied disk" }) });
+    const original = new Member({ ...options, directory, speaker: speaker("a") });
+    await original.beat();
+    expect(await copy.beat()).toBe("rival");
+    expect(copy.valid).toBe(false);
+    expect(original.valid).toBe(true);
+    expect(member.valid).toBe(false);
+  });
+});
