@@ -15,6 +15,8 @@ import { Programs } from "./execution/programs/programs.ts";
 import type { ProgramReply } from "./execution/programs/run-program.ts";
 import { TOOL_CALLS } from "./execution/programs/tool-calls.ts";
 import type { FileStore } from "./files/store.ts";
+import type { Fleet } from "./fleet/fleet.ts";
+import type { OpenFleet } from "./fleet/load.ts";
 import { createApp } from "./http/app.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { CANCEL_BODY } from "./http/requests/cancel.ts";
@@ -26,6 +28,7 @@ import { Metrics } from "./metrics/metrics.ts";
 import { countRequest } from "./metrics/requests.ts";
 import { Scrape } from "./metrics/scrape.ts";
 import { Kernels } from "./sessions/kernels.ts";
+import { sessionDigest } from "./sessions/session-key.ts";
 
 /** A program that waits for its tools when the service stops has this long to be continued. */
 const PROGRAM_GRACE_MS = 30_000;
@@ -38,6 +41,8 @@ export interface GatewayParts {
   readonly json: JsonReader;
   /** Likewise; null: there is none. */
   readonly audit: AuditSink | null;
+  /** Null: this host is alone. */
+  readonly openFleet: OpenFleet | null;
   readonly log: Logger;
 }
 
@@ -46,6 +51,8 @@ export interface Gateway {
   readonly executor: Execution;
   readonly inFlight: InFlight;
   readonly kernels: Kernels;
+  /** Null: this host is alone. To be started by whoever listens for the others. */
+  readonly fleet: Fleet | null;
   /** Null: metrics are off. */
   readonly scrape: Scrape | null;
   /**
@@ -54,7 +61,7 @@ export interface Gateway {
    */
   drain(withinMs: number): Promise<void>;
   /** Lets go of the launcher. The sandboxes are the launcher's: the next gateway finds them there. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Reads all the JSON that comes from outside. To be started before privileges are dropped. */
@@ -66,7 +73,7 @@ export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">)
 }
 
 /** Throws `SettingsError` when the keys that callers are known by cannot be used. */
-export function assemble({ settings, files, json, audit, log }: GatewayParts): Gateway {
+export function assemble({ settings, files, json, audit, openFleet, log }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
@@ -81,6 +88,7 @@ export function assemble({ settings, files, json, audit, log }: GatewayParts): G
   const executor = new Execution({ settings, kernels });
   const programs = new Programs<ProgramReply>({ json, memory });
   const inFlight = new InFlight();
+  const fleet = openFleet?.({ sessions: kernels.travelling, digestOf: sessionDigest, log }) ?? null;
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const app = createApp({
     settings,
@@ -94,6 +102,7 @@ export function assemble({ settings, files, json, audit, log }: GatewayParts): G
     json,
     memory,
     inFlight,
+    fleet,
     audit,
     image: () => kernels.image,
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
@@ -107,7 +116,9 @@ export function assemble({ settings, files, json, audit, log }: GatewayParts): G
     executor,
     inFlight,
     kernels,
+    fleet,
     async drain(withinMs) {
+      void fleet?.drain();
       kernels.retire();
       executor.stop();
       inFlight.stop();
@@ -118,10 +129,11 @@ export function assemble({ settings, files, json, audit, log }: GatewayParts): G
       };
       await Promise.race([drained(), late]);
     },
-    close() {
+    async close() {
       scrape?.stop();
       kernels.stop();
       launcher.close();
+      await fleet?.stop();
     },
   };
 }

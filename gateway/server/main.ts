@@ -1,5 +1,6 @@
 /** The gateway's process: settings, privileges, listening, and an orderly end. */
 import { Server } from "node:http";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
@@ -10,6 +11,9 @@ import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { AuditLog } from "./audit/log.ts";
 import { loadFileStore } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
+import { FleetError } from "./fleet/fleet.ts";
+import { loadFleet } from "./fleet/load.ts";
+import { createHopServer } from "./http/hop-server.ts";
 import { guardConnections } from "./http/intake/connections.ts";
 import { createMetricsServer } from "./metrics/listener.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
@@ -20,6 +24,7 @@ const TIMEOUTS_CHECKED_EVERY_MS = 5_000;
 /** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest answer: it must never
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
+const HOPS_CLOSE_WITHIN_MS = 1_000;
 
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
@@ -28,6 +33,7 @@ async function start(): Promise<void> {
   const openFiles = await loadFileStore(settings);
   const json = createJsonReader(settings);
   await json.start();
+  const openFleet = await loadFleet(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
@@ -35,7 +41,7 @@ async function start(): Promise<void> {
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
   const audit = openAuditLog(settings, log);
-  const gateway = assemble({ settings, files, json, audit, log });
+  const gateway = assemble({ settings, files, json, audit, openFleet, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
@@ -49,6 +55,7 @@ async function start(): Promise<void> {
   guardConnections(server);
 
   const metrics = serveMetrics(gateway, settings, log);
+  const hops = await joinFleet(gateway);
 
   const finish = (code: number) => destination.flush(() => process.exit(code));
   let stopping = false;
@@ -60,8 +67,9 @@ async function start(): Promise<void> {
     // It listens on: who comes now hears why, and programs that wait for their tools can be continued.
     await gateway.drain(drainMs(settings.timeoutMaxMs));
     server.close();
+    await closed(hops);
     metrics?.close();
-    gateway.close();
+    await gateway.close();
     await files.close();
     await audit?.close();
     await json.close();
@@ -103,6 +111,36 @@ function openAuditLog({ auditBytes, auditDays, dataDir }: Settings, log: Logger)
   });
 }
 
+/** What the others still wait for is answered; a host that does not read keeps nobody. */
+async function closed(hops: ReturnType<typeof createHopServer> | null): Promise<void> {
+  if (hops === null) return;
+  const late = new Promise<void>((resolve) => setTimeout(resolve, HOPS_CLOSE_WITHIN_MS).unref());
+  await Promise.race([new Promise<void>((resolve) => hops.close(() => resolve())), late]);
+}
+
+/** Listens for the other hosts, then joins them. Null: this host is alone. Rejects with `FleetError`. */
+async function joinFleet({ app, fleet }: Gateway): Promise<ReturnType<typeof createHopServer> | null> {
+  if (fleet === null) return null;
+  const server = createHopServer(app.fetch, fleet.certificate);
+  const { hostname, port } = new URL(`https://${fleet.addr}`);
+  const ours = Object.values(networkInterfaces()).some((all) =>
+    all?.some(({ address }) => address === hostname),
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) =>
+      reject(
+        new FleetError(
+          `cannot listen on ${fleet.addr} for other hosts: ${error.message}; change KERNELYARD_FLEET_ADDRESS`,
+        ),
+      ),
+    );
+    // A name, or an address that the network translates, is on no interface of this machine.
+    server.listen(Number(port), ours ? hostname : undefined, resolve);
+  });
+  await fleet.start();
+  return server;
+}
+
 /** Null: they are off. Whoever cannot listen says so and serves on: executing code does not depend on being watched. */
 function serveMetrics({ scrape }: Gateway, settings: Settings, log: Logger): Server | null {
   if (scrape === null) return null;
@@ -120,7 +158,10 @@ try {
   await start();
 } catch (error) {
   const known =
-    error instanceof SettingsError || error instanceof PrivilegesError || error instanceof FileStoreError;
+    error instanceof SettingsError ||
+    error instanceof PrivilegesError ||
+    error instanceof FileStoreError ||
+    error instanceof FleetError;
   const text =
     error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
   process.stderr.write(`${text}\n`);

@@ -88,6 +88,8 @@ export type NotRun =
   | { readonly kind: "input_failed"; readonly path: string; readonly message: string }
   /** Arguments, tool names and file names together are too long; the message says which, and what to do. */
   | { readonly kind: "too_large"; readonly message: string }
+  /** The session was this host's when the call came, and was not any more when it was to run. */
+  | { readonly kind: "fenced" }
   | { readonly kind: "cancelled" };
 
 export type CallOutcome = Finished | NotRun;

@@ -25,7 +25,7 @@ function kernelReport(call: CallRequest, lease: Lease, after: KernelReport["afte
     waitedMs: lease.waitedMs,
     gaveWay: lease.gaveWay(),
     // Only Python has variables to miss; helpers in other languages must find their standard error clean.
-    lostBefore: call.language === "py" ? lease.lostBefore() : null,
+    lostBefore: lease.lostBefore(call.language === "py"),
   };
 }
 

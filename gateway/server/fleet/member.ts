@@ -198,19 +198,21 @@ export class Member {
   /** `told`: what the directory knew when it was asked; null: it was being told something. */
   #found(
     digest: string,
-    { epoch, kind }: Extract<Routed, { kind: "own" | "claimed" }>,
+    routed: Extract<Routed, { kind: "own" | "claimed" }>,
     { sure, told }: { readonly sure: boolean; readonly told: number | null },
   ): void {
+    const { epoch } = routed;
+    const ready = routed.kind === "own" && routed.ready;
     const before = this.#held.get(digest);
     // An answer that was long on its way.
     if (before !== undefined && before.epoch > epoch) return;
     if (before?.epoch === epoch) {
       if (sure) before.sure = true;
-      if (kind === "own" && before.told === told) before.state = "live";
+      if (ready && before.told === told) before.state = "live";
       return;
     }
     if (before !== undefined) this.#lose(digest);
-    const state = kind === "claimed" ? "claimed" : "live";
+    const state = ready ? "live" : "claimed";
     this.#held.set(digest, { epoch, state, sure, mayReclaim: false, told: 0, telling: 0 });
   }
 

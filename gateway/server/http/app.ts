@@ -5,11 +5,15 @@ import type { Next } from "hono";
 import type { AuditSink } from "../audit/log.ts";
 import type { AuthRefusal } from "../auth/authenticator.ts";
 import { principalKey, speaksForMany } from "../auth/principal.ts";
+import type { Fleet } from "../fleet/fleet.ts";
+import { HOP_HEADER } from "../fleet/hop/token.ts";
 import { auditEntry } from "./audit.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { serviceErrorOf } from "./failure.ts";
+import { cameFromAHost } from "./hop-server.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
+import { NOT_RUN_HEADER } from "./not-run.ts";
 import { openApiDocument } from "./openapi.ts";
 import { countRequest } from "./rate-limit.ts";
 import { routes } from "./routes.ts";
@@ -77,8 +81,25 @@ function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted
 const stopping = () =>
   new ServiceError("shutting_down", "The service is shutting down", {
     text: "Service is shutting down",
-    headers: { Connection: "close" },
+    headers: { Connection: "close", [NOT_RUN_HEADER]: "shutting-down" },
   });
+
+/** A call that another host has forwarded; whoever else comes in there is refused before anything else. */
+function signed(fleet: Fleet) {
+  return async (c: AppContext, next: Next) => {
+    if (cameFromAHost(c.env)) {
+      const verdict = await fleet.verify(c.req.header(HOP_HEADER));
+      if (verdict.kind === "refused") {
+        throw new ServiceError("unauthorized", `Not taken from a host: ${verdict.why}`, {
+          headers: { [NOT_RUN_HEADER]: "not-signed" },
+        });
+      }
+      c.set("hop", verdict.hop);
+      c.get("facts").forwarded_by = verdict.from;
+    }
+    await next();
+  };
+}
 
 function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
   app.openAPIRegistry.registerPath(route.spec);
@@ -174,6 +195,8 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     if (answered === undefined) logRequest(c, deps, started);
     else void answered.then(() => logRequest(c, deps, started));
   });
+
+  if (deps.fleet !== null) app.use(signed(deps.fleet));
 
   app.onError((error, c) => {
     const failure = serviceErrorOf(error, c, deps);

@@ -15,6 +15,8 @@ import type { HealthMonitor } from "../execution/canary.ts";
 import type { Programs } from "../execution/programs/programs.ts";
 import type { ProgramReply } from "../execution/programs/run-program.ts";
 import type { FileStore } from "../files/store.ts";
+import type { Fleet } from "../fleet/fleet.ts";
+import type { Hop } from "../fleet/hop/token.ts";
 import type { OwnedSessions } from "../sessions/owned.ts";
 import type { InFlight } from "./in-flight.ts";
 
@@ -44,6 +46,8 @@ export interface AppDeps {
   /** What requests may hold together. */
   readonly memory: MemoryBudget;
   readonly inFlight: InFlight;
+  /** Null: this host is alone. */
+  readonly fleet: Fleet | null;
   /** Null: there is no audit log. */
   readonly audit: AuditSink | null;
   /** Digest of the image that new sandboxes have; null while it is not known. */
@@ -59,6 +63,10 @@ export interface AppEnv {
     /** Template of the route that serves it; null until one does. */
     route: string | null;
     principal: Principal;
+    /** What the host says that forwarded this call; undefined: it comes from a caller. */
+    hop: Hop | undefined;
+    /** The body as it came, where it may have to be forwarded. */
+    body: Uint8Array | undefined;
     /** Resolves when the response is out, or nobody is there to read it. */
     ended: Promise<void>;
     /** What its route is in the audit log; null: nothing. */

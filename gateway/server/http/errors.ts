@@ -17,6 +17,7 @@ export const ERROR_STATUS = {
   conflict: 409,
   payload_too_large: 413,
   session_input_too_large: 413,
+  stale_route: 421,
   session_input_unavailable: 422,
   rate_limited: 429,
   internal_error: 500,
@@ -25,6 +26,8 @@ export const ERROR_STATUS = {
   launcher_unavailable: 503,
   authentication_unavailable: 503,
   shutting_down: 503,
+  fleet_unavailable: 503,
+  host_lost_during_call: 503,
   storage_full: 507,
 } as const;
 

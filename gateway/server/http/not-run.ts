@@ -2,6 +2,13 @@
 import type { NotRun } from "../execution/call.ts";
 import { ServiceError } from "./errors.ts";
 
+/** Set where nothing of a request has been looked at: another host of the fleet may send it again. */
+export const NOT_RUN_HEADER = "x-kernelyard-not-run";
+
+/** What another host of the fleet is told, which then asks again; no caller sees it. */
+export const staleRoute = (why: string) =>
+  new ServiceError("stale_route", `The call did not run here: ${why}`);
+
 /** A running call may end at any time. */
 const RETRY_AFTER_S = 2;
 
@@ -36,6 +43,8 @@ export function notRunError(outcome: NotRun): ServiceError {
       );
     case "too_large":
       return new ServiceError("bad_request", outcome.message);
+    case "fenced":
+      return staleRoute("the session has another host by now");
     case "cancelled":
       // Nobody reads it: the caller hung up.
       return new ServiceError("shutting_down", "The call was cancelled");

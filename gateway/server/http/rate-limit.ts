@@ -14,7 +14,8 @@ export function tooManyRequests(bucket: Bucket, rate: RateDecision): ServiceErro
 
 /** Throws 429 when the caller has used up the window. */
 export async function countRequest(c: AppContext, deps: AppDeps, bucket: Bucket): Promise<void> {
-  if (deps.rateLimiter === null) return;
+  // The host that forwarded it has counted it.
+  if (deps.rateLimiter === null || c.get("hop") !== undefined) return;
   const rate = await deps.rateLimiter.admit(c.get("principal"), bucket);
   // The wide window is nobody's plan: it is told of when it is used up.
   if (bucket !== "request") for (const [name, value] of Object.entries(rate.headers)) c.header(name, value);

@@ -12,7 +12,7 @@ export const errorResponse = (description: string) => ({
 export const UNAUTHORIZED = errorResponse("No key or token, or a wrong one.");
 
 export const UNAVAILABLE = errorResponse(
-  "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`.",
+  "`engine_unavailable`, `launcher_unavailable`, `sandbox_failed`, `shutting_down`. Of several hosts: `fleet_unavailable` (nobody can say who has the session; the code did not run) and `host_lost_during_call` (its outcome is unknown, and it was not repeated).",
 );
 
 /** Of every route that runs code in a session. */

@@ -17,13 +17,24 @@ export function requestBody(c: Context): Readable {
   return body ? Readable.fromWeb(body) : Readable.from([]);
 }
 
-/** Reads a chunk only when one is asked for; destroys the source when the client goes away. */
-export function toWebStream(source: Readable): ReadableStream<Uint8Array<ArrayBuffer>> {
+/**
+ * Reads a chunk only when one is asked for; destroys the source when the client goes away. `cutOff` breaks the client's connection when the
+ * source breaks; without it the stream fails, and its reader says so.
+ */
+export function toWebStream(
+  source: Readable,
+  cutOff: (() => void) | null = null,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
   const chunks: AsyncIterator<Uint8Array<ArrayBuffer>> = source[Symbol.asyncIterator]();
   return new ReadableStream(
     {
       async pull(controller) {
-        const next = await chunks.next();
+        const next = await chunks.next().catch((error: unknown) => {
+          if (cutOff === null) throw error;
+          cutOff();
+        });
+        // Nobody reads on.
+        if (next === undefined) return;
         if (next.done) controller.close();
         else {
           countTransfer(next.value.length);

@@ -253,6 +253,10 @@ export class KernelConnection {
       this.#settle(call, { kind: "too_large", message: tooLargeMessage(header) });
       return;
     }
+    if (call.request.mayRun?.() === false) {
+      this.#settle(call, { kind: "fenced" });
+      return;
+    }
     call.phase = "running";
     call.deadline.set(call.request.timeoutMs + RUN_GRACE_MS);
     this.#writer.sendFrame(frame);

@@ -48,6 +48,8 @@ export interface RunRequest {
    * wrote them and as it is to read them, the latter in pieces. Rejecting ends the run, with a `Violation` the sandbox.
    */
   readonly onToolCalls?: ((calls: Buffer) => Promise<readonly Buffer[]>) | undefined;
+  /** Asked right before the code is handed to the kernel. False: it is not, and nobody has seen it. */
+  readonly mayRun?: (() => boolean) | undefined;
   /** The code has been handed to the kernel; nobody else's call is waited for any more. */
   readonly onRunning?: (() => void) | undefined;
   /** Output as it comes, for streaming replies; whole output is in the result all the same. */
@@ -96,5 +98,7 @@ export type RunResult =
   | ({ readonly kind: "input_failed" } & InputFailure)
   /** What is asked does not fit its header; the sandbox has seen nothing of it. */
   | { readonly kind: "too_large"; readonly message: string }
+  /** It might not run any more when its turn came; the kernel has not seen it. */
+  | { readonly kind: "fenced" }
   /** Given up before the code ran; the kernel is untouched. */
   | { readonly kind: "cancelled" };

@@ -54,6 +54,7 @@ export const OUTCOMES = [
   "unsupported_language",
   "input_failed",
   "too_large",
+  "fenced",
   "cancelled",
   "error",
 ] as const;

@@ -115,6 +115,11 @@ export class Admission {
     return this.#count(serving) >= this.#forCallers;
   }
 
+  /** Places in which no call runs. */
+  get free(): number {
+    return Math.max(0, this.#forCallers - this.#count(serving));
+  }
+
   /** Places in which a call runs, or for which one is being made. */
   get busy(): number {
     return this.#count(serving);

@@ -13,6 +13,7 @@ import { Pools } from "./pools.ts";
 import { Recovery } from "./recovery.ts";
 import { Registry } from "./registry.ts";
 import { Sandboxes } from "./sandboxes.ts";
+import { TravellingSessions } from "./travelling.ts";
 
 /** How long a call waits for room on a full host; clients know how to come back. */
 const WAIT_FOR_ROOM_MS = 15_000;
@@ -58,6 +59,7 @@ export class Kernels {
   readonly pool: Pools;
   readonly registry: Registry;
   readonly owned: OwnedSessions;
+  readonly travelling: TravellingSessions;
   readonly #admission: Admission;
   readonly #sandboxes: Sandboxes;
   readonly #recovery: Recovery;
@@ -73,6 +75,7 @@ export class Kernels {
     this.#sandboxes = sandboxes;
     this.registry = new Registry({ ...settings, sandboxes, onLoss, log });
     this.owned = new OwnedSessions(this.registry);
+    this.travelling = new TravellingSessions(this.registry, admission, () => this.image);
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 

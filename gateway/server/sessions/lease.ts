@@ -41,8 +41,11 @@ export interface Lease {
   readonly waitedMs: number;
   /** The call was interrupted because another call of its session waits. */
   gaveWay(): boolean;
-  /** Why variables that an earlier call of this session made are not there any more; one sentence, told once. */
-  lostBefore(): string | null;
+  /**
+   * Why variables that an earlier call of this session made are not there any more; one sentence, told once. `variables` false: the
+   * call has none to miss, and is told where files went as well.
+   */
+  lostBefore(variables: boolean): string | null;
   /** Why the kernel's stream ended by itself. Rejects with `LauncherUnavailable` when nobody can say. */
   fate(): Promise<Fate>;
   /**

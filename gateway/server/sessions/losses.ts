@@ -8,6 +8,11 @@ export const LOSSES = {
   profile: "its sandboxes have another profile now",
   asked: "its owner asked for it",
   unstoppable: "the call before gave way and did not stop when interrupted",
+  host_lost: "the host that had it was lost",
+  moved: "it has another host now",
 } as const;
 
 export type Loss = keyof typeof LOSSES;
+
+/** With these the files went, too. */
+export const LOST_WITH_FILES: ReadonlySet<string> = new Set([LOSSES.host_lost, LOSSES.moved]);

@@ -5,6 +5,13 @@ import type { Registry } from "./registry.ts";
 import type { Session } from "./session.ts";
 import { namedSessionKey, ownerOf } from "./session-key.ts";
 
+/** What an id may mean that replies give or that calls use; whose it is, whoever has the session looks at. */
+export function sessionKeysOf(principal: Principal, id: string): SessionKey[] {
+  const byId = SessionKey.safeParse({ kind: "runtime", digest: id });
+  const byName = SessionName.safeParse(id).success ? [namedSessionKey(principal, id)] : [];
+  return byId.success ? [byId.data, ...byName] : byName;
+}
+
 export class OwnedSessions {
   readonly #registry: Registry;
 

@@ -75,6 +75,11 @@ export class Registry {
     return this.#sessions.get(keyText(key)) ?? null;
   }
 
+  /** Of sessions with a kernel. */
+  keys(): SessionKey[] {
+    return [...this.#sessions.values()].flatMap(({ key, sandboxId }) => (sandboxId === null ? [] : [key]));
+  }
+
   ownedBy(owner: string): Session[] {
     return [...this.#sessions.values()].filter((session) => session.owner === owner);
   }

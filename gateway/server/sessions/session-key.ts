@@ -28,6 +28,11 @@ export function namedSessionKey(principal: Principal, name: string): SessionKey 
   };
 }
 
+/** What several hosts call a session among themselves: nothing in it says whose it is. */
+export function sessionDigest(key: SessionKey): string {
+  return key.kind === "runtime" ? key.digest : shortDigest(["session", key.tenant, key.name]);
+}
+
 /** Whose session it is, for the launcher's labels. */
 export function ownerOf({ key }: Caller): string {
   return shortDigest(["owner", key]);

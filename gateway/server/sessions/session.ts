@@ -6,7 +6,7 @@ import type { KernelConnection } from "../kernel/connection.ts";
 import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
 import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
-import { LOSSES, type Loss } from "./losses.ts";
+import { LOSSES, LOST_WITH_FILES, type Loss } from "./losses.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 import { ownerOf } from "./session-key.ts";
@@ -136,7 +136,7 @@ export class Session {
         status,
         waitedMs,
         gaveWay: () => this.#giveWay.gaveWay,
-        lostBefore: () => this.#tell(),
+        lostBefore: (variables) => this.#tell(variables),
         fate: () => this.#options.sandboxes.fate(place.sandboxId),
         done: (after) => void this.#done(place, after),
       };
@@ -203,6 +203,13 @@ export class Session {
     }
   }
 
+  /** It comes from another host: nothing is left of what was here, and its next call is told why. Rejects as `forget` does. */
+  async arrive(why: Loss, signal: AbortSignal): Promise<void> {
+    await this.forget(signal);
+    this.#lost = LOSSES[why];
+    this.#options.onLoss(why);
+  }
+
   /** The running call ends as soon as it can, variables are kept. False: none runs. */
   interrupt(): boolean {
     return this.#kernel?.interrupt() ?? false;
@@ -237,8 +244,13 @@ export class Session {
    * nothing. Rejects with `SessionBusy`, `SessionClosed`, `LauncherRefusal`, `LauncherUnavailable` or the signal's reason.
    */
   async forget(signal: AbortSignal): Promise<boolean> {
+    if (this.#place !== null && !this.#queue.idle) await this.#options.sandboxes.end(this.#place);
+    return this.depart(signal);
+  }
+
+  /** Likewise, and lets the running call end first. */
+  async depart(signal: AbortSignal): Promise<boolean> {
     const { sandboxes } = this.#options;
-    if (this.#place !== null && !this.#queue.idle) await sandboxes.end(this.#place);
     await this.#turn(signal, true);
     try {
       const place = this.#lose(null);
@@ -373,8 +385,9 @@ export class Session {
     return place;
   }
 
-  #tell(): string | null {
+  #tell(variables: boolean): string | null {
     const lost = this.#lost;
+    if (lost === null || !(variables || LOST_WITH_FILES.has(lost))) return null;
     this.#lost = null;
     return lost;
   }

@@ -39,6 +39,7 @@ export function filesApp(
   const json = createJsonReader(settings);
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const app = createApp({
+    fleet: null,
     settings,
     authentication: new Authentication(
       ["api-key"],

@@ -69,6 +69,9 @@ export const openMemory: Open = async (times = {}) => {
   };
 };
 
+/** The real patience is a quarter of a second, which a machine with other work may need for one answer. */
+export const PATIENT = { commandMs: 20_000 };
+
 let fleets = 0;
 export const openValkey =
   (server: () => RedisServer, query = ""): Open =>
@@ -76,12 +79,12 @@ export const openValkey =
     const all = { ...LONG, ...times };
     const fleet = `suite-${++fleets}`;
     const url = `${server().url}${query}`;
-    const directory = new ValkeyDirectory({ url, fleet, times: all });
+    const directory = new ValkeyDirectory({ url, fleet, times: all, ...PATIENT });
     await directory.connect();
     return {
       directory,
       async lapse(who) {
-        const brief = new ValkeyDirectory({ url, fleet, times: { ...all, leaseMs: 1 } });
+        const brief = new ValkeyDirectory({ url, fleet, times: { ...all, leaseMs: 1 }, ...PATIENT });
         await brief.connect();
         await brief.beat(who, fields(), newName());
         while ((await brief.hosts()).some(({ id }) => id === who.host)) await delay(2);

@@ -2,9 +2,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
-import { ValkeyDirectory } from "../../../gateway/server/fleet/directory/valkey.ts";
+import { ValkeyDirectory, type ValkeyOptions } from "../../../gateway/server/fleet/directory/valkey.ts";
 import { RedisServer } from "../../support/redis/redis-server.ts";
-import { fields, LONG, newName, type Open, openMemory, openValkey, speaker } from "./directories.ts";
+import { fields, LONG, newName, type Open, openMemory, openValkey, PATIENT, speaker } from "./directories.ts";
 
 let single: RedisServer;
 let cluster: RedisServer;
@@ -240,15 +240,16 @@ describe.each(DIRECTORIES)("a directory %s", (_, open) => {
 });
 
 describe("an engine", () => {
-  const open = (server: RedisServer, fleet = "engine", onConnected = () => {}) =>
-    new ValkeyDirectory({ url: server.url, fleet, times: LONG, onConnected });
+  const open = (server: RedisServer, more: Partial<ValkeyOptions> = {}) =>
+    new ValkeyDirectory({ url: server.url, fleet: "engine", times: LONG, ...PATIENT, ...more });
 
   it("that is not there is said at once, and used again when it is", async () => {
     const server = await RedisServer.start();
     let connections = 0;
-    const directory = open(server, "away", () => {
+    const onConnected = () => {
       connections += 1;
-    });
+    };
+    const directory = open(server, { onConnected });
     await directory.connect();
     await directory.beat(speaker("a"), fields(), newName());
     await server.end();
@@ -263,8 +264,9 @@ describe("an engine", () => {
 
   it("that does not answer is waited for a quarter of a second", async () => {
     const server = await RedisServer.start();
-    const directory = open(server);
-    await directory.connect();
+    // Connected by the patient one: where the first answer is late, there is none.
+    const directory = open(server, { commandMs: 250 });
+    await expect.poll(() => directory.connect().then(() => "connected", String)).toBe("connected");
     server.signal("SIGSTOP");
     await expect(directory.hosts()).rejects.toThrow(/timed out/i);
     server.signal("SIGCONT");

@@ -4,6 +4,7 @@ import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { assemble, createJsonReader } from "../../../gateway/server/assemble.ts";
 import type { AuditSink } from "../../../gateway/server/audit/log.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
+import type { OpenFleet } from "../../../gateway/server/fleet/load.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -31,6 +32,7 @@ export function startGateway(
   env: Record<string, string> = {},
   files: FileStore = NO_FILES,
   audit: AuditSink | null = null,
+  openFleet: OpenFleet | null = null,
 ) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
@@ -43,15 +45,16 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const json = createJsonReader(settings);
-  const { app, scrape, kernels, executor, inFlight, drain, close } = assemble({
+  const { app, scrape, kernels, executor, fleet, inFlight, drain, close } = assemble({
     settings,
     files,
     json,
     audit,
+    openFleet,
     log,
   });
   const stop = () => {
-    close();
+    void close();
     void json.close();
   };
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
@@ -61,7 +64,7 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  return { app, scrape, post, kernels, executor, inFlight, drain, logLines, stop };
+  return { app, scrape, post, kernels, executor, fleet, close, inFlight, drain, logLines, stop };
 }
 
 /** A launcher's stand-in and a gateway before it. */

@@ -54,7 +54,8 @@ export type Move = z.infer<typeof Move>;
 const Home = { home: z.string(), addr: z.string(), cert: z.string(), epoch: z.number().int() };
 
 export const Routed = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("own"), ...Home }),
+  /** `ready`: its files are there. */
+  z.object({ kind: z.literal("own"), ready: z.boolean(), ...Home }),
   /**
    * The candidate has it from now on, and says `live` when its files are there. Until then it is told the same again. `ckpt`: they
    * are in this object. `why`: another host had it; null: nobody did, as far as is known.

@@ -72,7 +72,8 @@ export class MemoryDirectory implements Directory {
       if (entry.state === "moving") return { kind: "wait", home: home.id };
       if (home.id === candidate && entry.state === "claimed") return this.#claimed(entry, home);
       if (home.id === candidate && entry.state === "idle") entry.state = "live";
-      return { kind: "own", home: home.id, addr: home.addr, cert: home.cert, epoch: entry.epoch };
+      const { addr, cert, id } = home;
+      return { kind: "own", ready: entry.state !== "claimed", home: id, addr, cert, epoch: entry.epoch };
     }
     const heldUntil = (this.#born ?? Number.NEGATIVE_INFINITY) + this.#times.holdMs;
     if (entry === null && now < heldUntil) return { kind: "hold", ms: heldUntil - now };

@@ -68,7 +68,7 @@ return cjson.encode({hosts = #found > 0 and found or cjson.null})
 export const ROUTE = script(`
 local entry = record(KEYS[3])
 local answer = function(kind, id, host, epoch)
-  return cjson.encode({kind = kind, home = id, addr = host.addr, cert = host.cert, epoch = tonumber(epoch),
+  return cjson.encode({kind = kind, ready = entry.state ~= 'claimed', home = id, addr = host.addr, cert = host.cert, epoch = tonumber(epoch),
     ckpt = entry.ckpt or cjson.null, why = entry.why or cjson.null})
 end
 local home = alive(entry.home)

@@ -39,17 +39,19 @@ export interface ValkeyOptions {
   /** Several fleets may share an engine. */
   readonly fleet: string;
   readonly times: DirectoryTimes;
+  /** How long an answer is waited for. Default: a quarter of a second. */
+  readonly commandMs?: number;
   /** A connection is there, the first or a new one. */
   readonly onConnected?: () => void;
 }
 
-function connect(url: string): Redis | Cluster {
+function connect(url: string, commandTimeout: number): Redis | Cluster {
   const address = new URL(url);
   const cluster = address.searchParams.get("cluster") === "true";
   address.searchParams.delete("cluster");
   const options = {
     lazyConnect: true,
-    commandTimeout: COMMAND_MS,
+    commandTimeout,
     connectTimeout: CONNECT_MS,
     socketTimeout: SILENT_MS,
     maxRetriesPerRequest: 1,
@@ -87,11 +89,11 @@ export class ValkeyDirectory implements Directory {
   #replicasKnownAt = Number.NEGATIVE_INFINITY;
   #replicaSilentSince: number | null = null;
 
-  constructor({ url, fleet, times, onConnected }: ValkeyOptions) {
+  constructor({ url, fleet, times, commandMs = COMMAND_MS, onConnected }: ValkeyOptions) {
     this.#times = times;
     // One slot of a cluster for all: scripts see hosts and sessions together.
     this.#prefix = `{ky:${fleet}}:`;
-    this.#redis = connect(url);
+    this.#redis = connect(url, commandMs);
     // Each command tells its own failure.
     this.#redis.on("error", () => {});
     if (onConnected !== undefined) this.#redis.on("ready", onConnected);

@@ -26,7 +26,10 @@ export function unreadable({ code, message, verbatim }: Unreadable): ServiceErro
 export async function readBody<T>(c: AppContext, deps: AppDeps, kind: JsonKind<T>): Promise<T> {
   refuseForms(c);
   try {
-    return await deps.json.read(kind, await receive(c, kind.limits));
+    const bytes = await receive(c, kind.limits);
+    // The reader may hand the bytes to its thread.
+    if (deps.fleet !== null && c.get("hop") === undefined) c.set("body", bytes.slice());
+    return await deps.json.read(kind, bytes);
   } catch (error) {
     throw error instanceof Unreadable ? unreadable(error) : error;
   }

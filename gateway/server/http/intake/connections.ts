@@ -1,5 +1,6 @@
 /** Connections of the server: bounded in number, and those that stall are ended. */
 import type { IncomingMessage, Server } from "node:http";
+import { Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
 
 export interface ConnectionLimits {
@@ -51,7 +52,10 @@ class Connection {
 }
 
 /** To be called before the server listens. */
-export function guardConnections(server: Server, limits: ConnectionLimits = CONNECTION_LIMITS): void {
+export function guardConnections(
+  server: Server | SecureServer,
+  limits: ConnectionLimits = CONNECTION_LIMITS,
+): void {
   /** The one idle longest comes first. */
   const connections = new Map<Socket, Connection>();
   server.headersTimeout = limits.headerMs;
@@ -65,7 +69,8 @@ export function guardConnections(server: Server, limits: ConnectionLimits = CONN
     return true;
   };
 
-  server.on("connection", (socket: Socket) => {
+  // Of TLS the socket that requests come from, after its handshake, which has a limit of its own.
+  server.on(server instanceof SecureServer ? "secureConnection" : "connection", (socket: Socket) => {
     if (connections.size >= limits.most && !makeRoom()) {
       socket.destroy();
       return;

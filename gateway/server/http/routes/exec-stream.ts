@@ -3,9 +3,9 @@ import type { AppContext, AppDeps, Route } from "../context.ts";
 import { EventStream } from "../event-stream.ts";
 import { brokeOff } from "../failure.ts";
 import { readBody } from "../intake/body.ts";
-import { EXEC_BODY, ExecRequest } from "../requests/exec.ts";
+import { EXEC_BODY, type ExecCall, ExecRequest } from "../requests/exec.ts";
 import { errorResponse, RUN_ERRORS, SECURITY } from "../responses.ts";
-import { runExec } from "./exec.ts";
+import { type ExecHooks, inExecSession, runExec } from "./exec.ts";
 
 /** As JSON six times as long at most, which is less than may wait for a reader. */
 const PIECE_BYTES = 32 * 1024;
@@ -43,42 +43,53 @@ export function execStreamRoute(deps: AppDeps): Route {
     streams: true,
     async handle(c: AppContext): Promise<Response> {
       const call = await readBody(c, deps, EXEC_BODY);
-      const gone = new AbortController();
-      const events = new EventStream(() => gone.abort(new Error("the reader has left")));
-      const running = Promise.withResolvers<"running">();
-      const text = { stdout: new TextDecoder(), stderr: new TextDecoder() };
-      const answer = runExec(c, deps, call, {
-        signal: AbortSignal.any([c.req.raw.signal, gone.signal]),
-        onRunning: () => {
-          events.piece("running", {}, 0);
-          running.resolve("running");
-        },
-        onStream: (name, bytes) => {
-          for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-            const piece = bytes.subarray(at, at + PIECE_BYTES);
-            events.piece(name, { text: text[name].decode(piece, { stream: true }) }, piece.length);
-          }
-        },
-      });
-      // What never runs is told by its status.
-      const first = await Promise.race([answer.catch((error: unknown) => ({ error })), running.promise]);
-      if (first !== "running" && "error" in first) {
-        events.discard();
-        throw first.error;
-      }
-      const told = answer.then(
-        (result) => events.end("result", result),
-        (error: unknown) => {
-          const failure = brokeOff(error, c, deps);
-          events.end("error", { status: failure.status, ...failure.body() });
-        },
-      );
-      c.set("answered", told);
-      return c.body(events.stream, 200, {
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",
-      });
+      return inExecSession(c, deps, call, (mayRun) => streamed(c, deps, call, mayRun));
     },
   };
+}
+
+/** Throws `ServiceError` when the code did not run. */
+async function streamed(
+  c: AppContext,
+  deps: AppDeps,
+  call: ExecCall,
+  mayRun: ExecHooks["mayRun"],
+): Promise<Response> {
+  const gone = new AbortController();
+  const events = new EventStream(() => gone.abort(new Error("the reader has left")));
+  const running = Promise.withResolvers<"running">();
+  const text = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  const answer = runExec(c, deps, call, {
+    signal: AbortSignal.any([c.req.raw.signal, gone.signal]),
+    mayRun,
+    onRunning: () => {
+      events.piece("running", {}, 0);
+      running.resolve("running");
+    },
+    onStream: (name, bytes) => {
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const piece = bytes.subarray(at, at + PIECE_BYTES);
+        events.piece(name, { text: text[name].decode(piece, { stream: true }) }, piece.length);
+      }
+    },
+  });
+  // What never runs is told by its status.
+  const first = await Promise.race([answer.catch((error: unknown) => ({ error })), running.promise]);
+  if (first !== "running" && "error" in first) {
+    events.discard();
+    throw first.error;
+  }
+  const told = answer.then(
+    (result) => events.end("result", result),
+    (error: unknown) => {
+      const failure = brokeOff(error, c, deps);
+      events.end("error", { status: failure.status, ...failure.body() });
+    },
+  );
+  c.set("answered", told);
+  return c.body(events.stream, 200, {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+  });
 }

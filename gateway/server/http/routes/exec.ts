@@ -10,6 +10,7 @@ import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
+import { inSession } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
 import { languageId, missingLanguage } from "../languages.ts";
@@ -78,15 +79,29 @@ export function execRoute(deps: AppDeps): Route {
     audit: "execute",
     async handle(c: AppContext): Promise<Response> {
       const call = await readBody(c, deps, EXEC_BODY);
-      const running = Promise.withResolvers<void>();
-      const answer = runExec(c, deps, call, { onRunning: running.resolve, signal: c.req.raw.signal });
-      return answerInTime(c, deps, answer, running.promise);
+      return inExecSession(c, deps, call, (mayRun) => {
+        const running = Promise.withResolvers<void>();
+        const hooks = { onRunning: running.resolve, signal: c.req.raw.signal, mayRun };
+        return answerInTime(c, deps, runExec(c, deps, call, hooks), running.promise);
+      });
     },
   };
 }
 
+/** On the host that has the session; a call without one runs here. Throws `ServiceError`. */
+export function inExecSession(
+  c: AppContext,
+  deps: AppDeps,
+  { hint }: ExecCall,
+  run: Parameters<typeof inSession>[3],
+): Promise<Response> {
+  return hint === null
+    ? run(undefined)
+    : inSession(c, deps, runtimeSessionKey(c.get("principal"), hint), run);
+}
+
 /** What a route wants to know of a call while it is under way. */
-export type ExecHooks = Pick<CallRequest, "onRunning" | "onStream" | "signal">;
+export type ExecHooks = Pick<CallRequest, "mayRun" | "onRunning" | "onStream" | "signal">;
 
 /** Throws `ServiceError`. */
 export async function runExec(

@@ -1,10 +1,12 @@
 /** `POST /run`: code in a named session, the specification's own endpoint. */
 import { z } from "@hono/zod-openapi";
 import { callerOf } from "../../auth/principal.ts";
+import type { CallRequest } from "../../execution/call.ts";
 import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
+import { inSession } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
 import { notRunError } from "../not-run.ts";
@@ -45,9 +47,11 @@ export function runRoute(deps: AppDeps): Route {
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
       const body = await readBody(c, deps, RUN_BODY);
-      const running = Promise.withResolvers<void>();
-      const answer = run(c, deps, body, running.resolve);
-      return answerInTime(c, deps, answer, running.promise);
+      return inSession(c, deps, namedSessionKey(c.get("principal"), body.session_id), (mayRun) => {
+        const running = Promise.withResolvers<void>();
+        const answer = run(c, deps, body, { onRunning: running.resolve, mayRun });
+        return answerInTime(c, deps, answer, running.promise);
+      });
     },
   };
 }
@@ -57,7 +61,7 @@ async function run(
   c: AppContext,
   deps: AppDeps,
   body: RunCall,
-  onRunning: () => void,
+  hooks: Pick<CallRequest, "mayRun" | "onRunning">,
 ): Promise<z.infer<typeof RunResponse>> {
   const principal = c.get("principal");
   const facts = c.get("facts");
@@ -76,7 +80,7 @@ async function run(
     },
     inputs: [],
     outputs: null,
-    onRunning,
+    ...hooks,
     signal: c.req.raw.signal,
   });
   facts.outcome = outcome.kind;

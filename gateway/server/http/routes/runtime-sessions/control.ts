@@ -1,11 +1,10 @@
 /** What the owner of a session can do to it: interrupt what runs, restart its kernel, forget it. */
 import { z } from "@hono/zod-openapi";
-import { LauncherRefusal, LauncherUnavailable } from "../../../../common/protocol/launcher-client.ts";
-import { SessionBusy, SessionClosed } from "../../../sessions/lease.ts";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
+import { launcherFailure } from "../../launcher-failure.ts";
 import { errorResponse, SECURITY } from "../../responses.ts";
-import { CONTROL_ERRORS, ownSession, ownSessionOrFiles, SessionParams } from "./view.ts";
+import { answerOfItsHost, CONTROL_ERRORS, ownSession, ownSessionOrFiles, SessionParams } from "./view.ts";
 
 const Interrupted = z.object({ interrupted: z.boolean() }).openapi("Interrupted");
 const Restarted = z.object({ restarted: z.boolean() }).openapi("Restarted");
@@ -31,7 +30,9 @@ export function interruptRoute(deps: AppDeps): Route {
     audit: "interrupt",
     uncounted: true,
     continues: true,
-    handle(c: AppContext): Response {
+    async handle(c: AppContext): Promise<Response> {
+      const elsewhere = await answerOfItsHost(c, deps);
+      if (elsewhere !== null) return elsewhere;
       const interrupted = ownSession(c, deps).interrupt();
       return c.json({ interrupted } satisfies z.infer<typeof Interrupted>);
     },
@@ -57,10 +58,12 @@ export function restartRoute(deps: AppDeps): Route {
     audit: "restart",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
+      const elsewhere = await answerOfItsHost(c, deps);
+      if (elsewhere !== null) return elsewhere;
       const restarted = await ownSession(c, deps)
         .restart()
         .catch((error: unknown) => {
-          throw notDone(error);
+          throw launcherFailure(error);
         });
       return c.json({ restarted } satisfies z.infer<typeof Restarted>);
     },
@@ -87,22 +90,15 @@ export function forgetRoute(deps: AppDeps): Route {
     audit: "forget",
     uncounted: true,
     async handle(c: AppContext): Promise<Response> {
+      const elsewhere = await answerOfItsHost(c, deps);
+      if (elsewhere !== null) return elsewhere;
       const session = ownSessionOrFiles(c, deps);
       const forgotten = await session.forget(c.req.raw.signal).catch((error: unknown) => {
-        throw notDone(error);
+        throw launcherFailure(error);
       });
+      await deps.fleet?.forgotten(session.key);
       if (!forgotten) throw new ServiceError("not_found", "There is no such session, and no files of one");
       return c.body(null, 204);
     },
   };
-}
-
-function notDone(error: unknown): unknown {
-  if (error instanceof SessionBusy) return new ServiceError("runtime_session_busy", error.message);
-  if (error instanceof SessionClosed) return new ServiceError("shutting_down", error.message);
-  if (error instanceof LauncherUnavailable) return new ServiceError("launcher_unavailable", error.message);
-  if (!(error instanceof LauncherRefusal)) return error;
-  return error.code === "engine_unavailable"
-    ? new ServiceError("engine_unavailable", "The container engine does not answer; the session is as it was")
-    : new ServiceError("sandbox_failed", "The session is as it was; the launcher's log says why");
 }

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { SECURITY } from "../../responses.ts";
-import { ERRORS, ownSession, RuntimeSession, SessionParams, viewOf } from "./view.ts";
+import { answerOfItsHost, ERRORS, ownSession, RuntimeSession, SessionParams, viewOf } from "./view.ts";
 
 export const RuntimeSessions = z.object({ sessions: z.array(RuntimeSession) }).openapi("RuntimeSessions");
 
@@ -47,7 +47,9 @@ export function lookAtSessionRoute(deps: AppDeps): Route {
       },
     },
     access: "files",
-    handle(c: AppContext): Response {
+    async handle(c: AppContext): Promise<Response> {
+      const elsewhere = await answerOfItsHost(c, deps);
+      if (elsewhere !== null) return elsewhere;
       return c.json(viewOf(ownSession(c, deps)));
     },
   };

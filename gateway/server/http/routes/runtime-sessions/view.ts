@@ -1,9 +1,11 @@
 /** A session as its owner is shown it, and the request that names one. */
 import { z } from "@hono/zod-openapi";
+import { sessionKeysOf } from "../../../sessions/owned.ts";
 import type { Session } from "../../../sessions/session.ts";
 import { audited } from "../../audit.ts";
 import type { AppContext, AppDeps } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
+import { atItsHost } from "../../in-session.ts";
 import { errorResponse, UNAUTHORIZED, UNAVAILABLE } from "../../responses.ts";
 
 export const RuntimeSession = z
@@ -60,6 +62,11 @@ function sessionId(c: AppContext): string {
   const id = c.req.param("session") ?? "";
   audited(c, { session: id.slice(0, 64) });
   return id;
+}
+
+/** The answer of the host that has the session; null: that is this one, or nobody has it. Throws `ServiceError`. */
+export function answerOfItsHost(c: AppContext, deps: AppDeps): Promise<Response | null> {
+  return atItsHost(c, deps, sessionKeysOf(c.get("principal"), c.req.param("session") ?? ""));
 }
 
 /** Throws 404, also for somebody else's. */

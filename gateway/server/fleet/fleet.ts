@@ -1,0 +1,516 @@
+/**
+ * Which host serves a session's call. What this host holds with a valid lease is served here without asking anybody; of all else the
+ * directory knows whose it is. Whatever may be over soon (a lost host's lease, a session on its way, an engine that is emptied) is
+ * waited for within bounds.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import {
+  type Directory,
+  type DirectoryTimes,
+  DirectoryUnavailable,
+  type Host,
+  type HostState,
+  type Move,
+  type Routed,
+  type Speaker,
+} from "./directory/directory.ts";
+import type { Certificate } from "./hop/certificate.ts";
+import type { Forwarded, HopClient, HopRequest, Target } from "./hop/client.ts";
+import { HOP_HEADER, type Hop, type HopTokens, type HopVerdict } from "./hop/token.ts";
+import type { LeaseTimes } from "./lease.ts";
+import { Member } from "./member.ts";
+
+export interface FleetTimes extends DirectoryTimes, LeaseTimes {
+  readonly beatMs: number;
+  /** How long a call waits for its session to have a home. Longer than a lease: a lost host costs a wait, not an error. */
+  readonly waitMs: number;
+  /** How long a call waits for an engine that does not answer. */
+  readonly engineWaitMs: number;
+  /** Between two questions for the same session. */
+  readonly askEveryMs: number;
+  /** How long an answer is believed of who has a session. */
+  readonly believedMs: number;
+}
+
+/** Beats are not sent at the same time by all. */
+const BEAT_SPREAD = 0.1;
+const FAILED_BEAT_AGAIN_MS = 500;
+const TOUCH_EVERY_MS = 30_000;
+/** Answers remembered of who has which session; beyond it the oldest is forgotten. */
+const MOST_BELIEVED = 50_000;
+
+/** The sessions of this host, as the fleet needs them. */
+export interface LocalSessions {
+  /** Sandboxes that fit beside the calls that run. */
+  readonly free: number;
+  /** Sessions with a kernel. */
+  readonly live: number;
+  readonly image: string | null;
+  keys(): readonly SessionKey[];
+  /**
+   * The session comes from another host, or `null` from none that is known: what is left here of an earlier stay is removed, and its next
+   * call is told. Rejects as `Session.forget` does.
+   */
+  arrive(key: SessionKey, why: Move | null): Promise<void>;
+  /** Somebody else has the session: when its running call is over, kernel and files of it go. */
+  depart(key: SessionKey): Promise<void>;
+}
+
+export interface FleetOptions {
+  readonly directory: Directory;
+  readonly client: HopClient;
+  readonly tokens: HopTokens;
+  readonly certificate: Certificate;
+  readonly speaker: Speaker;
+  /** Where others reach this host. */
+  readonly addr: string;
+  readonly version: string;
+  readonly times: FleetTimes;
+  readonly sessions: LocalSessions;
+  /** Of a session, for the directory: says nothing of whose it is. */
+  readonly digestOf: (key: SessionKey) => string;
+  readonly log: Logger;
+}
+
+/** Nobody can say, or nobody can take it, within the time that a call waits. */
+export class FleetUnavailable extends Error {
+  override readonly name = "FleetUnavailable";
+  readonly retryAfterSeconds: number;
+
+  constructor(message: string, retryAfterSeconds: number) {
+    super(message);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+/** Asked again, it is answered otherwise: the session is not this host's, or not in that epoch. */
+export class StaleRoute extends Error {
+  override readonly name = "StaleRoute";
+}
+
+/** Two hosts derive different sessions from one call. */
+export class HopMismatch extends Error {
+  override readonly name = "HopMismatch";
+}
+
+export class FleetError extends Error {
+  override readonly name = "FleetError";
+}
+
+export type Place =
+  /** `mine`: whether it still is, to be asked right before the code is handed over. */
+  | { readonly kind: "here"; readonly mine: () => boolean }
+  | { readonly kind: "there"; readonly target: Target; readonly epoch: number };
+
+/** One call on its way to its session; bounded in time. */
+export interface Search {
+  /** Where to go now. Rejects with `FleetUnavailable`, as `LocalSessions.arrive` does, or with the signal's reason. */
+  next(): Promise<Place>;
+  /** There it was not, or nobody answered: whoever was believed to have it is asked for anew, after a pause. */
+  missed(reason: string): Promise<void>;
+}
+
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #member: Member;
+  readonly #believed = new Map<
+    string,
+    { readonly target: Target; readonly epoch: number; readonly at: number }
+  >();
+  readonly #asking = new Map<string, Promise<Routed>>();
+  readonly #arriving = new Map<string, Promise<void>>();
+  readonly #keys = new Map<string, SessionKey>();
+  readonly #used = new Set<string>();
+  readonly #stopped = new AbortController();
+  #hosts: readonly Host[] = [];
+  #state: HostState = "up";
+  #beating: Promise<void> | null = null;
+  #touchedAt = performance.now();
+  #problem: string | null = null;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    const { addr, certificate, directory, sessions, speaker, times, version } = options;
+    this.#member = new Member({
+      directory,
+      speaker,
+      times,
+      now: () => performance.now(),
+      fields: () => ({
+        state: this.#state,
+        addr,
+        cert: certificate.sha256,
+        free: sessions.free,
+        sessions: sessions.live,
+        version,
+        image: sessions.image,
+      }),
+      onLost: (digest, epoch) => this.#depart(digest, epoch),
+    });
+  }
+
+  get host(): string {
+    return this.#member.host;
+  }
+
+  get addr(): string {
+    return this.#options.addr;
+  }
+
+  get certificate(): Certificate {
+    return this.#options.certificate;
+  }
+
+  /** Why sessions are not served now; null: they are. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** As the directory had them at the last beat, this one among them. */
+  get hosts(): readonly Host[] {
+    return this.#hosts;
+  }
+
+  /**
+   * Joins, and beats from now on. A directory that does not answer yet is waited for by calls, not here. Rejects with `FleetError` when
+   * another machine has this host's id.
+   */
+  async start(): Promise<void> {
+    const { leaseMs } = this.#options.times;
+    const giveUpAt = performance.now() + leaseMs * 1.5;
+    // After the machine was started again its own former lease is in the way, until it is over.
+    for (let outcome = await this.#beat(); outcome === "rival"; outcome = await this.#beat()) {
+      if (performance.now() > giveUpAt) {
+        throw new FleetError(
+          `Another machine of this fleet has this host's id: its disk is a copy. Remove the file \`fleet-host\` from the gateway's folder of one of the data directories, and start that again.`,
+        );
+      }
+      await delay(leaseMs / 20);
+    }
+    void this.#keepBeating();
+  }
+
+  /** Keeps what it has; new sessions are for others. */
+  async drain(): Promise<void> {
+    this.#state = "draining";
+    await this.#beat();
+  }
+
+  /** The sessions stay this host's until its lease is over: whoever starts it again goes on with them. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#beating;
+    await this.#options.client.close();
+    await this.#options.directory.close();
+  }
+
+  /** A connection to the engine is there again: what it lacks of this host's is said again. */
+  async reconnected(): Promise<void> {
+    try {
+      await this.#beat();
+      await this.#member.reassert();
+    } catch (error) {
+      if (!(error instanceof DirectoryUnavailable)) throw error;
+    }
+  }
+
+  search(key: SessionKey, signal: AbortSignal): Search {
+    const digest = this.#digest(key);
+    const { askEveryMs, waitMs } = this.#options.times;
+    const deadline = performance.now() + waitMs;
+    let last = "the fleet's directory did not say who has the session";
+    const pause = async (reason: string, ms = askEveryMs) => {
+      last = reason;
+      if (performance.now() + ms > deadline)
+        throw new FleetUnavailable(`The session cannot be served now: ${last}`, 5);
+      await delay(ms * (0.75 + Math.random() / 2), undefined, { signal });
+    };
+    return {
+      next: () => this.#place(key, digest, pause, signal),
+      missed: async (reason) => {
+        this.#believed.delete(digest);
+        await pause(reason);
+      },
+    };
+  }
+
+  /**
+   * Whether a call that another host has forwarded may run here: it is never forwarded again. Rejects with `StaleRoute`,
+   * `HopMismatch`, `FleetUnavailable`, or as `LocalSessions.arrive` does.
+   */
+  async received(key: SessionKey, hop: Hop): Promise<() => boolean> {
+    const digest = this.#digest(key);
+    if (digest !== hop.digest) {
+      throw new HopMismatch(
+        "This host derives another session from the call than the one that forwarded it; do both have the same settings?",
+      );
+    }
+    const held = this.#member.holds(digest);
+    if (held !== null && (hop.epoch === null || hop.epoch === held)) return this.#mine(digest, held);
+    if (held !== null && hop.epoch !== null && hop.epoch < held)
+      throw new StaleRoute("the session is here in a later epoch");
+    const routed = await this.#ask(digest, this.host).catch((error: unknown) => {
+      throw unavailable(error);
+    });
+    const epoch = await this.#taken(key, digest, routed);
+    if (epoch === null) throw new StaleRoute("the session is not here");
+    return this.#mine(digest, epoch);
+  }
+
+  /** Whose session it is, without taking it; null: nobody's, or it is here. Rejects with `FleetUnavailable`. */
+  async lookFor(key: SessionKey): Promise<{ readonly target: Target; readonly epoch: number } | null> {
+    const digest = this.#digest(key);
+    if (this.#member.holds(digest) !== null) return null;
+    const routed = await this.#ask(digest, null).catch((error: unknown) => {
+      throw unavailable(error);
+    });
+    return routed.kind === "own" && routed.home !== this.host ? targetOf(routed) : null;
+  }
+
+  /** The call as another host takes it: with the caller's own credentials, and signed. Rejects when the caller has hung up. */
+  async forward(
+    key: SessionKey,
+    { target, epoch }: { readonly target: Target; readonly epoch: number | null },
+    request: HopRequest,
+  ): Promise<Forwarded> {
+    const now = this.#member.engineNow;
+    if (now === null) return { kind: "not_sent", reason: "the fleet's directory has not answered yet" };
+    const token = await this.#options.tokens.sign({ digest: this.#digest(key), epoch }, target.host, now);
+    return this.#options.client.forward(target, {
+      ...request,
+      headers: { ...request.headers, [HOP_HEADER]: token },
+    });
+  }
+
+  async verify(token: string | undefined): Promise<HopVerdict> {
+    const now = this.#member.engineNow;
+    if (now === null) return { kind: "refused", why: "the fleet's directory has not answered yet" };
+    return this.#options.tokens.verify(token, now);
+  }
+
+  /** Its owner has removed the session here, with its files. */
+  async forgotten(key: SessionKey): Promise<void> {
+    const digest = this.#digest(key);
+    this.#keys.delete(digest);
+    try {
+      await this.#member.settle(digest, { state: "forgotten" });
+    } catch (error) {
+      // It is said again by nobody: the next call begins it anew, here.
+      if (!(error instanceof DirectoryUnavailable)) throw error;
+    }
+  }
+
+  #digest(key: SessionKey): string {
+    const digest = this.#options.digestOf(key);
+    this.#used.add(digest);
+    return digest;
+  }
+
+  #mine(digest: string, epoch: number): () => boolean {
+    return () => this.#member.holds(digest) === epoch;
+  }
+
+  async #place(
+    key: SessionKey,
+    digest: string,
+    pause: (reason: string, ms?: number) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<Place> {
+    const { believedMs, engineWaitMs } = this.#options.times;
+    const askedSince = performance.now();
+    for (;;) {
+      signal.throwIfAborted();
+      const held = this.#member.holds(digest);
+      if (held !== null) return { kind: "here", mine: this.#mine(digest, held) };
+      const believed = this.#believed.get(digest);
+      if (believed !== undefined && performance.now() - believed.at < believedMs)
+        return { kind: "there", ...believed };
+      let routed: Routed;
+      try {
+        routed = await this.#ask(digest, this.#candidate());
+      } catch (error) {
+        if (!(error instanceof DirectoryUnavailable) || performance.now() - askedSince > engineWaitMs)
+          throw unavailable(error);
+        await pause("the fleet's directory does not answer");
+        continue;
+      }
+      const epoch = await this.#taken(key, digest, routed);
+      if (epoch !== null) return { kind: "here", mine: this.#mine(digest, epoch) };
+      switch (routed.kind) {
+        case "own":
+        case "claimed":
+          if (routed.home === this.host) await pause("this host's lease is not valid");
+          else return { kind: "there", ...this.#believe(digest, routed) };
+          break;
+        case "wait":
+          await pause("the session is on its way to another host");
+          break;
+        case "hold":
+          await pause("the fleet's directory has lost its data, and hosts say again what they have");
+          break;
+        case "fenced":
+          // The engine may have forgotten this host, too.
+          await this.#beat();
+          await pause("no host of the fleet can take it");
+          break;
+      }
+    }
+  }
+
+  /** The epoch in which the session is this host's, with what there is of it; null: it is not. */
+  async #taken(key: SessionKey, digest: string, routed: Routed): Promise<number | null> {
+    if (!("epoch" in routed) || routed.home !== this.host) return null;
+    this.#believed.delete(digest);
+    this.#keys.set(digest, key);
+    if (routed.kind === "claimed") await this.#arrive(key, digest, routed);
+    const held = this.#member.holds(digest);
+    return held === routed.epoch ? held : null;
+  }
+
+  /** Once for all calls that wait for it. */
+  #arrive(
+    key: SessionKey,
+    digest: string,
+    { epoch, why }: Extract<Routed, { kind: "claimed" }>,
+  ): Promise<void> {
+    const present = this.#arriving.get(digest);
+    if (present !== undefined) return present;
+    const arrive = async () => {
+      const { log, sessions } = this.#options;
+      if (this.#member.holds(digest) !== null) return;
+      await sessions.arrive(key, why);
+      await this.#member.settle(digest, { state: "live" }).catch((error: unknown) => {
+        throw unavailable(error);
+      });
+      if (why !== null) log.info({ session: digest, epoch, why }, "a session came from another host");
+    };
+    const arriving = arrive().finally(() => this.#arriving.delete(digest));
+    this.#arriving.set(digest, arriving);
+    return arriving;
+  }
+
+  /** Once for all calls that ask at the same time. */
+  #ask(digest: string, candidate: string | null): Promise<Routed> {
+    const name = `${digest} ${candidate}`;
+    const present = this.#asking.get(name);
+    if (present !== undefined) return present;
+    const asked = this.#member.route(digest, candidate).finally(() => this.#asking.delete(name));
+    this.#asking.set(name, asked);
+    return asked;
+  }
+
+  /** Who takes the session if nobody has it: this host while it has room, else the better one of two. */
+  #candidate(): string | null {
+    const mayTake = this.#member.valid && this.#state === "up";
+    if (mayTake && this.#options.sessions.free > 0) return this.host;
+    const others = this.#hosts.filter(({ id, state }) => state === "up" && id !== this.host);
+    const any = () => others[Math.floor(Math.random() * others.length)];
+    const [one, other] = [any(), any()];
+    const better = one !== undefined && other !== undefined && other.free > one.free ? other : one;
+    if (mayTake && (better === undefined || better.free <= 0)) return this.host;
+    return better?.id ?? null;
+  }
+
+  #believe(digest: string, routed: Extract<Routed, { kind: "own" | "claimed" }>) {
+    const believed = { ...targetOf(routed), at: performance.now() };
+    this.#believed.delete(digest);
+    this.#believed.set(digest, believed);
+    const [oldest] = this.#believed.keys();
+    if (this.#believed.size > MOST_BELIEVED && oldest !== undefined) this.#believed.delete(oldest);
+    return believed;
+  }
+
+  #depart(digest: string, epoch: number): void {
+    const { log, sessions } = this.#options;
+    const key = this.#keys.get(digest);
+    this.#keys.delete(digest);
+    if (key === undefined) return;
+    log.warn({ session: digest, epoch }, "a session has another host now; what is here of it goes");
+    sessions
+      .depart(key)
+      .catch((error: unknown) => log.error({ err: error, session: digest }, "an old session did not go"));
+  }
+
+  async #keepBeating(): Promise<void> {
+    const { beatMs } = this.#options.times;
+    const { signal } = this.#stopped;
+    let ok = true;
+    while (!signal.aborted) {
+      const ms = ok
+        ? beatMs * (1 - BEAT_SPREAD + 2 * BEAT_SPREAD * Math.random())
+        : Math.min(FAILED_BEAT_AGAIN_MS, beatMs);
+      await delay(ms, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      this.#beating = this.#round().then((renewed) => {
+        ok = renewed;
+      });
+      await this.#beating;
+    }
+  }
+
+  /** Never rejects. */
+  async #round(): Promise<boolean> {
+    const { client, log } = this.#options;
+    const outcome = await this.#beat();
+    try {
+      if (outcome === "renewed") await this.#lookAround();
+      await client.giveUpLost(new Set(this.#hosts.map(({ id }) => id)));
+    } catch (error) {
+      if (!(error instanceof DirectoryUnavailable)) log.error({ err: error }, "a round of the fleet failed");
+      return false;
+    }
+    return outcome === "renewed";
+  }
+
+  async #lookAround(): Promise<void> {
+    const { directory, sessions } = this.#options;
+    this.#hosts = await directory.hosts();
+    await this.#member.confirm();
+    // Kernels from before a restart of which nobody has asked yet.
+    for (const key of sessions.keys()) {
+      const digest = this.#options.digestOf(key);
+      if (this.#member.epochOf(digest) !== null || this.#arriving.has(digest)) continue;
+      const routed = await this.#ask(digest, null);
+      if (routed.kind !== "own" && routed.kind !== "claimed") continue;
+      this.#keys.set(digest, key);
+      if (routed.home !== this.host) this.#depart(digest, routed.epoch);
+    }
+    if (performance.now() - this.#touchedAt < TOUCH_EVERY_MS) return;
+    this.#touchedAt = performance.now();
+    const used = [...this.#used];
+    this.#used.clear();
+    await directory.touch(used);
+  }
+
+  async #beat(): Promise<"renewed" | "rival" | "unavailable"> {
+    const { log } = this.#options;
+    const outcome = await this.#member.beat();
+    const problem = {
+      renewed: null,
+      rival: "another machine, or a later process of this one, has this host's id",
+      unavailable: "the fleet's directory does not answer",
+    }[outcome];
+    if (problem !== this.#problem) {
+      this.#problem = problem;
+      if (problem === null) log.info({ host: this.host }, "this host is part of its fleet");
+      else log.error({ host: this.host, problem }, "this host takes no part in its fleet at present");
+    }
+    return outcome;
+  }
+}
+
+function targetOf({ addr, cert, epoch, home }: Extract<Routed, { kind: "own" | "claimed" }>) {
+  return { target: { host: home, addr, cert }, epoch };
+}
+
+/** For a caller. */
+function unavailable(error: unknown): unknown {
+  return error instanceof DirectoryUnavailable
+    ? new FleetUnavailable(
+        "The directory of the fleet does not answer, and sessions wait for it; please try again",
+        5,
+      )
+    : error;
+}

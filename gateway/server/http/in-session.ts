@@ -1,0 +1,187 @@
+/**
+ * A session's call runs on the host that has the session: here, or it is forwarded there, once, and its answer passed back as it comes.
+ * **Its code is never run twice by us**: what is tried again has not reached anybody, or was refused before it ran.
+ */
+
+import { buffer, text } from "node:stream/consumers";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import { type Fleet, FleetUnavailable, HopMismatch, StaleRoute } from "../fleet/fleet.ts";
+import type { Forwarded, HopRequest, Target } from "../fleet/hop/client.ts";
+import { HOP_HEADER } from "../fleet/hop/token.ts";
+import type { AppContext, AppDeps } from "./context.ts";
+import { ServiceError } from "./errors.ts";
+import { outgoingOf } from "./in-flight.ts";
+import { launcherFailure } from "./launcher-failure.ts";
+import { NOT_RUN_HEADER, notRunError, staleRoute } from "./not-run.ts";
+import { toWebStream } from "./web-stream.ts";
+
+/** Answers of a known length up to here are read before they are passed on: their failure is told by a status. */
+const SHORT_BYTES = 64 * 1024;
+/** Of a connection, or of this side's own making. */
+const NOT_PASSED_ON = new Set([
+  "connection",
+  "content-length",
+  "date",
+  "expect",
+  "host",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "x-content-type-options",
+  "x-request-id",
+  HOP_HEADER,
+  NOT_RUN_HEADER,
+]);
+
+/** `mine`: whether the call may run here, to be asked right before its code does; undefined: it may. */
+type Run = (mine: (() => boolean) | undefined) => Promise<Response>;
+
+/** Throws `ServiceError`. `run` is called again only when the code of the call before has not run. */
+export async function inSession(c: AppContext, deps: AppDeps, key: SessionKey, run: Run): Promise<Response> {
+  const { fleet } = deps;
+  if (fleet === null) return run(undefined);
+  const hop = c.get("hop");
+  const { signal } = c.req.raw;
+  const told = tellerOf(signal);
+  if (hop !== undefined) return run(await fleet.received(key, hop).catch(told));
+  const search = fleet.search(key, signal);
+  for (;;) {
+    const place = await search.next().catch(told);
+    if (place.kind === "there") {
+      const outcome = await forwarded(c, fleet, key, place);
+      if (outcome instanceof Response) return outcome;
+      await search.missed(outcome.missed).catch(told);
+      continue;
+    }
+    try {
+      return await run(place.mine);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== "stale_route") throw error;
+      await search.missed(error.message).catch(told);
+    }
+  }
+}
+
+/** A look at a session, or a word to it, at the host that has it; null: that is this one, or none. Throws `ServiceError`. */
+export async function atItsHost(
+  c: AppContext,
+  { fleet }: AppDeps,
+  keys: readonly SessionKey[],
+): Promise<Response | null> {
+  if (fleet === null || c.get("hop") !== undefined) return null;
+  for (const key of keys) {
+    const found = await fleet.lookFor(key).catch(tellerOf(c.req.raw.signal));
+    if (found === null) continue;
+    const outcome = await forwarded(c, fleet, key, { target: found.target, epoch: null });
+    if (outcome instanceof Response) return outcome;
+    throw new ServiceError("fleet_unavailable", `The session's host does not answer: ${outcome.missed}`, {
+      retryAfterSeconds: 5,
+    });
+  }
+  return null;
+}
+
+async function forwarded(
+  c: AppContext,
+  fleet: Fleet,
+  key: SessionKey,
+  place: { readonly target: Target; readonly epoch: number | null },
+): Promise<Response | { readonly missed: string }> {
+  const request: HopRequest = {
+    method: c.req.method,
+    path: pathOf(c.req.url),
+    headers: { ...passedOn(c.req.raw.headers), "x-request-id": c.get("requestId") },
+    body: c.get("body") ?? null,
+    signal: c.req.raw.signal,
+  };
+  const answer = await fleet.forward(key, place, request).catch(tellerOf(request.signal));
+  if (answer.kind === "not_sent") return { missed: answer.reason };
+  if (answer.kind === "lost") throw hostLost(answer.reason);
+  const facts = c.get("facts");
+  facts.host = place.target.host;
+  const refused = await refusalBefore(answer);
+  if (refused !== null) return { missed: refused };
+  // It is in the log of the host that runs it.
+  c.set("action", null);
+  return passBack(c, answer);
+}
+
+type Answered = Extract<Forwarded, { kind: "answered" }>;
+
+/** The code did not run, and may run elsewhere or later; null: it ran, or is refused for good. */
+async function refusalBefore({ body, headers, status }: Answered): Promise<string | null> {
+  const why = headers[NOT_RUN_HEADER];
+  if (status !== 421 && why === undefined) return null;
+  await text(body).catch(() => "");
+  return status === 421
+    ? "the session has another host"
+    : `the host that has the session did not take it (${why})`;
+}
+
+async function passBack(c: AppContext, { body, headers, status }: Answered): Promise<Response> {
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || NOT_PASSED_ON.has(name)) continue;
+    for (const [index, one] of [value].flat().entries()) c.header(name, one, { append: index > 0 });
+  }
+  // Of the three-digit numbers only those that another host of this kind sends.
+  const code = status as ContentfulStatusCode;
+  const length = headers["content-length"];
+  if (status === 204) {
+    body.resume();
+    return c.body(null, 204);
+  }
+  if (length !== undefined && Number(length) <= SHORT_BYTES) {
+    const whole = await buffer(body).catch((error: unknown) => {
+      throw hostLost(error instanceof Error ? error.message : String(error));
+    });
+    return c.body(new Uint8Array(whole), code);
+  }
+  return c.body(toWebStream(body, cutOff(c)), code);
+}
+
+/** A response that breaks off must not look like one that is whole. Null: no connection is behind it. */
+function cutOff(c: AppContext): (() => void) | null {
+  const outgoing = outgoingOf(c);
+  if (outgoing === null) return null;
+  return () => {
+    c.set("brokenOff", 503);
+    outgoing.destroy();
+  };
+}
+
+function hostLost(reason: string): ServiceError {
+  return new ServiceError(
+    "host_lost_during_call",
+    `The host that ran the call was lost (${reason}). Its outcome is unknown, and it was not repeated`,
+  );
+}
+
+function passedOn(headers: Headers): Record<string, string> {
+  return Object.fromEntries([...headers].filter(([name]) => !NOT_PASSED_ON.has(name)));
+}
+
+/** `https://host/v1/run?x` → `/v1/run?x`. */
+function pathOf(url: string): string {
+  return url.slice(url.indexOf("/", url.indexOf("://") + 3));
+}
+
+/** Throws what a caller is told of a failure; one who has hung up is told nothing. */
+const tellerOf =
+  (signal: AbortSignal) =>
+  (error: unknown): never => {
+    if (signal.aborted) throw notRunError({ kind: "cancelled" });
+    if (error instanceof FleetUnavailable) {
+      throw new ServiceError("fleet_unavailable", error.message, {
+        retryAfterSeconds: error.retryAfterSeconds,
+      });
+    }
+    if (error instanceof StaleRoute) throw staleRoute(error.message);
+    if (error instanceof HopMismatch) throw new ServiceError("forbidden", error.message);
+    throw launcherFailure(error);
+  };
