@@ -86,6 +86,29 @@ export const ALERTS: readonly Alert[] = [
     quiet: { [host("up")]: "1x60" },
   },
   {
+    name: "KernelyardFleetAway",
+    severity: "page",
+    expr: "kernelyard_fleet_member == 0",
+    for: "1m",
+    summary: "This host takes no part in its fleet: calls of sessions are refused.",
+    means:
+      "The fleet's engine (`KERNELYARD_FLEET_URL`) does not answer this host, or another machine has this host's id. Calls of sessions get 503 `fleet_unavailable`; files and calls without a session are served. If all hosts say so, the engine is away.",
+    look: [
+      {
+        ...HEALTH,
+        shows: "`fleet`: its `problem`, and the hosts that there were when the engine last answered",
+      },
+    ],
+    act: [
+      "All hosts: bring the engine back. What it lost is told to it again by the hosts; sessions go on where they are.",
+      "One host: its way to the engine is broken (address, password, certificate, firewall); the gateway's log has the reason.",
+      "`another machine … has this host's id`: the disk of one of them is a copy. Remove `fleet-host` from the `gateway` folder of its data directory, and start it again.",
+    ],
+    over: "`kernelyard_fleet_member` is 1 again.",
+    fires: { [host("kernelyard_fleet_member")]: "0x60" },
+    quiet: { [host("kernelyard_fleet_member")]: "1x60" },
+  },
+  {
     name: "KernelyardRestarts",
     severity: "ticket",
     expr: "changes(kernelyard_start_time_seconds[30m]) > 2",

@@ -7,6 +7,7 @@ import type { Settings } from "../common/settings/read.ts";
 import type { AuditSink } from "./audit/log.ts";
 import { createAuthentication } from "./auth/authenticate.ts";
 import { createRateLimiter } from "./auth/rate-limits.ts";
+import { SharedLimiter } from "./auth/shared-limiter.ts";
 import { JsonReader } from "./bounds/json-reader.ts";
 import { MemoryBudget } from "./bounds/memory.ts";
 import { Canary } from "./execution/canary.ts";
@@ -86,14 +87,17 @@ export function assemble({ settings, files, json, audit, openFleet, log }: Gatew
     log,
   });
   const executor = new Execution({ settings, kernels });
-  const programs = new Programs<ProgramReply>({ json, memory });
   const inFlight = new InFlight();
   const fleet = openFleet?.({ sessions: kernels.travelling, digestOf: sessionDigest, log }) ?? null;
+  const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
-    rateLimiter: createRateLimiter(settings.rateLimits),
+    rateLimiter: createRateLimiter(
+      settings.rateLimits,
+      fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
+    ),
     executor: metrics === null ? executor : measured(executor, metrics),
     sessions: kernels.owned,
     health: canary,
@@ -108,7 +112,19 @@ export function assemble({ settings, files, json, audit, openFleet, log }: Gatew
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
     log,
   });
-  const parts = { settings, audit, kernels, executor, inFlight, programs, memory, canary, files, launcher };
+  const parts = {
+    settings,
+    audit,
+    fleet,
+    kernels,
+    executor,
+    inFlight,
+    programs,
+    memory,
+    canary,
+    files,
+    launcher,
+  };
   const scrape = metrics === null ? null : new Scrape({ ...parts, metrics });
   return {
     app,

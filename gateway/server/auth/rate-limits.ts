@@ -66,8 +66,26 @@ export interface RateDecision {
   readonly message: string;
 }
 
-/** One window over many callers, in bounded memory. */
-class BoundedLimiter {
+/** Where hosts count together. */
+export interface LimiterStore {
+  /** As `rate-limiter-flexible` takes it. */
+  readonly client: unknown;
+  /** Of all keys. */
+  readonly prefix: string;
+}
+
+export interface Consumed {
+  readonly allowed: boolean;
+  readonly result: Pick<RateLimiterRes, "remainingPoints" | "msBeforeNext">;
+}
+
+/** One window over many callers. */
+export interface Limiter {
+  consume(caller: string): Promise<Consumed>;
+}
+
+/** In bounded memory. */
+class BoundedLimiter implements Limiter {
   readonly #window: Window;
   readonly #limiter: RateLimiterAbstract;
   /** When each caller's window ends; windows are equally long, so the first inserted ends first. */
@@ -78,7 +96,7 @@ class BoundedLimiter {
     this.#limiter = new RateLimiterMemory({ points: window.points, duration: window.seconds });
   }
 
-  async consume(key: string): Promise<{ allowed: boolean; result: RateLimiterRes }> {
+  async consume(key: string): Promise<Consumed> {
     await this.#remember(key);
     try {
       return { allowed: true, result: await this.#limiter.consume(key) };
@@ -106,8 +124,13 @@ export interface RateLimiter {
   admit(principal: Principal, action: LimitedAction): Promise<RateDecision>;
 }
 
-class MemoryRateLimiter implements RateLimiter {
-  readonly #limiters = new Map<string, { limiter: BoundedLimiter; window: Window }>();
+class WindowedRateLimiter implements RateLimiter {
+  readonly #limiters = new Map<string, { limiter: Limiter; window: Window }>();
+  readonly #make: (name: string, window: Window) => Limiter;
+
+  constructor(make: (name: string, window: Window) => Limiter) {
+    this.#make = make;
+  }
 
   async admit(principal: Principal, action: LimitedAction): Promise<RateDecision> {
     const { limiter, window } = this.#limiter(action, speaksForMany(principal));
@@ -126,19 +149,24 @@ class MemoryRateLimiter implements RateLimiter {
     };
   }
 
-  #limiter(action: LimitedAction, shared: boolean): { limiter: BoundedLimiter; window: Window } {
+  #limiter(action: LimitedAction, shared: boolean): { limiter: Limiter; window: Window } {
     const name = `${action}:${shared}`;
     const present = this.#limiters.get(name);
     if (present !== undefined) return present;
     const { points, seconds } = WINDOWS[action];
     const window = { points: shared ? points * SHARED_CALLER_FACTOR : points, seconds };
-    const made = { limiter: new BoundedLimiter(window), window };
+    const made = { limiter: this.#make(name, window), window };
     this.#limiters.set(name, made);
     return made;
   }
 }
 
-/** Null: no limits. */
-export function createRateLimiter(setting: "on" | "off"): RateLimiter | null {
-  return setting === "on" ? new MemoryRateLimiter() : null;
+/** Null: no limits. `share`: how hosts count together; null: this one is alone. */
+export function createRateLimiter(
+  setting: "on" | "off",
+  share: ((name: string, window: Window) => Limiter) | null = null,
+): RateLimiter | null {
+  return setting === "on"
+    ? new WindowedRateLimiter(share ?? ((_, window) => new BoundedLimiter(window)))
+    : null;
 }

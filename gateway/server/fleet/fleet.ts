@@ -3,9 +3,11 @@
  * directory knows whose it is. Whatever may be over soon (a lost host's lease, a session on its way, an engine that is emptied) is
  * waited for within bounds.
  */
+import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { LimiterStore } from "../auth/rate-limits.ts";
 import {
   type Directory,
   type DirectoryTimes,
@@ -16,6 +18,7 @@ import {
   type Routed,
   type Speaker,
 } from "./directory/directory.ts";
+import { type FleetFigures, FORWARDS, noCounts, TRAVELS, WAITS } from "./figures.ts";
 import type { Certificate } from "./hop/certificate.ts";
 import type { Forwarded, HopClient, HopRequest, Target } from "./hop/client.ts";
 import { HOP_HEADER, type Hop, type HopTokens, type HopVerdict } from "./hop/token.ts";
@@ -41,6 +44,9 @@ const TOUCH_EVERY_MS = 30_000;
 /** Answers remembered of who has which session; beyond it the oldest is forgotten. */
 const MOST_BELIEVED = 50_000;
 
+/** Noted of a request that was cancelled before it came. */
+const CANCELLED = "";
+
 /** The sessions of this host, as the fleet needs them. */
 export interface LocalSessions {
   /** Sandboxes that fit beside the calls that run. */
@@ -60,6 +66,8 @@ export interface LocalSessions {
 
 export interface FleetOptions {
   readonly directory: Directory;
+  /** Where its hosts count their callers together. */
+  readonly limits: LimiterStore;
   readonly client: HopClient;
   readonly tokens: HopTokens;
   readonly certificate: Certificate;
@@ -95,6 +103,9 @@ export class HopMismatch extends Error {
   override readonly name = "HopMismatch";
 }
 
+/** Waits a moment, or throws when the time for waiting is over. */
+type Pause = (why: (typeof WAITS)[number], reason: string) => Promise<void>;
+
 export class FleetError extends Error {
   override readonly name = "FleetError";
 }
@@ -128,7 +139,13 @@ export class Fleet {
   #state: HostState = "up";
   #beating: Promise<void> | null = null;
   #touchedAt = performance.now();
-  #problem: string | null = null;
+  /** Until the first beat has been answered nobody knows better. */
+  #problem: string | null = "it has not joined yet";
+  readonly #counts = {
+    forwards: noCounts(FORWARDS),
+    waits: noCounts(WAITS),
+    sessions: noCounts(TRAVELS),
+  };
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -163,6 +180,14 @@ export class Fleet {
     return this.#options.certificate;
   }
 
+  get limits(): LimiterStore {
+    return this.#options.limits;
+  }
+
+  get figures(): FleetFigures {
+    return { member: this.#problem === null, hosts: this.#hosts.length, ...this.#counts };
+  }
+
   /** Why sessions are not served now; null: they are. */
   get problem(): string | null {
     return this.#problem;
@@ -189,12 +214,15 @@ export class Fleet {
       }
       await delay(leaseMs / 20);
     }
+    await this.#hostsNow();
     void this.#keepBeating();
   }
 
   /** Keeps what it has; new sessions are for others. */
   async drain(): Promise<void> {
     this.#state = "draining";
+    // One that is under way said otherwise.
+    await this.#beat();
     await this.#beat();
   }
 
@@ -221,7 +249,9 @@ export class Fleet {
     const { askEveryMs, waitMs } = this.#options.times;
     const deadline = performance.now() + waitMs;
     let last = "the fleet's directory did not say who has the session";
-    const pause = async (reason: string, ms = askEveryMs) => {
+    const pause: Pause = async (why, reason) => {
+      const ms = askEveryMs;
+      this.#counts.waits[why] += 1;
       last = reason;
       if (performance.now() + ms > deadline)
         throw new FleetUnavailable(`The session cannot be served now: ${last}`, 5);
@@ -231,7 +261,7 @@ export class Fleet {
       next: () => this.#place(key, digest, pause, signal),
       missed: async (reason) => {
         this.#believed.delete(digest);
-        await pause(reason);
+        await pause("not_taken", reason);
       },
     };
   }
@@ -269,19 +299,52 @@ export class Fleet {
     return routed.kind === "own" && routed.home !== this.host ? targetOf(routed) : null;
   }
 
-  /** The call as another host takes it: with the caller's own credentials, and signed. Rejects when the caller has hung up. */
+  /** The better one of two other hosts that have room when this one has none; null: it has, or there is no such host. */
+  hostWithRoom(): Target | null {
+    if (this.#options.sessions.free > 0) return null;
+    const host = this.#better();
+    return host === null || host.free <= 0 ? null : { host: host.id, addr: host.addr, cert: host.cert };
+  }
+
+  /** A host of the fleet other than this one; null: there is none of that name now. */
+  async hostNamed(id: string): Promise<Target | null> {
+    if (id === this.host) return null;
+    const known =
+      this.#hosts.find((host) => host.id === id) ?? (await this.#hostsNow()).find((host) => host.id === id);
+    return known === undefined ? null : { host: id, addr: known.addr, cert: known.cert };
+  }
+
+  /** Notes that the request is here. False: it came to another host, or was cancelled there before it came. */
+  async claimRequest(caller: string, requestId: string): Promise<boolean> {
+    const noted = await this.#note(caller, requestId, this.host);
+    return noted === null || noted === this.host;
+  }
+
+  /** The host that has the request; null: none is known, and one that comes is refused. */
+  async cancelRequest(caller: string, requestId: string): Promise<string | null> {
+    return (await this.#note(caller, requestId, CANCELLED)) || null;
+  }
+
+  /**
+   * The call as another host takes it: with the caller's own credentials, and signed. `key` null: it is of no session. Rejects when the
+   * caller has hung up.
+   */
   async forward(
-    key: SessionKey,
+    key: SessionKey | null,
     { target, epoch }: { readonly target: Target; readonly epoch: number | null },
     request: HopRequest,
   ): Promise<Forwarded> {
     const now = this.#member.engineNow;
     if (now === null) return { kind: "not_sent", reason: "the fleet's directory has not answered yet" };
-    const token = await this.#options.tokens.sign({ digest: this.#digest(key), epoch }, target.host, now);
-    return this.#options.client.forward(target, {
-      ...request,
-      headers: { ...request.headers, [HOP_HEADER]: token },
-    });
+    const token = await this.#options.tokens.sign(
+      { digest: key === null ? "" : this.#digest(key), epoch },
+      target.host,
+      now,
+    );
+    const headers = { ...request.headers, [HOP_HEADER]: token };
+    const forwarded = await this.#options.client.forward(target, { ...request, headers });
+    this.#counts.forwards[forwarded.kind === "not_sent" ? "not_taken" : forwarded.kind] += 1;
+    return forwarded;
   }
 
   async verify(token: string | undefined): Promise<HopVerdict> {
@@ -302,6 +365,28 @@ export class Fleet {
     }
   }
 
+  /** Where the directory does not answer nothing is noted: then a cancellation finds what is at its own host. */
+  async #note(caller: string, requestId: string, host: string): Promise<string | null> {
+    const request = createHash("sha256")
+      .update(JSON.stringify([caller, requestId]))
+      .digest("base64url");
+    try {
+      return await this.#options.directory.note(request, host);
+    } catch (error) {
+      if (error instanceof DirectoryUnavailable) return null;
+      throw error;
+    }
+  }
+
+  async #hostsNow(): Promise<readonly Host[]> {
+    try {
+      this.#hosts = await this.#options.directory.hosts();
+    } catch (error) {
+      if (!(error instanceof DirectoryUnavailable)) throw error;
+    }
+    return this.#hosts;
+  }
+
   #digest(key: SessionKey): string {
     const digest = this.#options.digestOf(key);
     this.#used.add(digest);
@@ -312,12 +397,7 @@ export class Fleet {
     return () => this.#member.holds(digest) === epoch;
   }
 
-  async #place(
-    key: SessionKey,
-    digest: string,
-    pause: (reason: string, ms?: number) => Promise<void>,
-    signal: AbortSignal,
-  ): Promise<Place> {
+  async #place(key: SessionKey, digest: string, pause: Pause, signal: AbortSignal): Promise<Place> {
     const { believedMs, engineWaitMs } = this.#options.times;
     const askedSince = performance.now();
     for (;;) {
@@ -333,7 +413,7 @@ export class Fleet {
       } catch (error) {
         if (!(error instanceof DirectoryUnavailable) || performance.now() - askedSince > engineWaitMs)
           throw unavailable(error);
-        await pause("the fleet's directory does not answer");
+        await pause("engine_away", "the fleet's directory does not answer");
         continue;
       }
       const epoch = await this.#taken(key, digest, routed);
@@ -341,19 +421,22 @@ export class Fleet {
       switch (routed.kind) {
         case "own":
         case "claimed":
-          if (routed.home === this.host) await pause("this host's lease is not valid");
+          if (routed.home === this.host) await pause("no_lease", "this host's lease is not valid");
           else return { kind: "there", ...this.#believe(digest, routed) };
           break;
         case "wait":
-          await pause("the session is on its way to another host");
+          await pause("moving", "the session is on its way to another host");
           break;
         case "hold":
-          await pause("the fleet's directory has lost its data, and hosts say again what they have");
+          await pause(
+            "engine_emptied",
+            "the fleet's directory has lost its data, and hosts say again what they have",
+          );
           break;
         case "fenced":
           // The engine may have forgotten this host, too.
           await this.#beat();
-          await pause("no host of the fleet can take it");
+          await pause("no_host", "no host of the fleet can take it");
           break;
       }
     }
@@ -384,6 +467,7 @@ export class Fleet {
       await this.#member.settle(digest, { state: "live" }).catch((error: unknown) => {
         throw unavailable(error);
       });
+      this.#counts.sessions[why ?? "new"] += 1;
       if (why !== null) log.info({ session: digest, epoch, why }, "a session came from another host");
     };
     const arriving = arrive().finally(() => this.#arriving.delete(digest));
@@ -405,12 +489,17 @@ export class Fleet {
   #candidate(): string | null {
     const mayTake = this.#member.valid && this.#state === "up";
     if (mayTake && this.#options.sessions.free > 0) return this.host;
-    const others = this.#hosts.filter(({ id, state }) => state === "up" && id !== this.host);
-    const any = () => others[Math.floor(Math.random() * others.length)];
-    const [one, other] = [any(), any()];
-    const better = one !== undefined && other !== undefined && other.free > one.free ? other : one;
-    if (mayTake && (better === undefined || better.free <= 0)) return this.host;
+    const better = this.#better();
+    if (mayTake && (better === null || better.free <= 0)) return this.host;
     return better?.id ?? null;
+  }
+
+  /** Of two other hosts by chance: always the best one would get everything at once. */
+  #better(): Host | null {
+    const others = this.#hosts.filter(({ id, state }) => state === "up" && id !== this.host);
+    const any = () => others[Math.floor(Math.random() * others.length)] ?? null;
+    const [one, other] = [any(), any()];
+    return one !== null && other !== null && other.free > one.free ? other : one;
   }
 
   #believe(digest: string, routed: Extract<Routed, { kind: "own" | "claimed" }>) {
@@ -427,6 +516,7 @@ export class Fleet {
     const key = this.#keys.get(digest);
     this.#keys.delete(digest);
     if (key === undefined) return;
+    this.#counts.sessions.left += 1;
     log.warn({ session: digest, epoch }, "a session has another host now; what is here of it goes");
     sessions
       .depart(key)

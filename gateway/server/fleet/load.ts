@@ -70,7 +70,18 @@ export async function loadFleet(
     const me = speaker ?? readSpeaker(settings.dataDir);
     const tokens = new HopTokens({ fleet, host: me.host, secret });
     const client = new HopClient();
-    const parts = { directory, client, tokens, certificate, speaker: me, addr, version: VERSION, times: all };
+    const { limits } = directory;
+    const parts = {
+      directory,
+      limits,
+      client,
+      tokens,
+      certificate,
+      speaker: me,
+      addr,
+      version: VERSION,
+      times: all,
+    };
     opened = new Fleet({ ...parts, sessions, digestOf, log });
     return opened;
   };

@@ -18,14 +18,19 @@ import { Lease, type LeaseTimes } from "./lease.ts";
 /** Said again to the directory at the same time. */
 const RECLAIMS_AT_ONCE = 32;
 
+const NEVER = Number.NEGATIVE_INFINITY;
+
 interface Held {
   readonly epoch: number;
   /** `claimed`: its files are not there yet. `away`: it has no kernel, or is being given away. */
   state: "claimed" | "live" | "away";
   /** The directory has said so since the lease last began. */
   sure: boolean;
-  /** It was sure when the engine lost its data, and the lease has not lapsed since. */
-  mayReclaim: boolean;
+  /**
+   * It was sure when the engine lost its data: until then nobody else can have claimed it, as long as claims are held back for longer than
+   * a lease is believed. Afterwards only the directory can say whose it is.
+   */
+  reclaimUntil: number;
   /** What the directory was told of it: all, and what is under way. */
   told: number;
   telling: number;
@@ -51,6 +56,9 @@ export class Member {
   readonly #held = new Map<string, Held>();
   /** Counts the leases; what was asked in another one is not sure. */
   #era = 0;
+  #beating: Promise<BeatOutcome> | null = null;
+  /** Counts departures. */
+  #term = 0;
   /** Between the engine's clock and ours; null until the first beat. */
   #clockOffset: number | null = null;
 
@@ -99,19 +107,31 @@ export class Member {
     return this.#held.get(digest)?.epoch ?? null;
   }
 
-  async beat(): Promise<BeatOutcome> {
+  /** Joins the one that is under way: answers are never taken in another order than they were given in. */
+  beat(): Promise<BeatOutcome> {
+    this.#beating ??= this.#beat().finally(() => {
+      this.#beating = null;
+    });
+    return this.#beating;
+  }
+
+  async #beat(): Promise<BeatOutcome> {
+    const term = this.#term;
     const { directory, fields, now, speaker } = this.#options;
     const sentAt = now();
     try {
       const beat = await directory.beat(speaker, fields(), randomUUID());
+      // It was on its way when the host left.
+      if (term !== this.#term) return "unavailable";
       if (beat.kind === "rival") {
         this.#lease.end();
         return "rival";
       }
       this.#clockOffset = beat.now - (sentAt + now()) / 2;
+      const believedUntil = now() + this.#lease.left;
       const continuity = this.#lease.renewed(sentAt, beat.joined);
-      if (continuity !== "kept") this.#doubt(continuity === "forgotten");
-      await this.#reclaim(({ mayReclaim, sure }) => mayReclaim && !sure);
+      if (continuity !== "kept") this.#doubt(continuity === "forgotten" ? believedUntil : NEVER);
+      await this.#reclaim(({ reclaimUntil, sure }) => !sure && now() < reclaimUntil);
       return "renewed";
     } catch (error) {
       if (error instanceof DirectoryUnavailable) return "unavailable";
@@ -126,10 +146,13 @@ export class Member {
     const told = asked?.telling === 0 ? asked.told : null;
     const routed = await this.#options.directory.route(digest, candidate);
     const held = this.#held.get(digest);
+    // Given away or lost meanwhile: the answer is older than that.
+    if (asked !== undefined && held !== asked) return routed;
     if ("home" in routed && routed.home === this.host) {
       if (routed.kind !== "wait") this.#found(digest, routed, { sure: era === this.#era, told });
-    } else if (held !== undefined && held === asked && era === this.#era) {
-      const nobodys = routed.kind === "fenced" && !held.sure && !held.mayReclaim && this.#lease.valid;
+    } else if (held !== undefined && era === this.#era) {
+      const mayReclaim = this.#options.now() < held.reclaimUntil;
+      const nobodys = routed.kind === "fenced" && !held.sure && !mayReclaim && this.#lease.valid;
       if ("home" in routed || nobodys) this.#lose(digest);
     }
     return routed;
@@ -151,6 +174,13 @@ export class Member {
       else if (to.state === "parked" || to.state === "forgotten") this.#held.delete(digest);
       else if (to.state === "live" && held.told === told) held.state = "live";
       return mine;
+    } catch (error) {
+      // It may have been given away: from here on only the directory can say whose it is.
+      if (to.state !== "live") {
+        held.sure = false;
+        held.reclaimUntil = NEVER;
+      }
+      throw error;
     } finally {
       held.telling -= 1;
     }
@@ -170,7 +200,7 @@ export class Member {
 
   /** Says again what an engine may have lost that answers anew. Rejects with `DirectoryUnavailable`. */
   async reassert(): Promise<void> {
-    await this.#reclaim(({ sure }) => sure);
+    if (this.#lease.valid) await this.#reclaim(({ sure }) => sure);
   }
 
   /**
@@ -183,14 +213,16 @@ export class Member {
 
   /** Takes part no more. Rejects with `DirectoryUnavailable`: others find out when the lease is over. */
   async leave(): Promise<void> {
+    this.#term += 1;
     this.#lease.end();
     await this.#options.directory.leave(this.#options.speaker);
   }
 
-  #doubt(mayReclaim: boolean): void {
+  #doubt(reclaimUntil: number): void {
     this.#era += 1;
     for (const held of this.#held.values()) {
-      held.mayReclaim = mayReclaim && (held.sure || held.mayReclaim);
+      // What was not sure may be somebody else's since an earlier loss.
+      held.reclaimUntil = held.sure ? reclaimUntil : Math.min(held.reclaimUntil, reclaimUntil);
       held.sure = false;
     }
   }
@@ -213,7 +245,7 @@ export class Member {
     }
     if (before !== undefined) this.#lose(digest);
     const state = ready ? "live" : "claimed";
-    this.#held.set(digest, { epoch, state, sure, mayReclaim: false, told: 0, telling: 0 });
+    this.#held.set(digest, { epoch, state, sure, reclaimUntil: NEVER, told: 0, telling: 0 });
   }
 
   async #reclaim(which: (held: Held) => boolean): Promise<void> {

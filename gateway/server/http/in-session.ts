@@ -18,6 +18,8 @@ import { toWebStream } from "./web-stream.ts";
 
 /** Answers of a known length up to here are read before they are passed on: their failure is told by a status. */
 const SHORT_BYTES = 64 * 1024;
+const MISDIRECTED = 421;
+const FULL = 429;
 /** Of a connection, or of this side's own making. */
 const NOT_PASSED_ON = new Set([
   "connection",
@@ -87,11 +89,37 @@ export async function atItsHost(
   return null;
 }
 
+/** A call that needs no host of its own, where this one is full; null: it may run here, or wait here. Throws `ServiceError`. */
+export async function whereThereIsRoom(c: AppContext, { fleet }: AppDeps): Promise<Response | null> {
+  if (fleet === null || c.get("hop") !== undefined) return null;
+  const target = fleet.hostWithRoom();
+  if (target === null) return null;
+  const outcome = await forwarded(c, fleet, null, { target, epoch: null }, [FULL]);
+  return outcome instanceof Response ? outcome : null;
+}
+
+/** The answer of a host of the fleet; null: it is this one, or is not there any more. Throws `ServiceError`. */
+export async function atHost(
+  c: AppContext,
+  { fleet }: AppDeps,
+  host: string | null,
+): Promise<Response | null> {
+  if (fleet === null || host === null || c.get("hop") !== undefined) return null;
+  const target = await fleet.hostNamed(host);
+  if (target === null) return null;
+  const outcome = await forwarded(c, fleet, null, { target, epoch: null });
+  if (outcome instanceof Response) return outcome;
+  throw new ServiceError("fleet_unavailable", `The host that has it does not answer: ${outcome.missed}`, {
+    retryAfterSeconds: 5,
+  });
+}
+
 async function forwarded(
   c: AppContext,
   fleet: Fleet,
-  key: SessionKey,
+  key: SessionKey | null,
   place: { readonly target: Target; readonly epoch: number | null },
+  missing: readonly number[] = [],
 ): Promise<Response | { readonly missed: string }> {
   const request: HopRequest = {
     method: c.req.method,
@@ -105,7 +133,7 @@ async function forwarded(
   if (answer.kind === "lost") throw hostLost(answer.reason);
   const facts = c.get("facts");
   facts.host = place.target.host;
-  const refused = await refusalBefore(answer);
+  const refused = await refusalBefore(answer, missing);
   if (refused !== null) return { missed: refused };
   // It is in the log of the host that runs it.
   c.set("action", null);
@@ -115,11 +143,14 @@ async function forwarded(
 type Answered = Extract<Forwarded, { kind: "answered" }>;
 
 /** The code did not run, and may run elsewhere or later; null: it ran, or is refused for good. */
-async function refusalBefore({ body, headers, status }: Answered): Promise<string | null> {
-  const why = headers[NOT_RUN_HEADER];
-  if (status !== 421 && why === undefined) return null;
+async function refusalBefore(
+  { body, headers, status }: Answered,
+  missing: readonly number[],
+): Promise<string | null> {
+  const why = headers[NOT_RUN_HEADER] ?? (missing.includes(status) ? `status ${status}` : undefined);
+  if (status !== MISDIRECTED && why === undefined) return null;
   await text(body).catch(() => "");
-  return status === 421
+  return status === MISDIRECTED
     ? "the session has another host"
     : `the host that has the session did not take it (${why})`;
 }

@@ -6,6 +6,7 @@ import type { LauncherFigures } from "../../common/protocol/launcher-figures.ts"
 import type { Settings } from "../../common/settings/read.ts";
 import type { Glance } from "../execution/canary.ts";
 import type { Usage } from "../files/store.ts";
+import { type FleetFigures, FORWARDS, TRAVELS, WAITS } from "../fleet/figures.ts";
 import type { KernelFigures } from "../sessions/kernels.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -23,6 +24,8 @@ export interface ScrapeOptions {
   readonly memory: { readonly held: number; readonly bytes: number };
   readonly canary: { glance(): Glance };
   readonly audit: { readonly lost: number } | null;
+  /** Null: this host is alone. */
+  readonly fleet: { readonly figures: FleetFigures } | null;
   readonly files: { usage(holder: null): Promise<Usage> };
   readonly launcher: {
     health(): Promise<LauncherHealth>;
@@ -68,6 +71,7 @@ export class Scrape {
       processFigures(),
     ]);
     this.#service();
+    this.#fleet();
     this.#host(health, list);
     this.#launcher(figures);
     this.#processes(own, figures?.process ?? null);
@@ -96,6 +100,27 @@ export class Scrape {
     metrics.set("kernelyard_event_loop_delay_seconds", this.#loopDelay());
     metrics.counted("kernelyard_audit_lost_total", [[{}, this.#options.audit?.lost ?? 0]]);
     metrics.set("kernelyard_time_seconds", Date.now() / 1000);
+  }
+
+  #fleet(): void {
+    const { fleet, metrics } = this.#options;
+    const figures = fleet?.figures ?? null;
+    metrics.set("kernelyard_fleet_member", flag(figures?.member ?? null));
+    metrics.set("kernelyard_fleet_hosts", figures?.hosts ?? null);
+    if (figures === null) return;
+    const { forwards, sessions, waits } = figures;
+    metrics.counted(
+      "kernelyard_fleet_forwards_total",
+      FORWARDS.map((outcome) => [{ outcome }, forwards[outcome]]),
+    );
+    metrics.counted(
+      "kernelyard_fleet_waits_total",
+      WAITS.map((reason) => [{ reason }, waits[reason]]),
+    );
+    metrics.counted(
+      "kernelyard_fleet_sessions_total",
+      TRAVELS.map((outcome) => [{ outcome }, sessions[outcome]]),
+    );
   }
 
   #host(health: LauncherHealth | null, list: readonly Sandbox[] | null): void {

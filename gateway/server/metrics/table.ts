@@ -5,6 +5,7 @@
  */
 import { SandboxEnd } from "../../common/protocol/launcher-api.ts";
 import { EngineOutcome } from "../../common/protocol/launcher-figures.ts";
+import { FORWARDS, TRAVELS, WAITS } from "../fleet/figures.ts";
 import { LOSSES } from "../sessions/losses.ts";
 
 /** A label's values: all of them, or in words where the list is the code's (routes) or the image's (languages). */
@@ -174,6 +175,24 @@ export const METRICS = {
   kernelyard_files_stored: gauge("Files in a store on the disk.", {}),
   kernelyard_files_bytes: gauge("Their bytes.", {}),
   kernelyard_files_limit_bytes: gauge("Bytes that they may have together; absent without a limit.", {}),
+
+  kernelyard_fleet_member: gauge(
+    "1: this host takes part in its fleet; 0: not at present. Absent where it is alone.",
+    {},
+  ),
+  kernelyard_fleet_hosts: gauge(
+    "Hosts of the fleet whose lease is alive; absent where this one is alone.",
+    {},
+  ),
+  kernelyard_fleet_forwards_total: counter("Calls that were forwarded to another host.", {
+    outcome: FORWARDS,
+  }),
+  kernelyard_fleet_waits_total: counter("Times that a call had to wait for its session to have a host.", {
+    reason: WAITS,
+  }),
+  kernelyard_fleet_sessions_total: counter("Sessions that came from other hosts, or have another one now.", {
+    outcome: TRAVELS,
+  }),
 
   kernelyard_audit_lost_total: counter("Entries that the audit log could not keep.", {}),
 

@@ -38,6 +38,25 @@ const executed = (host: HostUnderTest) =>
     received.filter(({ msg_type }) => msg_type === "execute_request"),
   ).length;
 
+/** Calls run in all places of the first host, and the second one's room is known to it. */
+async function filled(a: HostUnderTest, b: HostUnderTest): Promise<() => Promise<void>> {
+  const before = executed(a);
+  a.launcher.script = (message, _body, sandbox) => {
+    if (message.msg_type === "execute_request") sandbox.executing = message.msg_id;
+  };
+  // One caller has nine tenths of the places at most, and none that is the service's own.
+  const full = [KEY, KEY, KEY, KEY, KEY, KEY, OTHER_KEY].map((key, n) =>
+    post(a, "/run", run("1", `held-${n}`), { "x-api-key": key }),
+  );
+  await until(() => executed(a) === before + 7);
+  const free = () => Object.fromEntries((a.gateway.fleet?.hosts ?? []).map((host) => [host.id, host.free]));
+  await expect.poll(free).toEqual({ [a.id]: 0, [b.id]: 7 });
+  return async () => {
+    for (const sandbox of a.launcher.live) if (sandbox.executing !== null) sandbox.reply(sandbox.executing);
+    await Promise.all(full);
+  };
+}
+
 describe("a session of a fleet", () => {
   it("is served by the host that has it, whichever host is asked", async () => {
     const [a, b, c] = await hosts(3);
@@ -76,20 +95,10 @@ describe("a session of a fleet", () => {
   it("begins where there is room", async () => {
     const [a, b] = await hosts(2);
     if (!a || !b) throw new Error("no hosts");
-    const HELD: Script = (message, _body, sandbox) => {
-      if (message.msg_type === "execute_request") sandbox.executing = message.msg_id;
-    };
-    a.launcher.script = HELD;
-    // One caller has nine tenths of the places at most, and none that is the service's own.
-    const full = [KEY, KEY, KEY, KEY, KEY, KEY, OTHER_KEY].map((key, n) =>
-      post(a, "/run", run("1", `held-${n}`), { "x-api-key": key }),
-    );
-    await until(() => executed(a) === 7);
-    await expect.poll(() => a.gateway.fleet?.hosts.map(({ free }) => free).sort()).toEqual([0, 7]);
+    const release = await filled(a, b);
     expect((await post(a, "/run", run("1", "new"))).status).toBe(200);
     expect(b.launcher.created).toBe(1);
-    for (const sandbox of a.launcher.live) if (sandbox.executing !== null) sandbox.reply(sandbox.executing);
-    await Promise.all(full);
+    await release();
   });
 
   it("streams through as it happens", async () => {
@@ -244,13 +253,22 @@ describe("a session of a fleet", () => {
     expect(a.launcher.volumes.size).toBe(0);
   });
 
-  it("counts a caller's rate once, and says so in the reply", async () => {
+  it("counts a caller's rate once, for all hosts together", async () => {
     const [a, b] = await hosts(2, { KERNELYARD_RATE_LIMITS: "on" });
     if (!a || !b) throw new Error("no hosts");
     const body = { lang: "py", code: "1", runtime_session_hint: "h" };
-    expect((await post(a, "/exec", body)).headers["ratelimit-remaining"]).toBe("2999");
-    expect((await post(b, "/exec", body)).headers["ratelimit-remaining"]).toBe("2999");
-    expect((await post(a, "/exec", body)).headers["ratelimit-remaining"]).toBe("2998");
+    for (const [n, host] of [a, b, a, b].entries()) {
+      const { headers } = await post(host, "/exec", body);
+      // Far from the end nobody waits for what the other host has counted at the same time.
+      expect(Number(headers["ratelimit-remaining"])).toBeGreaterThanOrEqual(2999 - n);
+    }
+    const client = engine.client();
+    const counted = async () => {
+      const keys = await client.keys("*:rl:exec:true*");
+      return Promise.all(keys.map((key) => client.get(key)));
+    };
+    await expect.poll(counted).toEqual(["4"]);
+    client.disconnect();
   });
 
   it("is logged and answered with one request id by both hosts", async () => {
@@ -267,6 +285,107 @@ describe("a session of a fleet", () => {
       .poll(() => lines(a))
       .toMatchObject([{ status: 200, forwarded_by: b.id, outcome: "finished" }]);
     expect(lines(b)).toMatchObject([{ status: 200, host: a.id }]);
+  });
+});
+
+describe("what has no session", () => {
+  it("runs here while there is room, and elsewhere when there is none", async () => {
+    const [a, b] = await hosts(2);
+    if (!a || !b) throw new Error("no hosts");
+    const fresh = { lang: "py", code: "1" };
+    expect((await post(a, "/exec", fresh)).status).toBe(200);
+    expect(b.launcher.created).toBe(0);
+    const release = await filled(a, b);
+    expect((await post(a, "/exec", fresh)).json()).toMatchObject({ stdout: "1" });
+    expect((await post(a, "/exec/stream", fresh)).body).toContain("event: result");
+    expect(b.launcher.created).toBe(2);
+    await release();
+  });
+
+  const TOOLS: Script = (message, body, sandbox) => {
+    if (message.msg_type === "execute_request") {
+      const calls = Buffer.from(JSON.stringify([{ id: "call_001", name: "f", input: {} }]));
+      sandbox.executing = message.msg_id;
+      const content = { calls_bytes: calls.length };
+      sandbox.send({ msg_type: "tool_call_request", msg_id: "t", parent_id: message.msg_id, content }, calls);
+    } else if (message.msg_type === "tool_reply" && sandbox.executing !== null) {
+      sandbox.print(sandbox.executing, body.toString());
+      sandbox.reply(sandbox.executing);
+    } else if (message.msg_type === "interrupt_request" && sandbox.executing !== null) {
+      sandbox.send({ msg_type: "interrupt_reply", parent_id: message.msg_id });
+      sandbox.reply(sandbox.executing, { status: "error", reason: "interrupted" });
+    }
+  };
+  const start = { code: "f()", tools: [{ name: "f" }] };
+  const named = (id: string) => ({ "x-librechat-code-request-id": id });
+
+  it("a program that waits for its tools is continued through any host", async () => {
+    const [a, b] = await hosts(2);
+    if (!a || !b) throw new Error("no hosts");
+    a.launcher.script = TOOLS;
+    const { continuation_token } = (await post(a, "/exec/programmatic", start, named("one"))).json();
+    const results = { continuation_token, tool_results: [{ call_id: "call_001", result: { n: 7 } }] };
+    const stranger = { ...named("other"), "x-api-key": OTHER_KEY };
+    expect((await post(b, "/exec/programmatic", results, stranger)).status).toBe(403);
+    // A host that nobody knows is asked nothing.
+    const forged = {
+      ...JSON.parse(Buffer.from(continuation_token, "base64").toString()),
+      host: "169.254.169.254:80",
+    };
+    const token = Buffer.from(JSON.stringify(forged)).toString("base64");
+    const elsewhere = { ...results, continuation_token: token };
+    expect((await post(b, "/exec/programmatic", elsewhere)).status).toBe(404);
+    const ended = (await post(b, "/exec/programmatic", results, named("two"))).json();
+    expect(ended).toMatchObject({ status: "completed", stdout: expect.stringContaining('"n":7') });
+    expect(b.launcher.created).toBe(0);
+  });
+
+  it("a program is cancelled through any host, also ahead of its request, by its caller alone", async () => {
+    const [a, b] = await hosts(2);
+    if (!a || !b) throw new Error("no hosts");
+    a.launcher.script = TOOLS;
+    await post(a, "/exec/programmatic", start, named("one"));
+    const cancel = (request_id: string, key = KEY) =>
+      post(b, "/exec/programmatic/cancel", { request_id }, { "x-api-key": key });
+    const stranger = await cancel("one", OTHER_KEY);
+    // Somebody else's request of that name is another one.
+    expect(stranger.status).toBe(202);
+    expect(a.launcher.live).toHaveLength(1);
+    const { status } = await post(
+      a,
+      "/exec/programmatic/cancel",
+      { request_id: "one" },
+      { "x-api-key": OTHER_KEY },
+    );
+    expect(status).toBe(403);
+    await post(a, "/exec/programmatic", start, named("two"));
+    expect((await cancel("two")).status).toBe(202);
+    await expect.poll(() => a.launcher.live.length).toBe(1);
+    expect((await cancel("two")).json()).toEqual({ status: "already_completed" });
+    expect((await cancel("later")).status).toBe(202);
+    expect((await post(a, "/exec/programmatic", start, named("later"))).status).toBe(409);
+    expect((await post(b, "/exec/programmatic", start, named("later"))).status).toBe(409);
+  });
+});
+
+describe("an operator", () => {
+  it("sees the hosts, and what went between them", async () => {
+    const [a, b] = await hosts(2);
+    if (!a || !b) throw new Error("no hosts");
+    await post(a, "/run", run("1"));
+    await post(b, "/run", run("2"));
+    const figures = async (host: HostUnderTest) => (await host.gateway.scrape?.text()) ?? "";
+    await expect.poll(() => figures(b)).toContain("kernelyard_fleet_hosts 2");
+    expect(await figures(b)).toContain('kernelyard_fleet_forwards_total{outcome="answered"} 1');
+    expect(await figures(b)).toContain("kernelyard_fleet_member 1");
+    expect(await figures(a)).toContain('kernelyard_fleet_sessions_total{outcome="new"} 1');
+    await expect.poll(() => figures(a)).toContain("kernelyard_fleet_hosts 2");
+    const look = a.listening.begin("GET", "/health?detail");
+    look.end();
+    const { fleet, warnings } = JSON.parse((await reply(look)).body);
+    expect(fleet).toMatchObject({ host: a.id, problem: null });
+    expect(fleet.hosts.map(({ id }: { id: string }) => id).sort()).toEqual([a.id, b.id].sort());
+    expect(warnings.join()).not.toContain("fleet");
   });
 });
 
@@ -459,6 +578,7 @@ describe("what goes wrong on the way", () => {
     const refused = await post(a, "/run", run("4"));
     expect(refused.json()).toMatchObject({ error: "fleet_unavailable" });
     expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+    expect(await a.gateway.scrape?.text()).toContain("kernelyard_fleet_member 0");
     // A call without a session needs nobody.
     expect((await post(a, "/exec", fresh)).status).toBe(200);
     await own.begin();

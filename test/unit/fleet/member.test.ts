@@ -85,6 +85,7 @@ describe("a member of the fleet", () => {
       expect(member.holds("s")).toBeNull();
       away.is = false;
       await member.settle("s", { state: "live" });
+      await member.confirm();
       expect(member.holds("s")).not.toBeNull();
     },
   );
@@ -124,6 +125,44 @@ describe("a member of the fleet", () => {
     expect(asks).toContain("reclaim");
     expect(member.holds("s")).toBe(epoch);
     expect(await all.member("b").member.route("s", null)).toMatchObject({ kind: "own", home: "a", epoch });
+  });
+
+  it("says it again only while nobody else can have claimed it", async () => {
+    const all = fleet();
+    const { away, member, asks } = await serving(all, "a");
+    all.forget();
+    // The engine is there for the beat, and away for what follows.
+    const beat = member.beat();
+    away.is = true;
+    await beat;
+    expect(member.holds("s")).toBeNull();
+    away.is = false;
+    all.clock.now += 9_000;
+    const said = asks.filter((name) => name === "reclaim").length;
+    await member.beat();
+    expect(asks.filter((name) => name === "reclaim")).toHaveLength(said);
+    expect(member.holds("s")).toBeNull();
+  });
+
+  it("does not say again what it may have given away", async () => {
+    const all = fleet();
+    const { asks, away, member } = await serving(all, "a");
+    away.is = true;
+    await expect(member.settle("s", { state: "parked", ckpt: null })).rejects.toThrow(DirectoryUnavailable);
+    away.is = false;
+    all.forget();
+    await member.beat();
+    expect(asks).not.toContain("reclaim");
+    expect(member.holds("s")).toBeNull();
+  });
+
+  it("is not brought back by an answer from before it left", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    const beat = member.beat();
+    await member.leave();
+    expect(await beat).toBe("unavailable");
+    expect(member.valid).toBe(false);
   });
 
   it("does not say again what others may have had meanwhile", async () => {

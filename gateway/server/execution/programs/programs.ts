@@ -41,9 +41,11 @@ export interface ProgramsOptions {
   /** What programs ask and hear counts here. */
   readonly memory: MemoryBudget;
   readonly limits?: ProgramLimits;
+  /** Of several hosts, this one. */
+  readonly host?: string | null;
 }
 
-const REUSED: { readonly kind: "refused"; readonly status: 409; readonly error: string } = {
+export const REUSED: { readonly kind: "refused"; readonly status: 409; readonly error: string } = {
   kind: "refused",
   status: 409,
   error: "This request id was used or cancelled before",
@@ -90,9 +92,9 @@ export class Programs<Reply> {
     token: string,
     results: readonly ReceivedResult[],
   ): Promise<ProgramAnswer<Reply>> {
-    const id = decodeToken(token);
-    if (id === null) return { kind: "refused", status: 400, error: "Invalid continuation_token" };
-    const program = this.#programs.get(id);
+    const named = decodeToken(token);
+    if (named === null) return { kind: "refused", status: 400, error: "Invalid continuation_token" };
+    const program = this.#programs.get(named.id);
     if (program === undefined) {
       return { kind: "refused", status: 404, error: "Execution not found or expired" };
     }
@@ -109,6 +111,11 @@ export class Programs<Reply> {
       case "refused":
         return continuation;
     }
+  }
+
+  /** A request of this id has come here, or was cancelled here before it came. */
+  knows(requestId: string): boolean {
+    return this.#requestIds.find(requestId) !== null;
   }
 
   /** Any request id of a program ends it, also while it waits: the client that aborted will not come back. */
@@ -147,7 +154,12 @@ export class Programs<Reply> {
     { id, sessionId }: Program<Reply>,
     round: Promise<Round<Reply>>,
   ): Promise<ProgramAnswer<Reply>> {
-    return { kind: "round", round: await round, token: encodeToken(id), sessionId };
+    return {
+      kind: "round",
+      round: await round,
+      token: encodeToken(id, this.#options.host ?? null),
+      sessionId,
+    };
   }
 
   #claim(request: ProgramRequest, program: Program<Reply>): boolean {

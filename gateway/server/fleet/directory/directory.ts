@@ -120,6 +120,8 @@ export interface Directory {
   reclaim(holding: Holding, state: "live" | "idle"): Promise<boolean>;
   /** These were used: their records last on. */
   touch(digests: readonly string[]): Promise<void>;
+  /** Notes once where a request is (`host`), and for how long; what was noted of it before, or null. */
+  note(request: string, host: string): Promise<string | null>;
   /** The host's lease ends now. */
   leave(speaker: Speaker): Promise<void>;
   close(): Promise<void>;
@@ -128,6 +130,9 @@ export interface Directory {
 export class DirectoryUnavailable extends Error {
   override readonly name = "DirectoryUnavailable";
 }
+
+/** A request is looked for as long as a program may wait for its tools. */
+export const NOTED_MS = 900_000;
 
 export interface DirectoryTimes {
   /** A host's lease, from its beat on. */

@@ -1,17 +1,18 @@
 /** The directory of one host, or of several in one process: the same rules as the scripts of `scripts.ts`, said in this language. */
-import type {
-  Beat,
-  Checkpoint,
-  Directory,
-  DirectoryTimes,
-  Holding,
-  Host,
-  HostFields,
-  Move,
-  Pointed,
-  Routed,
-  Settled,
-  Speaker,
+import {
+  type Beat,
+  type Checkpoint,
+  type Directory,
+  type DirectoryTimes,
+  type Holding,
+  type Host,
+  type HostFields,
+  type Move,
+  NOTED_MS,
+  type Pointed,
+  type Routed,
+  type Settled,
+  type Speaker,
 } from "./directory.ts";
 
 interface Lived extends Host {
@@ -35,6 +36,7 @@ export class MemoryDirectory implements Directory {
   readonly #now: () => number;
   readonly #hosts = new Map<string, Lived>();
   readonly #entries = new Map<string, Entry>();
+  readonly #noted = new Map<string, { readonly host: string; readonly until: number }>();
   #born: number | null = null;
 
   /** `now`: milliseconds since 1970. */
@@ -129,6 +131,13 @@ export class MemoryDirectory implements Directory {
       const entry = this.#entry(digest);
       if (entry !== null) entry.until = this.#now() + this.#times.recordMs;
     }
+  }
+
+  async note(request: string, host: string): Promise<string | null> {
+    const present = this.#noted.get(request);
+    if (present !== undefined && present.until > this.#now()) return present.host;
+    this.#noted.set(request, { host, until: this.#now() + NOTED_MS });
+    return null;
   }
 
   async leave({ host, nonce, since }: Speaker): Promise<void> {

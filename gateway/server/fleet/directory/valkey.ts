@@ -11,6 +11,7 @@ import {
   type Holding,
   type Host,
   HostFields,
+  NOTED_MS,
   Pointed,
   Routed,
   type Settled,
@@ -116,6 +117,11 @@ export class ValkeyDirectory implements Directory {
     return null;
   }
 
+  /** Where the fleet counts its callers. */
+  get limits(): { readonly client: Redis | Cluster; readonly prefix: string } {
+    return { client: this.#redis, prefix: this.#key("rl:") };
+  }
+
   beat({ host, nonce, since }: Speaker, fields: HostFields, name: string): Promise<Beat> {
     const args = [host, nonce, since, this.#times.leaseMs, JSON.stringify(fields), name];
     return this.#asked(async () => {
@@ -161,6 +167,11 @@ export class ValkeyDirectory implements Directory {
       for (const digest of digests) pipeline.pexpire(this.#key(`s:${digest}`), this.#times.recordMs);
       for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error;
     });
+  }
+
+  note(request: string, host: string): Promise<string | null> {
+    const key = this.#key(`r:${request}`);
+    return this.#asked(() => this.#redis.set(key, host, "PX", NOTED_MS, "NX", "GET"));
   }
 
   async leave({ host, nonce, since }: Speaker): Promise<void> {

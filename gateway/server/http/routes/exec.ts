@@ -10,7 +10,7 @@ import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
-import { inSession } from "../in-session.ts";
+import { inSession, whereThereIsRoom } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
 import { languageId, missingLanguage } from "../languages.ts";
@@ -88,16 +88,15 @@ export function execRoute(deps: AppDeps): Route {
   };
 }
 
-/** On the host that has the session; a call without one runs here. Throws `ServiceError`. */
-export function inExecSession(
+/** On the host that has the session; a call without one runs here, or where there is room. Throws `ServiceError`. */
+export async function inExecSession(
   c: AppContext,
   deps: AppDeps,
   { hint }: ExecCall,
   run: Parameters<typeof inSession>[3],
 ): Promise<Response> {
-  return hint === null
-    ? run(undefined)
-    : inSession(c, deps, runtimeSessionKey(c.get("principal"), hint), run);
+  if (hint !== null) return inSession(c, deps, runtimeSessionKey(c.get("principal"), hint), run);
+  return (await whereThereIsRoom(c, deps)) ?? run(undefined);
 }
 
 /** What a route wants to know of a call while it is under way. */

@@ -32,6 +32,24 @@ export const HealthDetail = z
     capacity: z.number().int().nullable(),
     /** Whether sandboxes are made from checkpoints and sessions sleep, how many do, and why not. */
     checkpoints: CheckpointHealth.nullable(),
+    fleet: z
+      .object({
+        host: z.string(),
+        problem: z.string().nullable(),
+        hosts: z.array(
+          z.object({
+            id: z.string(),
+            state: z.enum(["up", "draining"]),
+            address: z.string(),
+            free: z.number().int(),
+            sessions: z.number().int(),
+          }),
+        ),
+      })
+      .nullable()
+      .openapi({
+        description: "Hosts that share sessions, as they last said; null where this one is alone.",
+      }),
     canary: z.object({ at: z.string(), duration_ms: z.number(), ok: z.boolean() }).nullable(),
   })
   .openapi("Health");
@@ -57,6 +75,20 @@ function diskOf(launcher: LauncherHealth | null): z.infer<typeof HealthDetail>["
   if (launcher === null || launcher.disk === null) return null;
   const { total, free, reserve } = launcher.disk;
   return { total_bytes: total, free_bytes: free, reserve_bytes: reserve };
+}
+
+/** A fleet that does not answer makes no host sick: what needs no session is served on. */
+function fleetOf({ fleet }: AppDeps): z.infer<typeof HealthDetail>["fleet"] {
+  if (fleet === null) return null;
+  const { host, hosts, problem } = fleet;
+  const shown = hosts.map(({ addr, free, id, sessions, state }) => ({
+    id,
+    state,
+    address: addr,
+    free,
+    sessions,
+  }));
+  return { host, problem, hosts: shown };
 }
 
 export function healthRoute(deps: AppDeps): Route {
@@ -99,6 +131,8 @@ export function healthRoute(deps: AppDeps): Route {
       const warnings: string[] = [];
       if (launcher?.isolation === "runc-unsafe") warnings.push(UNSAFE);
       if (launcher?.session_disk_quota === "none") warnings.push(NO_QUOTA);
+      const apart = deps.fleet?.problem ?? null;
+      if (apart !== null) warnings.push(`This host takes no part in its fleet: ${apart}`);
       const noVolumes = launcher?.session_volume_problem ?? null;
       if (noVolumes !== null) warnings.push(NO_VOLUMES);
       const { disk = null } = launcher ?? {};
@@ -122,6 +156,7 @@ export function healthRoute(deps: AppDeps): Route {
         sandboxes: launcher?.sandboxes ?? null,
         capacity: launcher?.capacity ?? null,
         checkpoints: launcher?.checkpoints ?? null,
+        fleet: fleetOf(deps),
         canary:
           lastCanary === null
             ? null

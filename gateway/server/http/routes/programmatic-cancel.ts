@@ -1,7 +1,9 @@
 /** `POST /exec/programmatic/cancel`: ends the program that a request belongs to, by the id which the client gave it. */
 import { z } from "@hono/zod-openapi";
+import { principalKey } from "../../auth/principal.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { ServiceError } from "../errors.ts";
+import { atHost } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { CANCEL_BODY, CancelRequest } from "../requests/cancel.ts";
 import { errorResponse, SECURITY, UNAUTHORIZED } from "../responses.ts";
@@ -10,6 +12,16 @@ const answer = (status: string, description: string) => ({
   description,
   content: { "application/json": { schema: z.object({ status: z.literal(status) }) } },
 });
+
+/** Null: it is here, or nowhere yet. */
+async function hostOfRequest(
+  c: AppContext,
+  { fleet, programs }: AppDeps,
+  requestId: string,
+): Promise<string | null> {
+  if (fleet === null || c.get("hop") !== undefined || programs.knows(requestId)) return null;
+  return fleet.cancelRequest(principalKey(c.get("principal")), requestId);
+}
 
 export function programmaticCancelRoute(deps: AppDeps): Route {
   return {
@@ -34,6 +46,9 @@ export function programmaticCancelRoute(deps: AppDeps): Route {
     continues: true,
     async handle(c: AppContext): Promise<Response> {
       const { request_id } = await readBody(c, deps, CANCEL_BODY);
+      const host = await hostOfRequest(c, deps, request_id);
+      const elsewhere = await atHost(c, deps, host);
+      if (elsewhere !== null) return elsewhere;
       const status = deps.programs.cancel(c.get("principal"), request_id);
       c.get("facts").outcome = status;
       if (status === "forbidden") {

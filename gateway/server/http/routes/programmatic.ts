@@ -4,14 +4,16 @@
  */
 import { z } from "@hono/zod-openapi";
 import { newId } from "../../../common/ids.ts";
-import { callerOf } from "../../auth/principal.ts";
+import { callerOf, principalKey } from "../../auth/principal.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
-import type { ProgramAnswer, ProgramRequest } from "../../execution/programs/programs.ts";
+import { type ProgramAnswer, type ProgramRequest, REUSED } from "../../execution/programs/programs.ts";
 import { type ProgramReply, runProgram } from "../../execution/programs/run-program.ts";
+import { decodeToken } from "../../execution/programs/token.ts";
 import { audited } from "../audit.ts";
 import type { AppContext, AppDeps, Route } from "../context.ts";
 import { ServiceError } from "../errors.ts";
+import { atHost, whereThereIsRoom } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { notRunError } from "../not-run.ts";
 import { applyProfile } from "../profile.ts";
@@ -60,6 +62,13 @@ function requestOf(c: AppContext): ProgramRequest {
   return { principal: c.get("principal"), signal: c.req.raw.signal, requestId: header ?? null };
 }
 
+/** Of several hosts none takes a request id a second time. Throws `ServiceError`. */
+async function claimRequest(c: AppContext, { fleet }: AppDeps): Promise<void> {
+  const { principal, requestId } = requestOf(c);
+  if (fleet === null || requestId === null) return;
+  if (!(await fleet.claimRequest(principalKey(principal), requestId))) throw refusedError(REUSED);
+}
+
 async function begin(
   c: AppContext,
   deps: AppDeps,
@@ -104,10 +113,15 @@ function proceed(
 
 const REFUSALS = { 400: "bad_request", 403: "forbidden", 404: "not_found", 409: "conflict" } as const;
 
+function refusedError({
+  error,
+  status,
+}: Extract<ProgramAnswer<ProgramReply>, { kind: "refused" }>): ServiceError {
+  return new ServiceError(REFUSALS[status], error, { text: error });
+}
+
 function response(answer: ProgramAnswer<ProgramReply>): ProgrammaticResponse {
-  if (answer.kind === "refused") {
-    throw new ServiceError(REFUSALS[answer.status], answer.error, { text: answer.error });
-  }
+  if (answer.kind === "refused") throw refusedError(answer);
   if (answer.kind === "full") {
     throw new ServiceError("rate_limited", RETRY_LATER, { retryAfterSeconds: answer.retryAfterSeconds });
   }
@@ -177,6 +191,12 @@ export function programmaticRoute(deps: AppDeps): Route {
       applyProfile(c, "default");
       const call = await readBody(c, deps, PROGRAMMATIC_BODY);
       if (call.kind === "start") await countRequest(c, deps, "exec");
+      const elsewhere =
+        call.kind === "start"
+          ? await whereThereIsRoom(c, deps)
+          : await atHost(c, deps, decodeToken(call.token)?.host ?? null);
+      if (elsewhere !== null) return elsewhere;
+      await claimRequest(c, deps);
       const reply = response(await (call.kind === "start" ? begin(c, deps, call) : proceed(c, deps, call)));
       c.get("facts").outcome = reply.status;
       if ("files" in reply) audited(c, { outputs: reply.files.map(({ id }) => id) });
