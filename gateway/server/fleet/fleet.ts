@@ -314,6 +314,11 @@ export class Fleet {
     return known === undefined ? null : { host: id, addr: known.addr, cert: known.cert };
   }
 
+  /** All hosts of the fleet but this one, as the directory had them at the last beat. */
+  otherHosts(): Target[] {
+    return this.#hosts.flatMap(({ addr, cert, id }) => (id === this.host ? [] : [{ host: id, addr, cert }]));
+  }
+
   /** Notes that the request is here. False: it came to another host, or was cancelled there before it came. */
   async claimRequest(caller: string, requestId: string): Promise<boolean> {
     const noted = await this.#note(caller, requestId, this.host);

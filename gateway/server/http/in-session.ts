@@ -18,6 +18,8 @@ import { toWebStream } from "./web-stream.ts";
 
 /** Answers of a known length up to here are read before they are passed on: their failure is told by a status. */
 const SHORT_BYTES = 64 * 1024;
+/** A list is asked of all hosts at once. */
+const ALL_ANSWER_WITHIN_MS = 2_000;
 const MISDIRECTED = 421;
 const FULL = 429;
 /** Of a connection, or of this side's own making. */
@@ -114,6 +116,33 @@ export async function atHost(
   });
 }
 
+/** What each of the other hosts answers to the same question, as JSON; those that do not answer in time are left out. */
+export async function fromOtherHosts(c: AppContext, { fleet }: AppDeps): Promise<unknown[]> {
+  if (fleet === null || c.get("hop") !== undefined) return [];
+  const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(ALL_ANSWER_WITHIN_MS)]);
+  const ask = async (target: Target): Promise<unknown[]> => {
+    try {
+      const answer = await fleet.forward(null, { target, epoch: null }, { ...requestOf(c), signal });
+      if (answer.kind !== "answered") return [];
+      const said = await text(answer.body);
+      return answer.status === 200 ? [JSON.parse(said)] : [];
+    } catch {
+      return [];
+    }
+  };
+  return (await Promise.all(fleet.otherHosts().map(ask))).flat();
+}
+
+function requestOf(c: AppContext): HopRequest {
+  return {
+    method: c.req.method,
+    path: pathOf(c.req.url),
+    headers: { ...passedOn(c.req.raw.headers), "x-request-id": c.get("requestId") },
+    body: c.get("body") ?? null,
+    signal: c.req.raw.signal,
+  };
+}
+
 async function forwarded(
   c: AppContext,
   fleet: Fleet,
@@ -121,13 +150,7 @@ async function forwarded(
   place: { readonly target: Target; readonly epoch: number | null },
   missing: readonly number[] = [],
 ): Promise<Response | { readonly missed: string }> {
-  const request: HopRequest = {
-    method: c.req.method,
-    path: pathOf(c.req.url),
-    headers: { ...passedOn(c.req.raw.headers), "x-request-id": c.get("requestId") },
-    body: c.get("body") ?? null,
-    signal: c.req.raw.signal,
-  };
+  const request = requestOf(c);
   const answer = await fleet.forward(key, place, request).catch(tellerOf(request.signal));
   if (answer.kind === "not_sent") return { missed: answer.reason };
   if (answer.kind === "lost") throw hostLost(answer.reason);

@@ -248,6 +248,15 @@ describe("a session of a fleet", () => {
     expect((await ask(b, "DELETE", id, OTHER_KEY)).status).toBe(404);
     expect(JSON.parse((await ask(b, "POST", `${id}/interrupt`)).body)).toEqual({ interrupted: false });
     expect(JSON.parse((await ask(c, "POST", `${id}/restart`)).body)).toEqual({ restarted: true });
+    await post(b, "/run", run("1", "another"));
+    await expect.poll(() => c.gateway.fleet?.otherHosts().length).toBe(2);
+    const list = async (key: string) => {
+      const call = c.listening.begin("GET", "/runtime-sessions", { headers: { "x-api-key": key } });
+      call.end();
+      return JSON.parse((await reply(call)).body).sessions.map((session: { id: string }) => session.id);
+    };
+    expect((await list(KEY)).sort()).toEqual([id, "another"].sort());
+    expect(await list(OTHER_KEY)).toEqual([]);
     expect((await ask(b, "DELETE", id)).status).toBe(204);
     expect((await ask(c, "GET", id)).status).toBe(404);
     expect(a.launcher.volumes.size).toBe(0);

@@ -1,10 +1,19 @@
 /** `GET /runtime-sessions` and `GET /runtime-sessions/{session}`: the caller's own sessions. */
 import { z } from "@hono/zod-openapi";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { fromOtherHosts } from "../../in-session.ts";
 import { SECURITY } from "../../responses.ts";
 import { answerOfItsHost, ERRORS, ownSession, RuntimeSession, SessionParams, viewOf } from "./view.ts";
 
 export const RuntimeSessions = z.object({ sessions: z.array(RuntimeSession) }).openapi("RuntimeSessions");
+
+/** One that has moved may be remembered where it was: the host that used it last has it. */
+function lastUsedFirst(
+  sessions: readonly z.infer<typeof RuntimeSession>[],
+): z.infer<typeof RuntimeSession>[] {
+  const sorted = [...sessions].sort((one, other) => one.unused_seconds - other.unused_seconds);
+  return sorted.filter(({ id }, index) => sorted.findIndex((other) => other.id === id) === index);
+}
 
 export function listSessionsRoute(deps: AppDeps): Route {
   return {
@@ -13,7 +22,7 @@ export function listSessionsRoute(deps: AppDeps): Route {
       path: "/runtime-sessions",
       summary: "List one's own sessions",
       description:
-        "Those with a kernel, and those that were used since this gateway started; last used first. A key sees all sessions of its tenant, a token those of its user.",
+        "Those with a kernel, and those that were used since their gateway started; last used first. A key sees all sessions of its tenant, a token those of its user.",
       security: SECURITY,
       responses: {
         200: {
@@ -25,8 +34,13 @@ export function listSessionsRoute(deps: AppDeps): Route {
       },
     },
     access: "files",
-    handle(c: AppContext): Response {
-      return c.json({ sessions: deps.sessions.list(c.get("principal")).map(viewOf) } satisfies z.infer<
+    async handle(c: AppContext): Promise<Response> {
+      const here = deps.sessions.list(c.get("principal")).map(viewOf);
+      const there = (await fromOtherHosts(c, deps)).flatMap((said) => {
+        const parsed = RuntimeSessions.safeParse(said);
+        return parsed.success ? parsed.data.sessions : [];
+      });
+      return c.json({ sessions: lastUsedFirst([...here, ...there]) } satisfies z.infer<
         typeof RuntimeSessions
       >);
     },
