@@ -50,8 +50,8 @@ export async function loadFleet(
     import("./hop/client.ts"),
   ]);
   const all: FleetTimes = { ...FLEET_TIMES, recordMs: settings.sessionVolumeTtlMs, ...times };
-  let opened: Fleet | null = null;
-  const onConnected = () => void opened?.reconnected();
+  let onReady = () => {};
+  const onConnected = () => onReady();
   const directory = new ValkeyDirectory({ url, fleet, times: all, onConnected });
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<"late">((resolve) => {
@@ -82,7 +82,16 @@ export async function loadFleet(
       version: VERSION,
       times: all,
     };
-    opened = new Fleet({ ...parts, sessions, digestOf, log });
+    const opened = new Fleet({ ...parts, sessions, digestOf, log });
+    onReady = () => {
+      void opened.reconnected();
+      // One that was away at the start, or another one in its place.
+      directory.problem().then(
+        (wrong) =>
+          wrong !== null && log.error(`KERNELYARD_FLEET_URL: this engine must not be relied on, ${wrong}`),
+        () => {},
+      );
+    };
     return opened;
   };
 }
