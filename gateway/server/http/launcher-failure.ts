@@ -10,9 +10,6 @@ export function launcherFailure(error: unknown): unknown {
   if (error instanceof LauncherUnavailable) return new ServiceError("launcher_unavailable", error.message);
   if (!(error instanceof LauncherRefusal)) return error;
   return error.code === "engine_unavailable"
-    ? new ServiceError(
-        "engine_unavailable",
-        "The container engine does not answer; its files are still there",
-      )
-    : new ServiceError("sandbox_failed", "The session could not be removed; the launcher's log says why");
+    ? new ServiceError("engine_unavailable", "The container engine does not answer; the session is as it was")
+    : new ServiceError("sandbox_failed", "The session is as it was; the launcher's log says why");
 }
