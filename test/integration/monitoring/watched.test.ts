@@ -57,14 +57,15 @@ afterAll(async () => {
 
 const metricsText = async () => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
 
-it("every metric of the table is served, and has a value once the service works", async () => {
+it("every metric of the table is served, and has a value once the service works; a fleet's have none where a host is alone", async () => {
+  const names = Object.keys(METRICS);
+  const ofAFleet = names.filter((name) => name.startsWith("kernelyard_fleet_"));
   for (;;) {
     const text = await metricsText();
-    for (const name of Object.keys(METRICS)) expect(text).toContain(`# TYPE ${name} `);
-    const silent = Object.keys(METRICS).filter(
-      (name) => !new RegExp(`^${name}(_count)?[{ ]`, "m").test(text),
-    );
-    if (silent.length === 0) break;
+    for (const name of names) expect(text).toContain(`# TYPE ${name} `);
+    const silent = names.filter((name) => !new RegExp(`^${name}(_count)?[{ ]`, "m").test(text));
+    expect(silent).toEqual(expect.arrayContaining(ofAFleet));
+    if (silent.length === ofAFleet.length) break;
     await delay(LOOK_EVERY_MS);
   }
 });
