@@ -21,7 +21,8 @@ export interface Ring {
 }
 
 export const RINGS = {
-  unit: { needs: ["redis"], timeoutMs: 30_000, isolate: false },
+  unit: { needs: [], timeoutMs: 30_000, isolate: false },
+  fleet: { needs: ["redis"], timeoutMs: 60_000, isolate: false },
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
   integration: { needs: ["host", "image", "analyst", "s3", "prometheus"], timeoutMs: 120_000, isolate: true },

@@ -1,9 +1,9 @@
 /** What a host believes of its sessions, and when it has to ask. */
 import { describe, expect, it } from "vitest";
 import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
-import { MemoryDirectory } from "../../../gateway/server/fleet/directory/memory.ts";
 import { Member } from "../../../gateway/server/fleet/member.ts";
-import { fields, speaker } from "./directories.ts";
+import { fields, speaker } from "../../support/fleet/hosts.ts";
+import { MemoryDirectory } from "../../support/fleet/memory-directory.ts";
 
 const LEASE = { leaseMs: 12_000, marginMs: 3_000 };
 const TIMES = { ...LEASE, holdMs: 10_000, recordMs: 3_600_000 };

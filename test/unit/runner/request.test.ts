@@ -47,7 +47,7 @@ describe("what npm test is asked for", () => {
     "is refused in words where it is neither: %s",
     (word) => {
       expect(() => read(word)).toThrow(WrongUse);
-      expect(() => read(word)).toThrow(/unit, protocol, attack/);
+      expect(() => read(word)).toThrow(/unit, fleet, protocol, attack/);
     },
   );
 
@@ -61,8 +61,8 @@ describe("what npm test is asked for", () => {
 
 describe("what is set up", () => {
   it("is nothing for the unit ring, and Python alone for the protocol", () => {
-    expect(needsOf(["protocol"])).toEqual(["python"]);
-    expect(needsOf(["unit", "protocol"])).toEqual(["redis", "python"]);
+    expect(needsOf(["unit"])).toEqual([]);
+    expect(needsOf(["unit", "protocol"])).toEqual(["python"]);
   });
 
   it("is each thing once", () => {

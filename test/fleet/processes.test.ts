@@ -11,12 +11,12 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { expect, it, onTestFinished } from "vitest";
-import { freePort } from "../../support/free-port.ts";
-import { RedisServer } from "../../support/redis/redis-server.ts";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { freePort } from "../support/free-port.ts";
+import { RedisServer } from "../support/redis/redis-server.ts";
+import { LauncherStandIn } from "../unit/sessions/launcher-stand-in.ts";
 import { newFleet } from "./fleet-under-test.ts";
 
-const ROOT = join(import.meta.dirname, "../../..");
+const ROOT = join(import.meta.dirname, "../..");
 const KEY = "test-key-0123456789";
 
 async function emptyBucket() {

@@ -7,11 +7,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import fc from "fast-check";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
-import { ValkeyDirectory } from "../../../gateway/server/fleet/directory/valkey.ts";
-import { Member } from "../../../gateway/server/fleet/member.ts";
-import { RedisServer } from "../../support/redis/redis-server.ts";
-import { fields, speaker } from "./directories.ts";
+import { type Directory, DirectoryUnavailable } from "../../gateway/server/fleet/directory/directory.ts";
+import { ValkeyDirectory } from "../../gateway/server/fleet/directory/valkey.ts";
+import { Member } from "../../gateway/server/fleet/member.ts";
+import { fields, speaker } from "../support/fleet/hosts.ts";
+import { RedisServer } from "../support/redis/redis-server.ts";
 
 /** In the proportions of the real ones: an owner serves without a beat for less long than a claim is held back. */
 const TIMES = { leaseMs: 90, marginMs: 20, holdMs: 75, recordMs: 3_600_000 };

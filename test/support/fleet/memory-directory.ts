@@ -1,4 +1,7 @@
-/** The directory of one host, or of several in one process: the same rules as the scripts of `scripts.ts`, said in this language. */
+/**
+ * In the place of Valkey, for tests of what uses a directory: the same rules as the scripts of `scripts.ts`, said in this language.
+ * The suite of `test/fleet/directory.test.ts` holds for both.
+ */
 import {
   type Beat,
   type Checkpoint,
@@ -13,7 +16,7 @@ import {
   type Routed,
   type Settled,
   type Speaker,
-} from "./directory.ts";
+} from "../../../gateway/server/fleet/directory/directory.ts";
 
 interface Lived extends Host {
   readonly nonce: string;

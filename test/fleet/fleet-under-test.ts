@@ -6,16 +6,16 @@ import { once } from "node:events";
 import type { Server as SecureServer } from "node:https";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
-import { newId } from "../../../gateway/common/ids.ts";
-import { readSettings } from "../../../gateway/common/settings/read.ts";
-import type { FleetTimes } from "../../../gateway/server/fleet/fleet.ts";
-import { loadFleet } from "../../../gateway/server/fleet/load.ts";
-import { createHopServer } from "../../../gateway/server/http/hop-server.ts";
-import { freePort } from "../../support/free-port.ts";
-import type { RedisServer } from "../../support/redis/redis-server.ts";
-import { KEY, NO_FILES, OTHER_KEY, startGateway } from "../http/gateway-under-test.ts";
-import { type Listening, listen } from "../http/listening.ts";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { newId } from "../../gateway/common/ids.ts";
+import { readSettings } from "../../gateway/common/settings/read.ts";
+import type { FleetTimes } from "../../gateway/server/fleet/fleet.ts";
+import { loadFleet } from "../../gateway/server/fleet/load.ts";
+import { createHopServer } from "../../gateway/server/http/hop-server.ts";
+import { freePort } from "../support/free-port.ts";
+import type { RedisServer } from "../support/redis/redis-server.ts";
+import { KEY, NO_FILES, OTHER_KEY, startGateway } from "../unit/http/gateway-under-test.ts";
+import { type Listening, listen } from "../unit/http/listening.ts";
+import { LauncherStandIn } from "../unit/sessions/launcher-stand-in.ts";
 
 export const TIMES: Omit<FleetTimes, "recordMs"> = {
   leaseMs: 3_000,

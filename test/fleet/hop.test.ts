@@ -4,12 +4,12 @@ import { once } from "node:events";
 import { request as secureRequest } from "node:https";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makeCertificate } from "../../../gateway/server/fleet/hop/certificate.ts";
-import { createHopServer } from "../../../gateway/server/http/hop-server.ts";
-import { RedisServer } from "../../support/redis/redis-server.ts";
-import { KEY, OTHER_KEY, until } from "../http/gateway-under-test.ts";
-import { reply } from "../http/listening.ts";
-import { ECHO, type Script } from "../sessions/launcher-stand-in.ts";
+import { makeCertificate } from "../../gateway/server/fleet/hop/certificate.ts";
+import { createHopServer } from "../../gateway/server/http/hop-server.ts";
+import { RedisServer } from "../support/redis/redis-server.ts";
+import { KEY, OTHER_KEY, until } from "../unit/http/gateway-under-test.ts";
+import { reply } from "../unit/http/listening.ts";
+import { ECHO, type Script } from "../unit/sessions/launcher-stand-in.ts";
 import { type HostUnderTest, newFleet, startHost, Wire } from "./fleet-under-test.ts";
 
 let engine: RedisServer;

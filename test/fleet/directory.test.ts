@@ -1,10 +1,11 @@
 /** What the directory promises, of both that there are. */
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
-import { ValkeyDirectory, type ValkeyOptions } from "../../../gateway/server/fleet/directory/valkey.ts";
-import { RedisServer } from "../../support/redis/redis-server.ts";
-import { fields, LONG, newName, type Open, openMemory, openValkey, PATIENT, speaker } from "./directories.ts";
+import { type Directory, DirectoryUnavailable } from "../../gateway/server/fleet/directory/directory.ts";
+import { ValkeyDirectory, type ValkeyOptions } from "../../gateway/server/fleet/directory/valkey.ts";
+import { fields, speaker } from "../support/fleet/hosts.ts";
+import { RedisServer } from "../support/redis/redis-server.ts";
+import { LONG, newName, type Open, openMemory, openValkey, PATIENT } from "./directories.ts";
 
 let single: RedisServer;
 let cluster: RedisServer;

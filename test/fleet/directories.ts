@@ -5,10 +5,11 @@ import type {
   DirectoryTimes,
   HostFields,
   Speaker,
-} from "../../../gateway/server/fleet/directory/directory.ts";
-import { MemoryDirectory } from "../../../gateway/server/fleet/directory/memory.ts";
-import { ValkeyDirectory } from "../../../gateway/server/fleet/directory/valkey.ts";
-import type { RedisServer } from "../../support/redis/redis-server.ts";
+} from "../../gateway/server/fleet/directory/directory.ts";
+import { ValkeyDirectory } from "../../gateway/server/fleet/directory/valkey.ts";
+import { fields } from "../support/fleet/hosts.ts";
+import { MemoryDirectory } from "../support/fleet/memory-directory.ts";
+import type { RedisServer } from "../support/redis/redis-server.ts";
 
 /** No lease ends by chance, however slow the machine. */
 export const LONG: DirectoryTimes = { leaseMs: 3_600_000, holdMs: 0, recordMs: 360_000_000 };
@@ -22,24 +23,6 @@ export interface Opened {
 }
 
 export type Open = (times?: Partial<DirectoryTimes>) => Promise<Opened>;
-
-export const speaker = (host: string, more: Partial<Speaker> = {}): Speaker => ({
-  host,
-  nonce: `nonce-of-${host}`,
-  since: 1,
-  ...more,
-});
-
-export const fields = (more: Partial<HostFields> = {}): HostFields => ({
-  state: "up",
-  addr: "10.0.0.1:3114",
-  cert: "c".repeat(64),
-  free: 4,
-  sessions: 0,
-  version: "0.1.0",
-  image: null,
-  ...more,
-});
 
 let names = 0;
 /** No two leases are called the same. */
