@@ -18,6 +18,7 @@ import { TOOL_CALLS } from "./execution/programs/tool-calls.ts";
 import type { FileStore } from "./files/store.ts";
 import type { Fleet } from "./fleet/fleet.ts";
 import type { OpenFleet } from "./fleet/load.ts";
+import type { WorkspaceObjects } from "./fleet/workspaces.ts";
 import { createApp } from "./http/app.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { CANCEL_BODY } from "./http/requests/cancel.ts";
@@ -44,6 +45,8 @@ export interface GatewayParts {
   readonly audit: AuditSink | null;
   /** Null: this host is alone. */
   readonly openFleet: OpenFleet | null;
+  /** Where the fleet's sessions have their files saved; null: nowhere. Likewise. */
+  readonly workspaces: WorkspaceObjects | null;
   readonly log: Logger;
 }
 
@@ -74,7 +77,15 @@ export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">)
 }
 
 /** Throws `SettingsError` when the keys that callers are known by cannot be used. */
-export function assemble({ settings, files, json, audit, openFleet, log }: GatewayParts): Gateway {
+export function assemble({
+  settings,
+  files,
+  json,
+  audit,
+  openFleet,
+  workspaces,
+  log,
+}: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
@@ -88,7 +99,8 @@ export function assemble({ settings, files, json, audit, openFleet, log }: Gatew
   });
   const executor = new Execution({ settings, kernels });
   const inFlight = new InFlight();
-  const fleet = openFleet?.({ sessions: kernels.travelling, digestOf: sessionDigest, log }) ?? null;
+  const { travelling: sessions } = kernels;
+  const fleet = openFleet?.({ sessions, objects: workspaces, digestOf: sessionDigest, log }) ?? null;
   const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const app = createApp({
@@ -134,7 +146,7 @@ export function assemble({ settings, files, json, audit, openFleet, log }: Gatew
     kernels,
     fleet,
     async drain(withinMs) {
-      void fleet?.drain();
+      void fleet?.takeNoMore();
       kernels.retire();
       executor.stop();
       inFlight.stop();

@@ -9,7 +9,7 @@ import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../
 import { drainMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { AuditLog } from "./audit/log.ts";
-import { loadFileStore } from "./files/load-store.ts";
+import { loadFileStore, loadWorkspaces } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { FleetError } from "./fleet/fleet.ts";
 import { loadFleet } from "./fleet/load.ts";
@@ -24,6 +24,8 @@ const TIMEOUTS_CHECKED_EVERY_MS = 5_000;
 /** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest answer: it must never
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
+/** Beyond the longest call: for the files of all sessions to be saved. */
+const DRAIN_FOR_MS = 120_000;
 const HOPS_CLOSE_WITHIN_MS = 1_000;
 
 async function start(): Promise<void> {
@@ -34,6 +36,7 @@ async function start(): Promise<void> {
   const json = createJsonReader(settings);
   await json.start();
   const openFleet = await loadFleet(settings);
+  const workspaces = await loadWorkspaces(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
@@ -41,7 +44,7 @@ async function start(): Promise<void> {
 
   const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
   const audit = openAuditLog(settings, log);
-  const gateway = assemble({ settings, files, json, audit, openFleet, log });
+  const gateway = assemble({ settings, files, json, audit, openFleet, workspaces, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
@@ -71,6 +74,7 @@ async function start(): Promise<void> {
     metrics?.close();
     await gateway.close();
     await files.close();
+    workspaces?.close();
     await audit?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
@@ -78,6 +82,7 @@ async function start(): Promise<void> {
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
+  process.on("SIGUSR2", () => void drainHost(gateway, settings, log));
   // The starter is gone, however it went.
   process.on("disconnect", () => void stop("the starter is gone"));
 
@@ -116,6 +121,12 @@ async function closed(hops: ReturnType<typeof createHopServer> | null): Promise<
   if (hops === null) return;
   const late = new Promise<void>((resolve) => setTimeout(resolve, HOPS_CLOSE_WITHIN_MS).unref());
   await Promise.race([new Promise<void>((resolve) => hops.close(() => resolve())), late]);
+}
+
+/** The operator, or whoever ends the machine, asks for it; the service goes on until it is stopped. */
+async function drainHost({ fleet }: Gateway, settings: Settings, log: Logger): Promise<void> {
+  if (fleet === null) log.warn("asked to put sessions away, and there is no other host to have them");
+  else await fleet.drain(drainMs(settings.timeoutMaxMs) + DRAIN_FOR_MS);
 }
 
 /** Listens for the other hosts, then joins them. Null: this host is alone. Rejects with `FleetError`. */

@@ -22,6 +22,7 @@ from supervisor.languages import Language, read_languages
 from supervisor.loop import READ, Loop, Timer
 from supervisor.messages import BadMessage, integer, mapping, text
 from supervisor.sleeping import Sleeping
+from supervisor.workspace import Workspace
 
 PROTOCOL_VERSION = 1
 _READ_BYTES = 256 * 1024
@@ -189,7 +190,8 @@ class Service:
             environment,
         )
         self._calls.watch_memory(_call_memory(options.memory))
-        self._sleeping = Sleeping(self._loop, self._channel, self._calls, self._kernels, self._files)
+        self._workspace = Workspace(self._loop, self._channel, self._files, options.data)
+        self._sleeping = Sleeping(self._loop, self._channel, self._calls, self._kernels, self._files, self._workspace)
         #: Hellos that wait until the template can fork; `None` from then on.
         self._waiting_hellos: list[Header] | None = []
         self._hello_timer: Timer | None = None
@@ -209,6 +211,7 @@ class Service:
         """Ends everything that runs below this process."""
         processes.end_all(lambda _table: set())
         self._calls.close()
+        self._workspace.close()
 
     # ------------------------------------------------------------ children and signals
 
@@ -240,7 +243,7 @@ class Service:
                 return
             if pid == 0:
                 return
-            if not self._calls.program_ended(pid, status):
+            if not (self._calls.program_ended(pid, status) or self._workspace.ended(pid, status)):
                 self._kernels.reaped(pid, status)
             self._sleeping.look()
 
@@ -283,6 +286,12 @@ class Service:
             self._calls.tool_reply(
                 text(header, "parent_id"), integer(mapping(header, "content"), "results_bytes"), body
             )
+        elif kind == "workspace_read_request":
+            self._sleeping.disturb()
+            self._workspace.read(header, busy=self._calls.busy)
+        elif kind == "workspace_write_request":
+            self._sleeping.disturb()
+            self._workspace.write(header, busy=self._calls.busy)
         elif kind == "sleep_request":
             self._sleeping.sleep(header)
         elif kind == "woken_request":
@@ -299,7 +308,8 @@ class Service:
         parent = text(header, "parent_id")
         content: Any = header.get("content") or {}
         last, aborted = bool(content.get("last")), bool(content.get("aborted"))
-        if not self._files.chunk(parent, body, last=last, aborted=aborted):
+        ours = self._files.chunk(parent, body, last=last, aborted=aborted)
+        if not (ours or self._workspace.chunk(parent, body, last=last, aborted=aborted)):
             self._calls.chunk(parent, body, aborted=aborted)
 
     # ------------------------------------------------------------ the kernel

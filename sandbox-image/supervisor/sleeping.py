@@ -9,6 +9,7 @@ from supervisor.frames import Header
 from supervisor.kernels import Kernels
 from supervisor.loop import Loop, Timer
 from supervisor.messages import mapping, text
+from supervisor.workspace import Workspace
 
 #: Less than whoever asks is ready to wait.
 _REST_SECONDS = 3.0
@@ -21,12 +22,21 @@ class Sleeping:
     and know what was random then.
     """
 
-    def __init__(self, loop: Loop, channel: Channel, calls: Calls, kernels: Kernels, files: FileWriter) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        channel: Channel,
+        calls: Calls,
+        kernels: Kernels,
+        files: FileWriter,
+        workspace: Workspace,
+    ) -> None:
         self._loop = loop
         self._channel = channel
         self._calls = calls
         self._kernels = kernels
         self._files = files
+        self._workspace = workspace
         #: Who waits for the answer that all is at rest.
         self._asked: str | None = None
         self._timer: Timer | None = None
@@ -35,7 +45,8 @@ class Sleeping:
     def sleep(self, header: Header) -> None:
         """Answered within seconds: what is busy now may be asked again."""
         asked = text(header, "msg_id")
-        busy = self._calls.busy or self._files.writing or self._channel.queued_bytes or self._asked is not None
+        moving = self._files.writing or self._workspace.busy or self._channel.queued_bytes
+        busy = self._calls.busy or moving or self._asked is not None
         if not busy and mapping(header, "content").get("template"):
             # Each sandbox that is made from it gets a kernel of its own, so that nothing random is the same twice.
             self._kernels.retire()

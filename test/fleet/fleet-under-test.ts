@@ -10,6 +10,7 @@ import { newId } from "../../gateway/common/ids.ts";
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import type { FleetTimes } from "../../gateway/server/fleet/fleet.ts";
 import { loadFleet } from "../../gateway/server/fleet/load.ts";
+import type { WorkspaceObjects } from "../../gateway/server/fleet/workspaces.ts";
 import { createHopServer } from "../../gateway/server/http/hop-server.ts";
 import { freePort } from "../support/free-port.ts";
 import type { RedisServer } from "../support/redis/redis-server.ts";
@@ -127,6 +128,8 @@ export interface HostOptions {
   readonly id?: string;
   /** Other hosts come over a wire. */
   readonly wired?: boolean;
+  /** Where files are saved; none: nowhere. */
+  readonly workspaces?: WorkspaceObjects;
 }
 
 export async function startHost({
@@ -157,7 +160,7 @@ export async function startHost({
   };
   const speaker = { host: id, nonce: "this machine", since: Date.now() };
   const openFleet = await loadFleet(readSettings(all), { speaker, times: { ...TIMES, ...times } });
-  const gateway = startGateway(launcher.socketPath, all, NO_FILES, null, openFleet);
+  const gateway = startGateway(launcher.socketPath, all, NO_FILES, null, openFleet, given.workspaces ?? null);
   if (gateway.fleet === null) throw new Error("the gateway has no fleet");
   const hops = createHopServer(gateway.app.fetch, gateway.fleet.certificate);
   hops.listen(port, "127.0.0.1");

@@ -124,6 +124,22 @@ export interface WokenRequest {
   readonly content: { readonly fresh: boolean; readonly memory_bytes: number };
 }
 
+/**
+ * Own: the data directory as a tar archive, in `chunk` frames up to `last` or `aborted`; then the reply. Nothing comes when it is
+ * as it was at the stamp `unless`, or takes more than `max_bytes`. Asked while no call runs.
+ */
+export interface WorkspaceReadRequest {
+  readonly msg_type: "workspace_read_request";
+  readonly msg_id: string;
+  readonly content: { readonly max_bytes: number; readonly unless: string | null };
+}
+
+/** Own: such an archive is to be unpacked; it follows in `chunk` frames. Asked before any code runs. */
+export interface WorkspaceWriteRequest {
+  readonly msg_type: "workspace_write_request";
+  readonly msg_id: string;
+}
+
 export type GatewayMessage =
   | HelloRequest
   | ExecuteRequest
@@ -133,7 +149,9 @@ export type GatewayMessage =
   | Chunk
   | ToolReply
   | SleepRequest
-  | WokenRequest;
+  | WokenRequest
+  | WorkspaceReadRequest
+  | WorkspaceWriteRequest;
 
 // ---------------------------------------------------------------- supervisor → gateway
 
@@ -269,6 +287,25 @@ const SleepReply = z.object({
 });
 const WokenReply = z.object({ msg_type: z.literal("woken_reply"), parent_id: MessageId });
 
+const WorkspaceReadReply = z.object({
+  msg_type: z.literal("workspace_read_reply"),
+  parent_id: MessageId,
+  content: z.object({
+    status: z.enum(["ok", "unchanged", "too_large", "error"]),
+    /** Another one whenever anything in the directory is; null: it has too many files to tell. */
+    stamp: z.string().max(64).nullish(),
+    /** Of the archive; where it is too large, of the files. */
+    bytes: Count.optional(),
+    /** For a person: why it failed, or what is not in it. */
+    message: z.string().max(500).optional(),
+  }),
+});
+const WorkspaceWriteReply = z.object({
+  msg_type: z.literal("workspace_write_reply"),
+  parent_id: MessageId,
+  content: z.object({ status: z.enum(["ok", "error"]), message: z.string().max(500).optional() }),
+});
+
 export const SandboxMessage = z.discriminatedUnion("msg_type", [
   HelloReply,
   Stream,
@@ -281,6 +318,8 @@ export const SandboxMessage = z.discriminatedUnion("msg_type", [
   ShutdownReply,
   SleepReply,
   WokenReply,
+  WorkspaceReadReply,
+  WorkspaceWriteReply,
 ]);
 export type SandboxMessage = z.infer<typeof SandboxMessage>;
 

@@ -489,6 +489,19 @@ export const SETTINGS = {
     "What the hosts of the fleet sign forwarded calls with; the same for all of them, known to nobody else.",
   ),
 
+  KERNELYARD_WORKSPACE_CHECKPOINT: setting(
+    "workspaceCheckpoint",
+    z.enum(["idle", "off"], "must be idle or off"),
+    "idle",
+    "In a fleet, a session's files are saved in the bucket when it has been idle for 5 s, at most once a minute, and when its host is drained: `idle`. `off`: they are on its host alone, and lost with it.",
+  ),
+  KERNELYARD_WORKSPACE_MAX_BYTES: setting(
+    "workspaceMaxBytes",
+    bytes(MIB, 64 * GIB),
+    "256m",
+    "The most that is saved of one session; one with more keeps its files on its host alone.",
+  ),
+
   KERNELYARD_FILE_MAX_BYTES: setting(
     "fileMaxBytes",
     bytes(1, 64 * GIB),

@@ -1,5 +1,5 @@
 /** How a finished call is told: LibreChat's `status`, `code`, `signal`, `message`, and shell-like exit codes for `/run`. */
-import { LOST_WITH_FILES } from "../sessions/losses.ts";
+import { whatIsLost } from "../sessions/losses.ts";
 import type { Finished } from "./call.ts";
 
 /** `TO`: time limit. `OL`: standard output limit. `SG`: memory, or the sandbox itself ended. `null`: it ran to its end. */
@@ -95,10 +95,7 @@ export function sandboxNotes(finished: Finished, stateful: boolean): readonly st
   const notes: string[] = [];
   const { lostBefore, after } = finished.kernel;
   if (lostBefore !== null) {
-    const lost = LOST_WITH_FILES.has(lostBefore)
-      ? "variables and files are lost"
-      : "variables are lost, files are kept";
-    notes.push(`The session was restarted because ${lostBefore}: ${lost}.`);
+    notes.push(`The session was restarted because ${lostBefore}: ${whatIsLost(lostBefore)}.`);
   }
   const { directory } = finished.leftBehind;
   if (directory !== null) notes.push(`Files may be missing from this reply: ${directory}.`);

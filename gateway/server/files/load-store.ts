@@ -7,6 +7,7 @@ import { SteadyClock } from "../../common/steady-clock.ts";
 import { MemoryBudget } from "../bounds/memory.ts";
 import { BoundedFileStore } from "./bounded.ts";
 import { DiskFileStore } from "./disk/store.ts";
+import type { S3Workspaces } from "./s3/workspaces.ts";
 import type { FileStore } from "./store.ts";
 
 /** Between two looks for files whose time is over and for what a killed process left. */
@@ -50,16 +51,32 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
     import("./s3/store.ts"),
     import("./s3/upload.ts"),
   ]);
-  const place = {
-    bucket: s3Bucket,
-    prefix: settings.s3Prefix ?? "",
-    region: settings.s3Region ?? "us-east-1",
-    endpoint: settings.s3Endpoint ?? undefined,
-  };
+  const place = placeOf(settings, s3Bucket);
   const client = await connectS3(place);
   return async (onSweepError) => {
     const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
     const store = new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now }, client);
     return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
+  };
+}
+
+/** Null: no other host could have them, or the operator wants none to. As the file store, to be loaded before privileges are dropped. */
+export async function loadWorkspaces(settings: Settings): Promise<S3Workspaces | null> {
+  const { fleetUrl, s3Bucket, workspaceCheckpoint } = settings;
+  if (fleetUrl === null || s3Bucket === null || workspaceCheckpoint === "off") return null;
+  const [{ connectS3 }, { S3Workspaces }] = await Promise.all([
+    import("./s3/bucket.ts"),
+    import("./s3/workspaces.ts"),
+  ]);
+  const place = placeOf(settings, s3Bucket);
+  return new S3Workspaces(place, await connectS3(place));
+}
+
+function placeOf(settings: Settings, bucket: string) {
+  return {
+    bucket,
+    prefix: settings.s3Prefix ?? "",
+    region: settings.s3Region ?? "us-east-1",
+    endpoint: settings.s3Endpoint ?? undefined,
   };
 }

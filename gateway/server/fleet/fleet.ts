@@ -4,6 +4,7 @@
  * waited for within bounds.
  */
 import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
@@ -24,6 +25,7 @@ import type { Forwarded, HopClient, HopRequest, Target } from "./hop/client.ts";
 import { HOP_HEADER, type Hop, type HopTokens, type HopVerdict } from "./hop/token.ts";
 import type { LeaseTimes } from "./lease.ts";
 import { Member } from "./member.ts";
+import { type SavingSessions, type WorkspaceObjects, Workspaces } from "./workspaces.ts";
 
 export interface FleetTimes extends DirectoryTimes, LeaseTimes {
   readonly beatMs: number;
@@ -41,25 +43,36 @@ export interface FleetTimes extends DirectoryTimes, LeaseTimes {
 const BEAT_SPREAD = 0.1;
 const FAILED_BEAT_AGAIN_MS = 500;
 const TOUCH_EVERY_MS = 30_000;
+/** Sessions that are put away at the same time: a transfer of each waits for its sandbox most of the time. */
+const PARKED_AT_ONCE = 4;
+const PARK_AGAIN_MS = 1_000;
+/** An object of a session is written again long before: it belongs to nobody when its record ended as well. */
+const KEEP_OBJECTS = 1.5;
 /** Answers remembered of who has which session; beyond it the oldest is forgotten. */
 const MOST_BELIEVED = 50_000;
 
 /** Noted of a request that was cancelled before it came. */
 const CANCELLED = "";
 
+/** `not_now`: it is as it was before, and may arrive later. */
+export type Arrival =
+  | { readonly kind: "restored" | "without_files" }
+  | { readonly kind: "not_now"; readonly reason: string };
+
 /** The sessions of this host, as the fleet needs them. */
-export interface LocalSessions {
+export interface LocalSessions extends SavingSessions {
   /** Sandboxes that fit beside the calls that run. */
   readonly free: number;
   /** Sessions with a kernel. */
   readonly live: number;
   readonly image: string | null;
+  /** Of those with a kernel, last used first. */
   keys(): readonly SessionKey[];
   /**
-   * The session comes from another host, or `null` from none that is known: what is left here of an earlier stay is removed, and its next
-   * call is told. Rejects as `Session.forget` does.
+   * The session comes from another host: what is left here of an earlier stay is removed, its `files` are unpacked, and its next call is
+   * told. Rejects as `Session.arrive` does.
    */
-  arrive(key: SessionKey, why: Move | null): Promise<void>;
+  arrive(key: SessionKey, why: Move, files: Readable | null): Promise<Arrival>;
   /** Somebody else has the session: when its running call is over, kernel and files of it go. */
   depart(key: SessionKey): Promise<void>;
 }
@@ -77,6 +90,10 @@ export interface FleetOptions {
   readonly version: string;
   readonly times: FleetTimes;
   readonly sessions: LocalSessions;
+  /** Null: files stay where they are. */
+  readonly objects: WorkspaceObjects | null;
+  /** A session with more is not saved. */
+  readonly workspaceBytes: number;
   /** Of a session, for the directory: says nothing of whose it is. */
   readonly digestOf: (key: SessionKey) => string;
   readonly log: Logger;
@@ -110,6 +127,12 @@ export class FleetError extends Error {
   override readonly name = "FleetError";
 }
 
+/** `parked`: another host can have them, with their files; `left`: they are here still. */
+export interface Drained {
+  readonly parked: number;
+  readonly left: number;
+}
+
 export type Place =
   /** `mine`: whether it still is, to be asked right before the code is handed over. */
   | { readonly kind: "here"; readonly mine: () => boolean }
@@ -126,6 +149,7 @@ export interface Search {
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #member: Member;
+  readonly #workspaces: Workspaces;
   readonly #believed = new Map<
     string,
     { readonly target: Target; readonly epoch: number; readonly at: number }
@@ -137,6 +161,7 @@ export class Fleet {
   readonly #stopped = new AbortController();
   #hosts: readonly Host[] = [];
   #state: HostState = "up";
+  #draining: Promise<Drained> | null = null;
   #beating: Promise<void> | null = null;
   #touchedAt = performance.now();
   /** Until the first beat has been answered nobody knows better. */
@@ -149,7 +174,8 @@ export class Fleet {
 
   constructor(options: FleetOptions) {
     this.#options = options;
-    const { addr, certificate, directory, sessions, speaker, times, version } = options;
+    const { addr, certificate, digestOf, directory, log, objects, sessions, speaker, times, version } =
+      options;
     this.#member = new Member({
       directory,
       speaker,
@@ -165,6 +191,15 @@ export class Fleet {
         image: sessions.image,
       }),
       onLost: (digest, epoch) => this.#depart(digest, epoch),
+    });
+    this.#workspaces = new Workspaces({
+      objects,
+      member: this.#member,
+      sessions,
+      maxBytes: options.workspaceBytes,
+      keepMs: times.recordMs * KEEP_OBJECTS,
+      digestOf,
+      log,
     });
   }
 
@@ -185,7 +220,8 @@ export class Fleet {
   }
 
   get figures(): FleetFigures {
-    return { member: this.#problem === null, hosts: this.#hosts.length, ...this.#counts };
+    const { counts: workspaces } = this.#workspaces;
+    return { member: this.#problem === null, hosts: this.#hosts.length, ...this.#counts, workspaces };
   }
 
   /** Why sessions are not served now; null: they are. */
@@ -219,11 +255,25 @@ export class Fleet {
   }
 
   /** Keeps what it has; new sessions are for others. */
-  async drain(): Promise<void> {
+  async takeNoMore(): Promise<void> {
     this.#state = "draining";
     // One that is under way said otherwise.
     await this.#beat();
     await this.#beat();
+  }
+
+  /**
+   * Puts its sessions away for other hosts, last used ones first, and leaves the fleet when it has none any more. Running calls end first.
+   * Whatever is not away after `withinMs` stays here, and in the log. Joins a drain that is under way; never rejects.
+   */
+  drain(withinMs: number): Promise<Drained> {
+    this.#draining ??= this.#drain(withinMs);
+    return this.#draining;
+  }
+
+  /** Whether this host puts its sessions away, or has. */
+  get draining(): boolean {
+    return this.#draining !== null;
   }
 
   /** The sessions stay this host's until its lease is over: whoever starts it again goes on with them. */
@@ -358,16 +408,88 @@ export class Fleet {
     return this.#options.tokens.verify(token, now);
   }
 
-  /** Its owner has removed the session here, with its files. */
-  async forgotten(key: SessionKey): Promise<void> {
+  /** Its owner has removed the session here: what other hosts could have of its files goes as well. False: there was nothing of it. */
+  async forgotten(key: SessionKey): Promise<boolean> {
     const digest = this.#digest(key);
-    this.#keys.delete(digest);
     try {
+      let had = false;
+      if (this.#member.epochOf(digest) === null) {
+        const routed = await this.#ask(digest, this.host);
+        had = routed.kind === "claimed" && routed.ckpt !== null;
+      }
+      this.#keys.delete(digest);
+      // The pointer goes first: nobody is sent to an object that is not there.
       await this.#member.settle(digest, { state: "forgotten" });
+      await this.#workspaces.forget(digest).catch(storeAway);
+      return had;
     } catch (error) {
       // It is said again by nobody: the next call begins it anew, here.
-      if (!(error instanceof DirectoryUnavailable)) throw error;
+      throw unavailable(error);
     }
+  }
+
+  async #drain(withinMs: number): Promise<Drained> {
+    const { log, sessions } = this.#options;
+    const deadline = performance.now() + withinMs;
+    await this.takeNoMore();
+    const recent = sessions.keys().map((key) => this.#options.digestOf(key));
+    const waiting = [...new Set([...recent, ...this.#keys.keys()])].filter(
+      (digest) => this.#member.epochOf(digest) !== null,
+    );
+    log.info({ sessions: waiting.length }, "the host is drained: its sessions go to others");
+    let parked = 0;
+    let left = 0;
+    const work = async () => {
+      for (let digest = waiting.shift(); digest !== undefined; digest = waiting.shift()) {
+        if (await this.#park(digest, deadline)) parked += 1;
+        else left += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: PARKED_AT_ONCE }, work));
+    if (left === 0) {
+      this.#stopped.abort();
+      await this.#beating;
+      await this.#member.leave().catch(() => {});
+      this.#problem = "it was drained";
+      log.info({ parked }, "drained: this host has left its fleet");
+    } else {
+      // It may be asked for again.
+      this.#draining = null;
+      log.error({ parked, left }, "not drained: sessions are left here, with their files");
+    }
+    return { parked, left };
+  }
+
+  /** Whether another host can have it. Never rejects. */
+  async #park(digest: string, deadline: number): Promise<boolean> {
+    const { log, sessions } = this.#options;
+    const key =
+      this.#keys.get(digest) ?? sessions.keys().find((one) => this.#options.digestOf(one) === digest);
+    if (key === undefined) return false;
+    const signal = AbortSignal.timeout(Math.ceil(Math.max(1, deadline - performance.now())));
+    for (let told = false; ; ) {
+      try {
+        // From here on its calls wait for the next home.
+        if (!told && !(await this.#member.settle(digest, { state: "moving" }))) return true;
+        told = true;
+        const saved = await this.#workspaces.save(key, true, signal);
+        if (saved.kind === "fenced") return true;
+        if (saved.kind !== "busy" && saved.kind !== "failed") {
+          await this.#member.settle(digest, { state: "parked", ckpt: null });
+          this.#keys.delete(digest);
+          this.#counts.sessions.parked += 1;
+          await sessions.depart(key);
+          return true;
+        }
+      } catch (error) {
+        log.warn({ err: error, session: digest }, "a session was not put away; it is tried again");
+      }
+      if (performance.now() + PARK_AGAIN_MS > deadline) break;
+      await delay(PARK_AGAIN_MS);
+    }
+    // Served here on, as long as this host is there.
+    await this.#member.settle(digest, { state: "live" }).catch(() => false);
+    return false;
   }
 
   /** Where the directory does not answer nothing is noted: then a cancellation finds what is at its own host. */
@@ -461,14 +583,21 @@ export class Fleet {
   #arrive(
     key: SessionKey,
     digest: string,
-    { epoch, why }: Extract<Routed, { kind: "claimed" }>,
+    { ckpt, epoch, why }: Extract<Routed, { kind: "claimed" }>,
   ): Promise<void> {
     const present = this.#arriving.get(digest);
     if (present !== undefined) return present;
     const arrive = async () => {
       const { log, sessions } = this.#options;
       if (this.#member.holds(digest) !== null) return;
-      await sessions.arrive(key, why);
+      if (why !== null) {
+        const files = ckpt === null ? null : await this.#workspaces.open(ckpt).catch(storeAway);
+        const arrival = await sessions.arrive(key, why, files);
+        if (arrival.kind === "not_now") throw new FleetUnavailable(arrival.reason, 5);
+        if (arrival.kind === "restored") this.#workspaces.restored();
+        else if (ckpt !== null)
+          log.error({ session: digest, object: ckpt }, "a session came without its files");
+      }
       await this.#member.settle(digest, { state: "live" }).catch((error: unknown) => {
         throw unavailable(error);
       });
@@ -551,6 +680,7 @@ export class Fleet {
     const outcome = await this.#beat();
     try {
       if (outcome === "renewed") await this.#lookAround();
+      void this.#workspaces.round(this.#stopped.signal);
       await client.giveUpLost(new Set(this.#hosts.map(({ id }) => id)));
     } catch (error) {
       if (!(error instanceof DirectoryUnavailable)) log.error({ err: error }, "a round of the fleet failed");
@@ -598,6 +728,11 @@ export class Fleet {
 
 function targetOf({ addr, cert, epoch, home }: Extract<Routed, { kind: "own" | "claimed" }>) {
   return { target: { host: home, addr, cert }, epoch };
+}
+
+function storeAway(error: unknown): never {
+  const why = error instanceof Error ? error.message : String(error);
+  throw new FleetUnavailable(`The store of saved files does not answer (${why}); please try again`, 5);
 }
 
 /** For a caller. */

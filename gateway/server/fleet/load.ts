@@ -8,6 +8,7 @@ import { makeCertificate } from "./hop/certificate.ts";
 import { HopTokens } from "./hop/token.ts";
 import { readSpeaker } from "./identity.ts";
 import { LEASE_MARGIN_MS, LEASE_MS } from "./lease.ts";
+import type { WorkspaceObjects } from "./workspaces.ts";
 
 /** Of what hosts say to each other: raised when an older one would not understand it. */
 const VERSION = "1";
@@ -27,6 +28,8 @@ export const FLEET_TIMES = {
 } as const satisfies Omit<FleetTimes, "recordMs">;
 
 export interface OpenFleetOptions {
+  /** Where files of sessions are saved for other hosts; null: nowhere. */
+  readonly objects: WorkspaceObjects | null;
   readonly sessions: LocalSessions;
   readonly digestOf: (key: SessionKey) => string;
   readonly log: Logger;
@@ -66,7 +69,7 @@ export async function loadFleet(
   }
   await loadParser();
   const certificate = makeCertificate();
-  return ({ digestOf, log, sessions }) => {
+  return ({ digestOf, log, objects, sessions }) => {
     const me = speaker ?? readSpeaker(settings.dataDir);
     const tokens = new HopTokens({ fleet, host: me.host, secret });
     const client = new HopClient();
@@ -82,7 +85,8 @@ export async function loadFleet(
       version: VERSION,
       times: all,
     };
-    const opened = new Fleet({ ...parts, sessions, digestOf, log });
+    const workspaceBytes = settings.workspaceMaxBytes;
+    const opened = new Fleet({ ...parts, sessions, objects, workspaceBytes, digestOf, log });
     onReady = () => {
       void opened.reconnected();
       // One that was away at the start, or another one in its place.

@@ -116,6 +116,11 @@ export async function atHost(
   });
 }
 
+/** The session was removed here: no host has anything of it any more. False: none had. Throws `ServiceError`. */
+export async function forgottenByAll(c: AppContext, { fleet }: AppDeps, key: SessionKey): Promise<boolean> {
+  return fleet === null ? false : fleet.forgotten(key).catch(tellerOf(c.req.raw.signal));
+}
+
 /** What each of the other hosts answers to the same question, as JSON; those that do not answer in time are left out. */
 export async function fromOtherHosts(c: AppContext, { fleet }: AppDeps): Promise<unknown[]> {
   if (fleet === null || c.get("hop") !== undefined) return [];

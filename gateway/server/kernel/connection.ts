@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import { encodeFrame, FrameError, MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
 import type { SandboxMessage } from "../../common/protocol/messages.ts";
 import { Deadline } from "./deadline.ts";
@@ -17,6 +18,14 @@ import type { Message, RunLimits, RunOutput, RunRequest, RunResult } from "./run
 import { StreamCapture } from "./stream-capture.ts";
 import { ToolExchange } from "./tool-exchange.ts";
 import { Violation } from "./violation.ts";
+import {
+  type UnpackFailure,
+  type WorkspaceRead,
+  WorkspaceReader,
+  type WorkspaceReading,
+  type WorkspaceTransfer,
+  WorkspaceWriter,
+} from "./workspace-transfer.ts";
 
 export type Hello = Message<"hello_reply">["content"];
 
@@ -29,6 +38,8 @@ const RUN_GRACE_MS = 10_000;
 const COLLECT_MS = 120_000;
 /** Writing inputs, all of them. */
 const INPUTS_MS = 300_000;
+/** The whole directory, packed or unpacked; the supervisor gives up earlier. */
+const WORKSPACE_MS = 120_000;
 
 export interface ConnectionEnd {
   /** `violation`: the sandbox broke the protocol and must be removed. `released`: closed by this side. */
@@ -71,6 +82,7 @@ export class KernelConnection {
   #helloDone = Promise.withResolvers<Hello>();
   #orphan: { readonly id: string; readonly done: PromiseWithResolvers<void> } | null = null;
   #call: ActiveCall | null = null;
+  #workspace: WorkspaceTransfer | null = null;
   #interrupts = new Set<string>();
   #hello: Hello | null = null;
 
@@ -136,6 +148,34 @@ export class KernelConnection {
     else void this.#writeInputsAndExecute(call, call.inputs);
     if (request.signal.aborted) abort();
     return call.done.promise.finally(() => request.signal.removeEventListener("abort", abort));
+  }
+
+  /** Packs the data directory. Never rejects; never called while a call runs. */
+  readWorkspace(reading: WorkspaceReading): Promise<WorkspaceRead> {
+    return this.#transfer(() => new WorkspaceReader(this.#writer, this.#reader, reading));
+  }
+
+  /** Unpacks into the data directory. Never rejects; called before any code runs. */
+  writeWorkspace(archive: Readable): Promise<UnpackFailure | null> {
+    return this.#transfer(() => new WorkspaceWriter(this.#writer, archive));
+  }
+
+  async #transfer<T>(begin: () => WorkspaceTransfer & { readonly done: Promise<T> }): Promise<T> {
+    if (this.#state !== "idle") throw new Error(`a workspace was asked of a ${this.#state} connection`);
+    this.#state = "running";
+    const deadline = new Deadline(() =>
+      this.#finish({ why: "violation", detail: "no reply within the deadline (workspace)" }),
+    );
+    deadline.set(WORKSPACE_MS);
+    try {
+      const transfer = begin();
+      this.#workspace = transfer;
+      return await transfer.done;
+    } finally {
+      deadline.stop();
+      this.#workspace = null;
+      this.#settled();
+    }
   }
 
   /**
@@ -314,6 +354,8 @@ export class KernelConnection {
       if (message.msg_type !== "execute_reply" || message.parent_id !== this.#orphan?.id) return;
       this.#state = "idle";
       this.#orphan.done.resolve();
+    } else if (this.#workspace !== null) {
+      this.#workspace.handle(message, body);
     } else if (this.#call === null) {
       throw new Violation(`${message.msg_type} while no call runs`);
     } else {
@@ -379,8 +421,12 @@ export class KernelConnection {
     call.deadline.stop();
     call.tools?.abandon();
     this.#call = null;
-    if (this.#state === "running") this.#state = "idle";
+    this.#settled();
     call.done.resolve(result);
+  }
+
+  #settled(): void {
+    if (this.#state === "running") this.#state = "idle";
   }
 
   /** The one end of the conversation, whoever caused it. */
@@ -392,6 +438,7 @@ export class KernelConnection {
     const gone = new Error(end.detail);
     this.#helloDone.reject(gone);
     this.#orphan?.done.reject(gone);
+    this.#workspace?.end(gone);
     const call = this.#call;
     if (call !== null) {
       call.inputs?.end(end.detail);

@@ -6,7 +6,7 @@ import type { LauncherFigures } from "../../common/protocol/launcher-figures.ts"
 import type { Settings } from "../../common/settings/read.ts";
 import type { Glance } from "../execution/canary.ts";
 import type { Usage } from "../files/store.ts";
-import { type FleetFigures, FORWARDS, TRAVELS, WAITS } from "../fleet/figures.ts";
+import { type FleetFigures, FORWARDS, SAVES, TRAVELS, WAITS } from "../fleet/figures.ts";
 import type { KernelFigures } from "../sessions/kernels.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -108,7 +108,7 @@ export class Scrape {
     metrics.set("kernelyard_fleet_member", flag(figures?.member ?? null));
     metrics.set("kernelyard_fleet_hosts", figures?.hosts ?? null);
     if (figures === null) return;
-    const { forwards, sessions, waits } = figures;
+    const { forwards, sessions, waits, workspaces } = figures;
     metrics.counted(
       "kernelyard_fleet_forwards_total",
       FORWARDS.map((outcome) => [{ outcome }, forwards[outcome]]),
@@ -120,6 +120,10 @@ export class Scrape {
     metrics.counted(
       "kernelyard_fleet_sessions_total",
       TRAVELS.map((outcome) => [{ outcome }, sessions[outcome]]),
+    );
+    metrics.counted(
+      "kernelyard_fleet_workspaces_total",
+      SAVES.map((outcome) => [{ outcome }, workspaces[outcome]]),
     );
   }
 

@@ -5,7 +5,7 @@
  */
 import { SandboxEnd } from "../../common/protocol/launcher-api.ts";
 import { EngineOutcome } from "../../common/protocol/launcher-figures.ts";
-import { FORWARDS, TRAVELS, WAITS } from "../fleet/figures.ts";
+import { FORWARDS, SAVES, TRAVELS, WAITS } from "../fleet/figures.ts";
 import { LOSSES } from "../sessions/losses.ts";
 
 /** A label's values: all of them, or in words where the list is the code's (routes) or the image's (languages). */
@@ -193,6 +193,12 @@ export const METRICS = {
   kernelyard_fleet_sessions_total: counter("Sessions that came from other hosts, or have another one now.", {
     outcome: TRAVELS,
   }),
+  kernelyard_fleet_workspaces_total: counter(
+    "Times that a session's files were saved for other hosts, or came from one.",
+    {
+      outcome: SAVES,
+    },
+  ),
 
   kernelyard_audit_lost_total: counter("Entries that the audit log could not keep.", {}),
 

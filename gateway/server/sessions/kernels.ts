@@ -75,7 +75,7 @@ export class Kernels {
     this.#sandboxes = sandboxes;
     this.registry = new Registry({ ...settings, sandboxes, onLoss, log });
     this.owned = new OwnedSessions(this.registry);
-    this.travelling = new TravellingSessions(this.registry, admission, () => this.image);
+    this.travelling = new TravellingSessions(this.registry, admission, () => this.image, settings.profile);
     this.#recovery = new Recovery({ sandboxes, pool: this.pool, registry: this.registry, log });
   }
 

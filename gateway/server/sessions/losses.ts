@@ -10,9 +10,24 @@ export const LOSSES = {
   unstoppable: "the call before gave way and did not stop when interrupted",
   host_lost: "the host that had it was lost",
   moved: "it has another host now",
+  host_lost_saved: "its host was lost",
+  moved_saved: "it moved to another host",
 } as const;
 
 export type Loss = keyof typeof LOSSES;
 
-/** With these the files went, too. */
-export const LOST_WITH_FILES: ReadonlySet<string> = new Set([LOSSES.host_lost, LOSSES.moved]);
+const WITHOUT_FILES: ReadonlySet<string> = new Set([LOSSES.host_lost, LOSSES.moved]);
+const WITH_SAVED_FILES: ReadonlySet<string> = new Set([LOSSES.host_lost_saved, LOSSES.moved_saved]);
+
+/** Who has no variables to miss is told as well: the files are gone, or may be older ones. */
+export function concernsFiles(lost: string): boolean {
+  return WITHOUT_FILES.has(lost) || lost === LOSSES.host_lost_saved;
+}
+
+/** For the reader of a reply. */
+export function whatIsLost(lost: string): string {
+  if (WITHOUT_FILES.has(lost)) return "variables and files are lost";
+  return WITH_SAVED_FILES.has(lost)
+    ? "variables are lost, files are as they were last saved"
+    : "variables are lost, files are kept";
+}

@@ -75,9 +75,23 @@ export class Registry {
     return this.#sessions.get(keyText(key)) ?? null;
   }
 
-  /** Of sessions with a kernel. */
+  /** Of sessions with a kernel, last used first. */
   keys(): SessionKey[] {
-    return [...this.#sessions.values()].flatMap(({ key, sandboxId }) => (sandboxId === null ? [] : [key]));
+    return [...this.#sessions.values()]
+      .filter(({ sandboxId }) => sandboxId !== null)
+      .sort((one, other) => other.lastUsedAt - one.lastUsedAt)
+      .map(({ key }) => key);
+  }
+
+  /** Idle for `idleMs`, with files that may have changed, and not looked at within `everyMs`; longest idle first. */
+  unsaved(idleMs: number, everyMs: number): SessionKey[] {
+    const now = performance.now();
+    return this.#idleLongest(() => true)
+      .filter(
+        ({ lastUsedAt, savedAt, unsaved }) =>
+          unsaved && now - lastUsedAt >= idleMs && now - savedAt >= everyMs,
+      )
+      .map(({ key }) => key);
   }
 
   ownedBy(owner: string): Session[] {

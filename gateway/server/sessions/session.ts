@@ -1,12 +1,14 @@
 /** One session: its queue, its kernel while it has one, and what must be told of kernels that it had. */
+import type { Readable } from "node:stream";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { Caller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
+import type { WorkspaceRead, WorkspaceReading } from "../kernel/workspace-transfer.ts";
 import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
 import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
-import { LOSSES, LOST_WITH_FILES, type Loss } from "./losses.ts";
+import { concernsFiles, LOSSES, type Loss } from "./losses.ts";
 import { Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 import { ownerOf } from "./session-key.ts";
@@ -39,6 +41,11 @@ export interface SessionView {
   readonly runningMs: number | null;
 }
 
+/** The files of a session that comes from another host could not be read to their end; asked again, they may. */
+export class FilesNotHere extends Error {
+  override readonly name = "FilesNotHere";
+}
+
 export class Session {
   readonly key: SessionKey;
   readonly #options: SessionOptions;
@@ -62,6 +69,14 @@ export class Session {
   #asleep = false;
   /** Why earlier variables are gone, until someone is told. */
   #lost: string | null = null;
+  /** Its kernel was made for its files that came from another host: its first call is told that it is new. */
+  #arrived = false;
+  /** Its files may have changed since they were last saved. */
+  #unsaved = false;
+  /** Of the files as they were last saved; null: nobody knows. */
+  #stamp: string | null = null;
+  /** `performance.now()` of the last save, or look. */
+  #savedAt = Number.NEGATIVE_INFINITY;
 
   constructor(key: SessionKey, options: SessionOptions) {
     this.key = key;
@@ -102,6 +117,16 @@ export class Session {
 
   get attached(): boolean {
     return this.#kernel !== null;
+  }
+
+  /** Its files may have changed since they were last saved for other hosts. */
+  get unsaved(): boolean {
+    return this.#unsaved;
+  }
+
+  /** `performance.now()` of the last look for such changes. */
+  get savedAt(): number {
+    return this.#savedAt;
   }
 
   /** Nobody runs or waits here. */
@@ -181,6 +206,7 @@ export class Session {
     try {
       this.#place = this.#options.sandboxes.admission.held(sandbox.id);
       this.#hasState = sandbox.used;
+      this.#unsaved = true;
       this.#owner ??= sandbox.owner ?? null;
       await this.#openFor(null, sandbox.profile, AbortSignal.timeout(ADOPT_WITHIN_MS));
       this.#place?.rest();
@@ -203,11 +229,80 @@ export class Session {
     }
   }
 
-  /** It comes from another host: nothing is left of what was here, and its next call is told why. Rejects as `forget` does. */
-  async arrive(why: Loss, signal: AbortSignal): Promise<void> {
+  /**
+   * It comes from another host: nothing is left of what was here, `files` are unpacked if they can be, and its next call is told why.
+   * Rejects as `forget` and `lease` do, and with `FilesNotHere` when the archive breaks off.
+   */
+  async arrive(
+    why: "host_lost" | "moved",
+    files: Readable | null,
+    profile: string,
+    signal: AbortSignal,
+  ): Promise<"restored" | "without_files"> {
     await this.forget(signal);
-    this.#lost = LOSSES[why];
-    this.#options.onLoss(why);
+    const restored = files !== null && (await this.#unpack(files, profile, signal));
+    const loss = restored ? (`${why}_saved` as const) : why;
+    this.#lost = LOSSES[loss];
+    this.#options.onLoss(loss);
+    return restored ? "restored" : "without_files";
+  }
+
+  /** False: the files cannot be unpacked here, and nothing of them is left. */
+  async #unpack(files: Readable, profile: string, signal: AbortSignal): Promise<boolean> {
+    await this.#turn(signal, true);
+    try {
+      const { kernel, place } = await this.#openFor(null, profile, signal);
+      const failed = await kernel.writeWorkspace(files);
+      place.rest();
+      if (failed === null) {
+        this.#arrived = true;
+        return true;
+      }
+      this.#lose(null);
+      await this.#options.sandboxes.end(place);
+      await this.#options.sandboxes.forget(this.key);
+      if (failed.of === "files") return false;
+      throw new FilesNotHere(`The session's files did not come: ${failed.reason}`);
+    } finally {
+      files.destroy();
+      this.#endTurn();
+    }
+  }
+
+  /**
+   * Packs the files, unless they are as they were when they were last saved. `patient`: it waits for the running call, and opens a
+   * kernel where there is none; else `busy`. Rejects as `lease` does.
+   */
+  async save(
+    reading: Omit<WorkspaceReading, "unless">,
+    {
+      patient,
+      profile,
+      signal,
+    }: { readonly patient: boolean; readonly profile: string; readonly signal: AbortSignal },
+  ): Promise<WorkspaceRead | { readonly kind: "busy" }> {
+    if (patient) await this.#turn(signal, true);
+    else if (this.#kernel?.usable !== true || !this.#queue.tryAcquire()) return { kind: "busy" };
+    try {
+      if (!this.#unsaved) return { kind: "unchanged" };
+      const kernel = this.#kernel?.usable === true ? this.#kernel : await this.#reopen(profile, signal);
+      const read = await kernel.readWorkspace({ ...reading, unless: this.#stamp });
+      this.#savedAt = performance.now();
+      if (read.kind === "read") this.#stamp = read.stamp;
+      // What is too large now may be smaller after its next call.
+      if (read.kind !== "failed") this.#unsaved = false;
+      return read;
+    } finally {
+      this.#queue.release();
+    }
+  }
+
+  async #reopen(profile: string, signal: AbortSignal): Promise<KernelConnection> {
+    const caller = this.#caller;
+    const { kernel, place } = await this.#openFor(null, this.#profile ?? profile, signal);
+    this.#caller = caller;
+    place.rest();
+    return kernel;
   }
 
   /** The running call ends as soon as it can, variables are kept. False: none runs. */
@@ -256,6 +351,9 @@ export class Session {
       const place = this.#lose(null);
       this.#lost = null;
       this.#asleep = false;
+      this.#arrived = false;
+      this.#unsaved = false;
+      this.#stamp = null;
       if (place !== null) await sandboxes.end(place);
       return (await sandboxes.forget(this.key)) || place !== null;
     } finally {
@@ -312,7 +410,11 @@ export class Session {
   async #open(profile: string, turn: Turn, signal: AbortSignal): Promise<OpenedSession> {
     await this.#changeTo(profile);
     const [kernel, place] = [this.#kernel, this.#place];
-    if (kernel?.usable === true && place !== null) return { kernel, place, status: "reused", lost: null };
+    if (kernel?.usable === true && place !== null) {
+      const status = this.#arrived ? "new" : "reused";
+      this.#arrived = false;
+      return { kernel, place, status, lost: null };
+    }
     const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);
     this.#lost ??= opened.lost;
     if (opened.status === "new" && this.#hasState) {
@@ -365,6 +467,7 @@ export class Session {
     }
     this.#leased = false;
     this.#runningSince = null;
+    this.#unsaved = true;
     this.#endTurn();
     place.rest();
   }
@@ -387,7 +490,7 @@ export class Session {
 
   #tell(variables: boolean): string | null {
     const lost = this.#lost;
-    if (lost === null || !(variables || LOST_WITH_FILES.has(lost))) return null;
+    if (lost === null || !(variables || concernsFiles(lost))) return null;
     this.#lost = null;
     return lost;
   }

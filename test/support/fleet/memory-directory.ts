@@ -7,6 +7,7 @@ import {
   type Checkpoint,
   type Directory,
   type DirectoryTimes,
+  FORGOTTEN_MS,
   type Holding,
   type Host,
   type HostFields,
@@ -106,7 +107,8 @@ export class MemoryDirectory implements Directory {
     if (leaves) entry.home = null;
     if (to.state === "forgotten") entry.ckpt = null;
     if (to.state === "parked") entry.ckpt = to.ckpt ?? entry.ckpt;
-    entry.until = this.#now() + this.#times.recordMs;
+    const { recordMs } = this.#times;
+    entry.until = this.#now() + (to.state === "forgotten" ? Math.min(FORGOTTEN_MS, recordMs) : recordMs);
     return true;
   }
 

@@ -5,6 +5,7 @@ import { assemble, createJsonReader } from "../../../gateway/server/assemble.ts"
 import type { AuditSink } from "../../../gateway/server/audit/log.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import type { OpenFleet } from "../../../gateway/server/fleet/load.ts";
+import type { WorkspaceObjects } from "../../../gateway/server/fleet/workspaces.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -33,6 +34,7 @@ export function startGateway(
   files: FileStore = NO_FILES,
   audit: AuditSink | null = null,
   openFleet: OpenFleet | null = null,
+  workspaces: WorkspaceObjects | null = null,
 ) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
@@ -51,6 +53,7 @@ export function startGateway(
     json,
     audit,
     openFleet,
+    workspaces,
     log,
   });
   const stop = () => {

@@ -5,6 +5,7 @@
  *   sessions/<session>/<id>.json  what a session lists: its own files, and links (`{"link":{"owner","name"}}`)
  *   usage/<holder>/<id>.<size>    on whose account it is: a listing tells what a holder has stored
  *   files/<id>.json               the record; a file exists exactly while this object does
+ *   workspaces/<session>/<object> a session's directory, packed for other hosts; the fleet's directory points at one of them
  */
 
 export const UNDER = {
@@ -12,6 +13,7 @@ export const UNDER = {
   sessions: "sessions/",
   usage: "usage/",
   records: "files/",
+  workspaces: "workspaces/",
 } as const;
 
 export function contentKey(id: string): string {

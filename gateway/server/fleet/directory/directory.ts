@@ -131,6 +131,9 @@ export class DirectoryUnavailable extends Error {
   override readonly name = "DirectoryUnavailable";
 }
 
+/** Who asks for a session meanwhile is told that it was forgotten. Names that nobody ever used are forgotten as well. */
+export const FORGOTTEN_MS = 3_600_000;
+
 /** A request is looked for as long as a program may wait for its tools. */
 export const NOTED_MS = 900_000;
 

@@ -8,6 +8,7 @@ import {
   type Directory,
   type DirectoryTimes,
   DirectoryUnavailable,
+  FORGOTTEN_MS,
   type Holding,
   type Host,
   HostFields,
@@ -146,7 +147,9 @@ export class ValkeyDirectory implements Directory {
 
   settle({ digest, host, epoch }: Holding, to: Settled): Promise<boolean> {
     const { key, bytes } = (to.state === "parked" ? to.ckpt : null) ?? { key: "", bytes: 0 };
-    const args = [host, epoch, to.state, key, bytes, this.#times.recordMs];
+    const { recordMs } = this.#times;
+    const keepMs = to.state === "forgotten" ? Math.min(FORGOTTEN_MS, recordMs) : recordMs;
+    const args = [host, epoch, to.state, key, bytes, keepMs];
     return this.#asked(async () => Yes.parse(await this.#run(SETTLE, [`s:${digest}`], args)));
   }
 

@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { AppContext, AppDeps, Route } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
+import { forgottenByAll } from "../../in-session.ts";
 import { launcherFailure } from "../../launcher-failure.ts";
 import { errorResponse, SECURITY } from "../../responses.ts";
 import { answerOfItsHost, CONTROL_ERRORS, ownSession, ownSessionOrFiles, SessionParams } from "./view.ts";
@@ -96,8 +97,9 @@ export function forgetRoute(deps: AppDeps): Route {
       const forgotten = await session.forget(c.req.raw.signal).catch((error: unknown) => {
         throw launcherFailure(error);
       });
-      await deps.fleet?.forgotten(session.key);
-      if (!forgotten) throw new ServiceError("not_found", "There is no such session, and no files of one");
+      const hadFiles = await forgottenByAll(c, deps, session.key);
+      if (!forgotten && !hadFiles)
+        throw new ServiceError("not_found", "There is no such session, and no files of one");
       return c.body(null, 204);
     },
   };
