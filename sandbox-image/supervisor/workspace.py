@@ -256,7 +256,8 @@ class Workspace:
             self._channel.send({"msg_type": "chunk", "parent_id": job.id, "content": end})
         fine = (0,) if job.kind == "write" else (0, _CHANGED, _LEFT_OUT)
         if job.failed is not None or code not in fine:
-            self._reply(job.kind, job.id, {"status": "error", "message": (job.failed or said or f"tar ended with {code}")})
+            why = job.failed or said or f"tar ended with {code}"
+            self._reply(job.kind, job.id, {"status": "error", "message": why})
         elif job.kind == "write":
             self._reply(job.kind, job.id, {"status": "ok"})
         else:

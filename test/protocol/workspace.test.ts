@@ -81,7 +81,7 @@ test("what one packs another one has, and none of it is news there", async () =>
   expect(statSync(at("pipe")).isFIFO()).toBe(true);
   expect(statSync(at("empty")).isDirectory()).toBe(true);
 
-  const said = await other.run("print(open('結果.txt').read()); open('more.txt', 'w').write('x')");
+  const said = await other.run("print(open('結果.txt').read()); n = open('more.txt', 'w').write('x')");
   expect(said.stdout).toBe("結果\n");
   expect([...said.files.keys()]).toEqual(["more.txt"]);
 });
