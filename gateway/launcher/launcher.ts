@@ -8,6 +8,7 @@ import type {
   LauncherHealth,
   Sandbox,
   SessionKey,
+  SleepingSession,
   Slept,
 } from "../common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../common/protocol/launcher-figures.ts";
@@ -208,7 +209,7 @@ export class Launcher {
       sandbox_memory_bytes: sandboxBytes(settings.memoryBytes),
       sandboxes: this.#register.size,
       capacity: this.#capacity.sandboxes,
-      checkpoints: await this.#checkpoints.health(),
+      checkpoints: this.#checkpoints.health(),
     };
   }
 
@@ -228,9 +229,17 @@ export class Launcher {
     await this.#sessionMustBeFree(session);
     const { store } = this.#checkpoints;
     const volume = volumeName(session);
-    if (!(await store.isAsleep(volume)))
-      throw new LauncherFailure("not_found", "this session does not sleep");
+    if (!store.asleep.has(volume)) throw new LauncherFailure("not_found", "this session does not sleep");
     await store.dropSession(volume, lost);
+  }
+
+  /** Those whose checkpoints say which they are; longest asleep first. */
+  asleep(): SleepingSession[] {
+    return this.#checkpoints.store.asleep.list().flatMap(({ savedAt, session }) => {
+      if (session === null) return [];
+      const { key, owner } = session;
+      return [{ session: key, owner, asleep_ms: Math.max(0, this.#context.now() - savedAt) }];
+    });
   }
 
   async figures(): Promise<LauncherFigures> {

@@ -152,13 +152,13 @@ export class Checkpoints {
     this.#failed += 1;
   }
 
-  async health(): Promise<CheckpointHealth> {
-    const sessions = await this.store.sessions();
+  health(): CheckpointHealth {
+    const { asleep } = this.store;
     return {
       state: this.#state.state,
       reason: this.#state.state === "off" ? this.#state.reason : null,
-      sleeping: sessions.length,
-      sleeping_bytes: sessions.reduce((sum, session) => sum + session.bytes, 0),
+      sleeping: asleep.count,
+      sleeping_bytes: asleep.bytes,
       restored: this.#restored,
       failed: this.#failed,
     };

@@ -101,7 +101,9 @@ export class SandboxSaving {
     try {
       const parts = this.#checkpoints.parts(identity.session, identity.image);
       if (parts === null) throw new Error("checkpoints were switched off meanwhile");
-      await store.seal.close(saved, { owner: volume, parts, saved_at: now() });
+      const { owner, session } = identity;
+      const of = session === null ? {} : { session: { key: session, owner } };
+      await store.seal.close(saved, { owner: volume, parts, saved_at: now(), ...of });
       await store.keepSession(saved, volume);
       return true;
     } catch (error) {
@@ -165,8 +167,7 @@ export class SandboxSaving {
     const { store } = this.#checkpoints;
     const reserve = Math.max(LEAST_RESERVE_BYTES, (await volumes.disk())?.reserve ?? 0);
     const needed = memoryOf(sandbox.containerId) ?? settings.memoryBytes;
-    const sleeping = await store.sessions();
-    let taken = sleeping.reduce((sum, session) => sum + session.bytes, 0);
+    let taken = store.asleep.bytes;
     let free = await store.freeBytes();
     const fits = needed <= settings.sleepDiskBytes && free + taken >= needed + reserve;
     if (!fits)
@@ -174,7 +175,7 @@ export class SandboxSaving {
         "cannot_sleep",
         "the disk has no room for its memory (KERNELYARD_SLEEP_DISK)",
       );
-    for (const { volume, bytes } of sleeping) {
+    for (const { volume, bytes } of store.asleep.list()) {
       if (taken + needed <= settings.sleepDiskBytes && free >= needed + reserve) break;
       log.warn(
         { volume, bytes },
