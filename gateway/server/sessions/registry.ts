@@ -80,9 +80,11 @@ export class Registry {
     return this.#sessions.get(keyText(key)) ?? null;
   }
 
-  /** Of sessions with a kernel. */
+  /** Of sessions with a kernel, awake or asleep. */
   keys(): SessionKey[] {
-    return [...this.#sessions.values()].flatMap(({ key, sandboxId }) => (sandboxId === null ? [] : [key]));
+    return [...this.#sessions.values()].flatMap(({ view: { key, state } }) =>
+      state === "none" ? [] : [key],
+    );
   }
 
   ownedBy(owner: string): Session[] {

@@ -190,6 +190,8 @@ describe("a session asleep", () => {
     const next = startGateway(launcher.socketPath);
     await next.kernels.start();
     expect((await ids(KEY, next)).sort()).toEqual([digest, "s1"].sort());
+    // A fleet is told that they are here.
+    expect(next.kernels.travelling.keys()).toHaveLength(2);
     expect(await ids(OTHER_KEY, next)).toEqual([]);
     for (const id of [digest, "s1"]) {
       const shown = await (await ask("GET", `/${id}`, KEY, next)).json();
