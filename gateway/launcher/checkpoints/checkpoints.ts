@@ -264,8 +264,10 @@ export class Checkpoints {
       if (problem !== undefined) throw new Error(`a clone is not isolated: ${problem}`);
       return drawn.trim().split("\n");
     };
-    const [one, other] = await Promise.all([ask(), ask()]);
-    if (one?.length !== DRAWN || other?.length !== DRAWN) throw new Error("a clone does not run code");
+    // One after the other: their memory is no part of the budget.
+    const one = await ask();
+    const other = await ask();
+    if (one.length !== DRAWN || other.length !== DRAWN) throw new Error("a clone does not run code");
     const same = one.filter((drawn, i) => drawn === other[i]);
     if (same.length > 0) throw new Error(`two clones drew the same random number (${same[0]})`);
   }
