@@ -297,14 +297,15 @@ export const ALERTS: readonly Alert[] = [
     for: "0m",
     summary: "Idle sessions lose their variables because the host is too small.",
     means:
-      "More sessions are in use within `KERNELYARD_IDLE_MS` than fit. Those idle longest are ended; files are kept, variables are not.",
+      "More sessions are in use within `KERNELYARD_IDLE_MS` than fit, and none of those idle longest could sleep. They are ended; files are kept, variables are not.",
     look: [
       metric("kernelyard_sessions_live", "sessions with a kernel"),
       metric("kernelyard_kernel_losses_total", "why variables were lost"),
+      metric("kernelyard_checkpoints_on", "0: sessions do not sleep"),
     ],
     act: [
+      "Where sessions do not sleep, mend what `checkpoints` of `/health?detail` names: then they give way without a loss.",
       "Raise `KERNELYARD_MEMORY_BUDGET` or take a larger host.",
-      "Set `KERNELYARD_CHECKPOINTS=auto`: sessions sleep then instead of ending.",
       "Lower `KERNELYARD_IDLE_MS`, so that those who left make room before others must.",
     ],
     over: "Fewer than 20 in an hour.",

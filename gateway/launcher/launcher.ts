@@ -8,6 +8,7 @@ import type {
   LauncherHealth,
   Sandbox,
   SessionKey,
+  SleepingSession,
   Slept,
 } from "../common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../common/protocol/launcher-figures.ts";
@@ -36,6 +37,8 @@ export type LauncherOptions = Omit<LauncherContext, "now" | "stopping"> & {
 const SWEEP_EVERY_MS = 5_000;
 const GONE_WITHIN_MS = 10_000;
 const LET_GO_WITHIN_MS = 1_000;
+/** Of the time to stop: what has not begun to fall asleep then is ended in the rest. */
+const SAVING_SHARE = 0.5;
 
 export class Launcher {
   readonly #context: LauncherContext;
@@ -96,7 +99,7 @@ export class Launcher {
     this.#proof.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     if (remove) {
-      const removed = this.#removeAll().catch((error: unknown) => {
+      const removed = this.#removeAll(withinMs).catch((error: unknown) => {
         this.#context.log.warn({ reason: messageOf(error) }, "not all sandboxes could be removed");
       });
       await Promise.race([removed, delay(withinMs)]);
@@ -208,7 +211,7 @@ export class Launcher {
       sandbox_memory_bytes: sandboxBytes(settings.memoryBytes),
       sandboxes: this.#register.size,
       capacity: this.#capacity.sandboxes,
-      checkpoints: await this.#checkpoints.health(),
+      checkpoints: this.#checkpoints.health(),
     };
   }
 
@@ -228,9 +231,17 @@ export class Launcher {
     await this.#sessionMustBeFree(session);
     const { store } = this.#checkpoints;
     const volume = volumeName(session);
-    if (!(await store.isAsleep(volume)))
-      throw new LauncherFailure("not_found", "this session does not sleep");
+    if (!store.asleep.has(volume)) throw new LauncherFailure("not_found", "this session does not sleep");
     await store.dropSession(volume, lost);
+  }
+
+  /** Those whose checkpoints say which they are; longest asleep first. */
+  asleep(): SleepingSession[] {
+    return this.#checkpoints.store.asleep.list().flatMap(({ savedAt, session }) => {
+      if (session === null) return [];
+      const { key, owner } = session;
+      return [{ session: key, owner, asleep_ms: Math.max(0, this.#context.now() - savedAt) }];
+    });
   }
 
   async figures(): Promise<LauncherFigures> {
@@ -265,10 +276,10 @@ export class Launcher {
     );
   }
 
-  async #putAway(sandbox: SandboxState): Promise<void> {
+  async #putAway(sandbox: SandboxState, until: number): Promise<void> {
     if (sandbox.identity.session !== null && sandbox.used) {
       sandbox.serving?.detach();
-      const slept = await this.#saving.sleep(sandbox).catch(() => null);
+      const slept = await this.#saving.sleep(sandbox, until).catch(() => null);
       if (slept === "asleep") return;
     }
     await this.#ends.end(sandbox, "killed");
@@ -299,10 +310,11 @@ export class Launcher {
     await Promise.all(templates.map(({ id }) => this.#ends.removeContainer(id)));
   }
 
-  /** Sessions sleep, all else ends. */
-  async #removeAll(): Promise<void> {
+  /** Sessions sleep as long as there is time for it, all else ends. */
+  async #removeAll(withinMs: number): Promise<void> {
     const { engine, instance } = this.#context;
-    await Promise.allSettled(this.#register.all().map((sandbox) => this.#putAway(sandbox)));
+    const until = performance.now() + withinMs * SAVING_SHARE;
+    await Promise.allSettled(this.#register.all().map((sandbox) => this.#putAway(sandbox, until)));
     const left = await engine.listContainers(`${LABEL.instance}=${instance}`);
     await Promise.all(left.map((container) => this.#ends.removeContainer(container.id)));
   }

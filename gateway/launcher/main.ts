@@ -1,6 +1,6 @@
 /**
- * The launcher's entry. Signals: SIGTERM, SIGINT and the end of the starter remove this instance's sandboxes and keep
- * the session volumes; SIGUSR2 leaves the sandboxes running for the next launcher (an upgrade that keeps the kernels);
+ * The launcher's entry. Signals: SIGTERM, SIGINT and the end of the starter put sessions to sleep, remove this instance's
+ * other sandboxes and keep the session volumes; SIGUSR2 leaves the sandboxes running for the next launcher (an upgrade that keeps the kernels);
  * SIGHUP asks again which digest the image's name has.
  */
 import { mkdirSync } from "node:fs";
@@ -21,7 +21,8 @@ import { Launcher } from "./launcher.ts";
 import { serve } from "./server.ts";
 import { Volumes } from "./volumes/volumes.ts";
 
-const REMOVE_ALL_WITHIN_MS = 15_000;
+/** Whoever stops it gives it 30 s. */
+const REMOVE_ALL_WITHIN_MS = 25_000;
 const STDERR = 2;
 
 async function main(): Promise<void> {

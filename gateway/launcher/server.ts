@@ -48,6 +48,7 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   app.get("/health", async (c) => c.json(await launcher.health()));
   app.get("/figures", async (c) => c.json(await launcher.figures()));
   app.get("/sandboxes", (c) => c.json({ sandboxes: launcher.list() }));
+  app.get("/sessions/asleep", (c) => c.json({ sessions: launcher.asleep() }));
   app.post("/sandboxes", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     return c.json(await launcher.create(await read(CreateSandbox, c)), 201);
   });

@@ -30,7 +30,9 @@ const options = (c: Properties) => textsOf(c.securityOpts);
 const empty = (value: unknown) => textOf(value) === "";
 
 export const SANDBOX_POLICIES: readonly ResourceValidationPolicy[] = [
-  shared("isolated-runtime", "Runs under runsc.", (c) => c.runtime === "runsc"),
+  shared("isolated-runtime", "Runs under runsc.", (c) =>
+    ["runsc", "runsc-checkpoint"].includes(textOf(c.runtime)),
+  ),
   shared("image-by-digest", "The image is named by digest.", (c) =>
     /(^|@)sha256:[0-9a-f]{64}$/.test(textOf(c.image)),
   ),

@@ -61,7 +61,7 @@ let outside: ChildProcess;
 const inNamespace = (...command: string[]) => ["netns", "exec", NAMESPACE, ...command];
 
 beforeAll(async () => {
-  stack = await startStack({});
+  stack = await startStack({ checkpoints: "ready" });
   const ip = (...args: string[]) => execFileSync("ip", args);
   ip("netns", "add", NAMESPACE);
   ip(...inNamespace("ip", "link", "set", "lo", "up"));

@@ -6,7 +6,7 @@ import { ALICE, type Service, startService } from "./support/service.ts";
 
 let service: Service;
 beforeAll(async () => {
-  service = await startService();
+  service = await startService({}, { checkpoints: "ready" });
 });
 afterAll(() => service?.stop());
 

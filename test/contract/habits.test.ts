@@ -15,7 +15,7 @@ let hurried: Service;
 const INTERRUPT_MS = 500;
 
 beforeAll(async () => {
-  service = await startService({ KERNELYARD_RATE_LIMITS: "on" });
+  service = await startService({ KERNELYARD_RATE_LIMITS: "on" }, { checkpoints: "ready" });
   hurried = await startService({
     KERNELYARD_BUSY_INTERRUPT_MS: String(INTERRUPT_MS),
     KERNELYARD_POOL_SIZE: "0",

@@ -7,7 +7,7 @@ import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
 let service: Service;
 beforeAll(async () => {
-  service = await startService();
+  service = await startService({}, { checkpoints: "ready" });
 });
 afterAll(() => service?.stop());
 

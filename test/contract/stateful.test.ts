@@ -7,7 +7,10 @@ import { ALICE, BOB, type Service, startService } from "./support/service.ts";
 
 let service: Service;
 beforeAll(async () => {
-  service = await startService({ KERNELYARD_TIMEOUT_MS: "4000", KERNELYARD_BUSY_WAIT_MS: "4000" });
+  service = await startService(
+    { KERNELYARD_TIMEOUT_MS: "4000", KERNELYARD_BUSY_WAIT_MS: "4000" },
+    { checkpoints: "ready" },
+  );
 });
 afterAll(() => service?.stop());
 

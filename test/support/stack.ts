@@ -17,12 +17,19 @@ import { removeAbandoned, removeInstance, stackPrefix } from "./abandoned.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const READY_WITHIN_MS = 60_000;
+const TEMPLATES_WITHIN_MS = 120_000;
 const STOP_WITHIN_MS = 30_000;
 const KEPT_LINES = 200;
 
 export interface StackOptions {
   /** `KERNELYARD_*` beside the stack's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /**
+   * `default`: the service's own, templates are made beside the test. `ready`: likewise, and the stack is ready when
+   * sandboxes are made from them. `off`, for tests of what no checkpoint has a part in: each stack makes its templates
+   * anew, which takes eight seconds of CPU. Default: `off`.
+   */
+  readonly checkpoints?: "default" | "ready" | "off";
   /** Lets `HeldMemory` ask the services what they hold. */
   readonly inspect?: boolean;
 }
@@ -114,6 +121,7 @@ export class Stack {
       KERNELYARD_API_KEYS: this.apiKey,
       // Stacks stand side by side; who looks at them chooses a port.
       KERNELYARD_METRICS_PORT: "0",
+      ...((options.checkpoints ?? "off") === "off" ? { KERNELYARD_CHECKPOINTS: "off" } : {}),
       ...options.env,
     };
     const settings = readSettings(own);
@@ -159,6 +167,15 @@ export class Stack {
     this.gateway.start();
     this.#port = await this.gateway.line(portOf);
     await waitFor("the gateway", READY_WITHIN_MS, () => gatewayHealthy("127.0.0.1", this.#port));
+  }
+
+  /** Resolves when sandboxes are made from checkpoints. */
+  async checkpointsReady(): Promise<void> {
+    await waitFor("checkpoints", TEMPLATES_WITHIN_MS, async () => {
+      const health = await launcherHealth(this.#launcherSocket);
+      if (health?.checkpoints.state === "off") throw new Error(`they are off: ${health.checkpoints.reason}`);
+      return health?.checkpoints.state === "on" ? true : null;
+    });
   }
 
   post(path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) {
@@ -211,6 +228,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     await removeAbandoned(stack.docker);
     await stack.startLauncher();
     await stack.startGateway();
+    if (options.checkpoints === "ready") await stack.checkpointsReady();
     return stack;
   } catch (error) {
     const said = [...stack.launcher.lines.slice(-20), ...stack.gateway.lines.slice(-20)].join("\n");

@@ -61,6 +61,18 @@ export function diskFinding(space: DiskSpace, sessions: number): Finding {
   return sessions > 0 ? ok("disk", detail) : missing("disk", detail, remedy);
 }
 
+/** `problem`: why the engine cannot save and restore sandboxes. That it can, each start of the launcher proves. */
+export function checkpointFinding(
+  problem: string | null,
+  { arch, checkpoints }: { readonly arch: string; readonly checkpoints: "auto" | "off" },
+): Finding {
+  const title = "sessions that sleep";
+  if (checkpoints === "off") return ok(title, "not asked for (KERNELYARD_CHECKPOINTS=off)");
+  if (arch !== "x64") return ok(title, `not on ${arch}: idle sessions end, and lose their variables`);
+  if (problem === null) return ok(title, "the engine has the runtime that saves and restores them");
+  return weaker(title, `idle sessions end, and lose their variables: ${problem}`, INSTALL_COMMAND);
+}
+
 export function confinementFindings(facts: Confinement, isolation: "runsc" | "runc-unsafe"): Finding[] {
   const calls = Object.entries(facts.calls);
   const allowed = calls

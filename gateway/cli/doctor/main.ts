@@ -10,6 +10,7 @@ import { DiskReserve } from "../../common/disk-space.ts";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import {
+  checkpointRuntimeProblem,
   INSTALL_COMMAND,
   installedProfile,
   isolationProblems,
@@ -30,6 +31,7 @@ import { Volumes } from "../../launcher/volumes/volumes.ts";
 import {
   BUILD_IMAGE,
   Confinement,
+  checkpointFinding,
   confinementFindings,
   diskFinding,
   type Finding,
@@ -68,6 +70,12 @@ async function engineFindings(engine: Engine, settings: Settings): Promise<[Find
       problem === undefined
         ? ok("runtime", `${RUNTIME_NAME} at ${runtimes[RUNTIME_NAME]?.path ?? "unknown"}`)
         : missing("runtime", problem.message, problem.remedy),
+    );
+    findings.push(
+      checkpointFinding(checkpointRuntimeProblem(runtimes), {
+        arch: process.arch,
+        checkpoints: settings.checkpoints,
+      }),
     );
     return [findings, problem?.id !== "no-runtime"];
   } catch (error) {

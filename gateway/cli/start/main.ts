@@ -236,7 +236,7 @@ async function main(): Promise<void> {
     stopping ??= (async () => {
       const seconds = Math.round(stopWithinMs(settings.timeoutMaxMs) / 1000);
       say(
-        `\nStopping: calls finish (at most ${seconds} s; Ctrl-C again ends them now), sandboxes end, session volumes and files stay.`,
+        `\nStopping: calls finish (at most ${seconds} s; Ctrl-C again ends them now), sessions sleep or end, their files stay.`,
       );
       await gateway.stop();
       await launcher.stop();

@@ -9,6 +9,7 @@
  *   POST   /sandboxes/{id}/sleep   → 200 Slept | 404 409 503 LauncherError
  *   DELETE /sandboxes/{id}?lost=…  → 204 once the container is gone (idempotent). `lost`: why, for the session's next
  *                                    sandbox to tell; without it nobody needs to be told
+ *   GET    /sessions/asleep        → 200 { sessions: SleepingSession[] }
  *   POST   /sessions/forget        SessionKey → 204 once its data is gone | 404: there was none | 409 session_exists
  *   POST   /sessions/forget-variables  ForgetVariables → 204 once what was saved of a session asleep is gone | 404: it does not
  *                                    sleep | 409 session_exists
@@ -112,6 +113,16 @@ export type LauncherError = z.infer<typeof LauncherError>;
 /** What became of the wish that a sandbox sleep: `busy` when a call runs in it or a gateway is attached. */
 export const Slept = z.object({ state: z.enum(["asleep", "busy"]) });
 export type Slept = z.infer<typeof Slept>;
+
+/** A session whose variables wait on the disk for its next sandbox. */
+export const SleepingSession = z.object({
+  session: SessionKey,
+  owner: SessionOwner.nullable(),
+  asleep_ms: z.number().nonnegative(),
+});
+export type SleepingSession = z.infer<typeof SleepingSession>;
+
+export const SleepingSessionList = z.object({ sessions: z.array(SleepingSession) });
 
 /** Whether sandboxes are made from checkpoints and sessions sleep; `reason` says for a person why not, or not yet. */
 export const CheckpointHealth = z.object({

@@ -10,6 +10,8 @@ import {
   Sandbox,
   SandboxList,
   type SessionKey,
+  type SleepingSession,
+  SleepingSessionList,
   Slept,
   UPGRADE_PROTOCOL,
 } from "./launcher-api.ts";
@@ -116,6 +118,13 @@ export class LauncherClient {
     const answer = await this.#ask("POST", `/sandboxes/${id}/sleep`, SLEEP_TIMEOUT_MS);
     if (answer.status !== 200) throw this.#refusal(answer);
     return parse(Slept, answer.body).state;
+  }
+
+  /** Sessions asleep, as far as it is known whose they are. */
+  async asleep(): Promise<readonly SleepingSession[]> {
+    const answer = await this.#ask("GET", "/sessions/asleep", QUERY_TIMEOUT_MS);
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(SleepingSessionList, answer.body).sessions;
   }
 
   async health(): Promise<LauncherHealth> {

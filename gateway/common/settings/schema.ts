@@ -386,14 +386,14 @@ export const SETTINGS = {
   KERNELYARD_CHECKPOINTS: setting(
     "checkpoints",
     z.enum(["auto", "off"]),
-    "off",
-    "`off`: every sandbox starts anew, and a session that is idle for KERNELYARD_IDLE_MS loses its variables. `auto`: sandboxes are made from checkpoints and idle sessions sleep, where a test at the start shows that this host can; `/health` says why not.",
+    "auto",
+    "`auto`: sandboxes are made from checkpoints and idle sessions sleep, where a test at the start shows that this host can; elsewhere it is as with `off`, and `/health` says why. `off`: every sandbox starts anew, and a session that is idle for KERNELYARD_IDLE_MS loses its variables.",
   ),
   KERNELYARD_SLEEP_AFTER_MS: setting(
     "sleepAfterMs",
     integer(0, 7 * 86_400_000),
     "300000",
-    "With KERNELYARD_CHECKPOINTS=auto, idle time after which a session sleeps: its variables go to the disk and its memory is free, until the next call wakes it. 0: sessions do not sleep.",
+    "Idle time after which a session sleeps: its variables go to the disk and its memory is free, until the next call wakes it. 0: sessions do not sleep.",
   ),
   KERNELYARD_SLEEP_DISK: setting(
     "sleepDiskBytes",

@@ -11,6 +11,7 @@ import { newId } from "../engine/labels.ts";
 import { messageOf } from "../errors.ts";
 import { type CheckpointSupport, sandboxSpec } from "../spec/create-body.ts";
 import type { Conversation } from "./conversation.ts";
+import { reserveOf } from "./disk.ts";
 import { CheckpointNotes } from "./notes.ts";
 import { type CheckpointParts, checkpointParts, cpuFeatures, keyOf } from "./parts.ts";
 import type { CheckpointStore } from "./store.ts";
@@ -51,6 +52,10 @@ print(open("/proc/version").read() + open("/proc/self/status").read())
 print("${DRAWS}")
 for draw in (random.random(), uuid.uuid4().hex, os.urandom(8).hex(), numpy.random.random(), numpy.random.default_rng().random(), ssl.RAND_bytes(8).hex()): print(draw)`;
 const DRAWN = 6;
+
+class NoRoom extends Error {
+  override readonly name = "NoRoom";
+}
 
 export class Checkpoints {
   readonly notes: CheckpointNotes;
@@ -113,10 +118,10 @@ export class Checkpoints {
     const before = this.#state;
     if (before.state === "off" && before.reason === reason) return;
     this.#state = { state: "off", reason };
-    this.#context.log.warn(
-      { reason },
-      "checkpoints are off: sandboxes start the slow way, sessions do not sleep",
-    );
+    const { log, settings } = this.#context;
+    const says = "checkpoints are off: sandboxes start the slow way, sessions do not sleep";
+    if (settings.checkpoints === "off") log.info({ reason }, says);
+    else log.warn({ reason }, says);
   }
 
   /** Makes and proves templates of these images, in the background; joins the preparation that is under way. */
@@ -152,13 +157,13 @@ export class Checkpoints {
     this.#failed += 1;
   }
 
-  async health(): Promise<CheckpointHealth> {
-    const sessions = await this.store.sessions();
+  health(): CheckpointHealth {
+    const { asleep } = this.store;
     return {
       state: this.#state.state,
       reason: this.#state.state === "off" ? this.#state.reason : null,
-      sleeping: sessions.length,
-      sleeping_bytes: sessions.reduce((sum, session) => sum + session.bytes, 0),
+      sleeping: asleep.count,
+      sleeping_bytes: asleep.bytes,
       restored: this.#restored,
       failed: this.#failed,
     };
@@ -209,7 +214,7 @@ export class Checkpoints {
     } catch (error) {
       if (stopping.aborted) return;
       if (error instanceof EngineAwayError) log.warn({ reason: error.message }, "templates are not made yet");
-      else if (error instanceof NotesUnseen) this.turnOff(error.message);
+      else if (error instanceof NotesUnseen || error instanceof NoRoom) this.turnOff(error.message);
       else this.turnOff(`a template could not be made or restored: ${messageOf(error)}`);
     }
   }
@@ -232,8 +237,20 @@ export class Checkpoints {
     if (recipe === null) return null;
     this.notes.prepare();
     const directory = this.store.templateDirectory(keyOf(recipe.parts));
-    if (!(await isTemplate(this.store, recipe, directory))) await makeTemplate(this.#shop, recipe, directory);
+    if (!(await isTemplate(this.store, recipe, directory))) {
+      await this.#roomForTemplate();
+      await makeTemplate(this.#shop, recipe, directory);
+    }
     return { recipe, template: { directory, parts: recipe.parts } };
+  }
+
+  /** Whatever it may take: a full disk would cost those who are awake their files. */
+  async #roomForTemplate(): Promise<void> {
+    const { settings, volumes } = this.#context;
+    const needed = settings.memoryBytes + (await reserveOf(volumes));
+    if ((await this.store.freeBytes()) < needed) {
+      throw new NoRoom("the disk of KERNELYARD_DATA_DIR has no room for templates");
+    }
   }
 
   /** Two sandboxes of one template answer, are isolated, and agree on nothing that is random. */
@@ -247,8 +264,10 @@ export class Checkpoints {
       if (problem !== undefined) throw new Error(`a clone is not isolated: ${problem}`);
       return drawn.trim().split("\n");
     };
-    const [one, other] = await Promise.all([ask(), ask()]);
-    if (one?.length !== DRAWN || other?.length !== DRAWN) throw new Error("a clone does not run code");
+    // One after the other: their memory is no part of the budget.
+    const one = await ask();
+    const other = await ask();
+    if (one.length !== DRAWN || other.length !== DRAWN) throw new Error("a clone does not run code");
     const same = one.filter((drawn, i) => drawn === other[i]);
     if (same.length > 0) throw new Error(`two clones drew the same random number (${same[0]})`);
   }

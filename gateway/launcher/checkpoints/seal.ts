@@ -6,6 +6,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { open, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
+import { SessionKey, SessionOwner } from "../../common/protocol/launcher-api.ts";
 import { CheckpointParts } from "./parts.ts";
 
 const MANIFEST = "manifest.json";
@@ -21,6 +22,8 @@ const Content = z
     owner: z.string(),
     parts: CheckpointParts,
     saved_at: z.number(),
+    /** Which session sleeps and whose it is; not in a template's, nor in those of earlier versions. */
+    session: z.object({ key: SessionKey, owner: SessionOwner.nullable() }).strict().optional(),
     files: z.array(
       z.object({ name: z.string(), bytes: z.number().int().nonnegative(), mac: z.string() }).strict(),
     ),

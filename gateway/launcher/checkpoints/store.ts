@@ -11,14 +11,9 @@
  */
 import { mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { Asleep } from "./asleep.ts";
 import { Ledger } from "./ledger.ts";
 import { BrokenCheckpoint, type Manifest, Seal } from "./seal.ts";
-
-export interface SleepingSession {
-  readonly volume: string;
-  readonly bytes: number;
-  readonly savedAt: number;
-}
 
 /** A session's checkpoint that was taken for its one wake. */
 export interface TakenCheckpoint {
@@ -29,6 +24,8 @@ export interface TakenCheckpoint {
 export class CheckpointStore {
   readonly seal: Seal;
   readonly ledger: Ledger;
+  /** What is in `sessions/`: read once, and kept as it changes. */
+  readonly asleep = new Asleep();
   readonly #directory: string;
 
   private constructor(directory: string, seal: Seal) {
@@ -45,6 +42,7 @@ export class CheckpointStore {
     }
     const store = new CheckpointStore(directory, await Seal.open(join(directory, "key")));
     await store.removeUnfinished(() => false);
+    for (const volume of await readdir(join(directory, "sessions"))) await store.#look(volume);
     return store;
   }
 
@@ -63,25 +61,24 @@ export class CheckpointStore {
 
   /** A session is asleep from here on. */
   async keepSession(saved: string, volume: string): Promise<void> {
-    const asleep = this.#at("sessions", volume);
-    await this.remove(asleep);
+    const asleep = this.sessionDirectory(volume);
+    await this.#removeSaved(volume);
     await rename(saved, asleep);
     this.ledger.forget(volume);
-  }
-
-  async isAsleep(volume: string): Promise<boolean> {
-    return (await this.#sizeOf(this.#at("sessions", volume))) !== null;
+    await this.#look(volume);
   }
 
   /** For its one wake; null when it is not asleep. Throws `BrokenCheckpoint`, and the checkpoint is gone. */
   async takeSession(volume: string, sandboxId: string): Promise<TakenCheckpoint | null> {
     const directory = this.#at("waking", sandboxId);
     try {
-      await rename(this.#at("sessions", volume), directory);
+      await rename(this.sessionDirectory(volume), directory);
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
-      throw error;
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+      this.asleep.gone(volume);
+      return null;
     }
+    this.asleep.gone(volume);
     this.ledger.awake(volume, sandboxId);
     try {
       const manifest = await this.seal.read(directory);
@@ -101,24 +98,14 @@ export class CheckpointStore {
 
   /** Variables of the session are lost; its next sandbox is told `why`. */
   async dropSession(volume: string, why: string): Promise<void> {
-    await this.remove(this.#at("sessions", volume));
+    await this.#removeSaved(volume);
     this.ledger.lost(volume, why);
   }
 
   /** The session's files go, and with them what was saved of it. */
   async removeSession(volume: string): Promise<void> {
-    await this.remove(this.#at("sessions", volume));
+    await this.#removeSaved(volume);
     this.ledger.forget(volume);
-  }
-
-  /** Longest asleep first. */
-  async sessions(): Promise<SleepingSession[]> {
-    const found: SleepingSession[] = [];
-    for (const volume of await readdir(join(this.#directory, "sessions"))) {
-      const size = await this.#sizeOf(this.#at("sessions", volume));
-      if (size !== null) found.push({ volume, ...size });
-    }
-    return found.sort((a, b) => a.savedAt - b.savedAt);
   }
 
   sessionDirectory(volume: string): string {
@@ -144,13 +131,23 @@ export class CheckpointStore {
     await rm(directory, { recursive: true, force: true });
   }
 
-  async #sizeOf(directory: string): Promise<{ bytes: number; savedAt: number } | null> {
+  async #removeSaved(volume: string): Promise<void> {
+    this.asleep.gone(volume);
+    await this.remove(this.sessionDirectory(volume));
+  }
+
+  /** Where its manifest is broken, that is told when it is to wake: it takes its place on the disk all the same. */
+  async #look(volume: string): Promise<void> {
+    const directory = this.sessionDirectory(volume);
     try {
       let bytes = 0;
       for (const name of await readdir(directory)) bytes += (await stat(join(directory, name))).size;
-      return { bytes, savedAt: (await stat(directory)).mtimeMs };
+      const savedAt = (await stat(directory)).mtimeMs;
+      const manifest = await this.seal.read(directory).catch(() => null);
+      const session = manifest?.owner === volume ? (manifest.session ?? null) : null;
+      this.asleep.here({ volume, bytes, savedAt, session });
     } catch {
-      return null;
+      this.asleep.gone(volume);
     }
   }
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Slept } from "../../common/protocol/launcher-api.ts";
 import type { Checkpoints } from "../checkpoints/checkpoints.ts";
+import { reserveOf } from "../checkpoints/disk.ts";
 import { keyOf } from "../checkpoints/parts.ts";
 import { SAVE_SIGNAL, SAVED_WITHIN_MS } from "../checkpoints/template.ts";
 import type { LauncherContext } from "../context.ts";
@@ -13,12 +14,9 @@ import type { Relay } from "../relay/relay.ts";
 import type { SandboxEnds } from "./ends.ts";
 import type { SandboxState } from "./state.ts";
 
-const MIB = 1024 * 1024;
 /** Saving takes a CPU and the disk: more at once only make each slower. */
 const AT_ONCE = 2;
 const ANSWER_WITHIN_MS = 5_000;
-/** At least so much is left free on the disk, for files of sessions that are awake. */
-const LEAST_RESERVE_BYTES = 1024 * MIB;
 const NOT_SAVED = "its state could not be saved";
 
 export class SandboxSaving {
@@ -41,9 +39,10 @@ export class SandboxSaving {
 
   /**
    * `asleep`: its memory is free, and the session's next sandbox goes on where it was. `busy`: it is as it was before.
-   * Throws `LauncherFailure`: `cannot_sleep` where this sandbox never can, `sandbox_failed` when its variables were lost.
+   * Throws `LauncherFailure`: `cannot_sleep` where this sandbox never can, or when its turn comes after `before` (by
+   * `performance.now()`), `sandbox_failed` when its variables were lost.
    */
-  async sleep(sandbox: SandboxState): Promise<Slept["state"]> {
+  async sleep(sandbox: SandboxState, before: number = Number.POSITIVE_INFINITY): Promise<Slept["state"]> {
     const { session } = sandbox.identity;
     const why = this.#whyNot(sandbox);
     if (session === null || why !== null) {
@@ -51,6 +50,9 @@ export class SandboxSaving {
     }
     await this.#turn();
     try {
+      if (performance.now() > before) {
+        throw new LauncherFailure("cannot_sleep", "too many others were to be saved before it");
+      }
       const relay = sandbox.beginSave();
       if (relay === null) return "busy";
       return await this.#save(sandbox, relay, volumeName(session));
@@ -101,7 +103,9 @@ export class SandboxSaving {
     try {
       const parts = this.#checkpoints.parts(identity.session, identity.image);
       if (parts === null) throw new Error("checkpoints were switched off meanwhile");
-      await store.seal.close(saved, { owner: volume, parts, saved_at: now() });
+      const { owner, session } = identity;
+      const of = session === null ? {} : { session: { key: session, owner } };
+      await store.seal.close(saved, { owner: volume, parts, saved_at: now(), ...of });
       await store.keepSession(saved, volume);
       return true;
     } catch (error) {
@@ -163,10 +167,9 @@ export class SandboxSaving {
   async #makeRoom(sandbox: SandboxState): Promise<void> {
     const { log, settings, volumes } = this.#context;
     const { store } = this.#checkpoints;
-    const reserve = Math.max(LEAST_RESERVE_BYTES, (await volumes.disk())?.reserve ?? 0);
+    const reserve = await reserveOf(volumes);
     const needed = memoryOf(sandbox.containerId) ?? settings.memoryBytes;
-    const sleeping = await store.sessions();
-    let taken = sleeping.reduce((sum, session) => sum + session.bytes, 0);
+    let taken = store.asleep.bytes;
     let free = await store.freeBytes();
     const fits = needed <= settings.sleepDiskBytes && free + taken >= needed + reserve;
     if (!fits)
@@ -174,7 +177,7 @@ export class SandboxSaving {
         "cannot_sleep",
         "the disk has no room for its memory (KERNELYARD_SLEEP_DISK)",
       );
-    for (const { volume, bytes } of sleeping) {
+    for (const { volume, bytes } of store.asleep.list()) {
       if (taken + needed <= settings.sleepDiskBytes && free >= needed + reserve) break;
       log.warn(
         { volume, bytes },

@@ -42,6 +42,8 @@ export interface FleetTimes extends DirectoryTimes, LeaseTimes {
 /** Beats are not sent at the same time by all. */
 const BEAT_SPREAD = 0.1;
 const FAILED_BEAT_AGAIN_MS = 500;
+/** Of the directory, one after the other, while the lease waits for its next beat. */
+const ASKED_IN_A_ROUND = 100;
 const TOUCH_EVERY_MS = 30_000;
 /** Sessions that are put away at the same time: a transfer of each waits for its sandbox most of the time. */
 const PARKED_AT_ONCE = 4;
@@ -693,10 +695,13 @@ export class Fleet {
     const { directory, sessions } = this.#options;
     this.#hosts = await directory.hosts();
     await this.#member.confirm();
-    // Kernels from before a restart of which nobody has asked yet.
+    // Kernels from before a restart of which nobody has asked yet, awake or asleep: a round waits for a few of them.
+    let asked = 0;
     for (const key of sessions.keys()) {
       const digest = this.#options.digestOf(key);
       if (this.#member.epochOf(digest) !== null || this.#arriving.has(digest)) continue;
+      asked += 1;
+      if (asked > ASKED_IN_A_ROUND) break;
       const routed = await this.#ask(digest, null);
       if (routed.kind !== "own" && routed.kind !== "claimed") continue;
       this.#keys.set(digest, key);

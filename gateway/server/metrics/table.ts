@@ -116,6 +116,10 @@ export const METRICS = {
     { reason: [...new Set([...CALL_LOSSES, "sandbox_ended", ...Object.keys(LOSSES)])] },
   ),
   kernelyard_sessions_live: gauge("Sessions with a kernel.", {}),
+  kernelyard_checkpoints_on: gauge(
+    "1: sandboxes are made from checkpoints and idle sessions sleep; 0: not, or not yet, `/health?detail` says why.",
+    {},
+  ),
   kernelyard_sessions_sleeping: gauge(
     "Sessions asleep: their variables are on the disk until the next call.",
     {},

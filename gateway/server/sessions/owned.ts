@@ -19,7 +19,7 @@ export class OwnedSessions {
     this.#registry = registry;
   }
 
-  /** Those that were used or adopted since this gateway's start, last used first. */
+  /** Those that were used, adopted or found asleep since this gateway's start, last used first. */
   list(principal: Principal): Session[] {
     return this.#registry
       .ownedBy(ownerOf(callerOf(principal)))

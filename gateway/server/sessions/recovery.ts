@@ -1,7 +1,7 @@
 /**
  * Brings the gateway's view in line with the launcher's list: after a restart of either, and every so often.
- * Kernels of sessions are attached again. Of fresh sandboxes only the pool's own go back to it: what another gateway
- * did with one is not known here, and a new one costs two seconds that nobody waits for.
+ * Kernels of sessions are attached again, sessions asleep are remembered. Of fresh sandboxes only the pool's own go back
+ * to it: what another gateway did with one is not known here, and a new one costs nobody's time.
  */
 import type { Logger } from "pino";
 import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
@@ -94,6 +94,8 @@ export class Recovery {
     this.#preparing = checkpoints.state === "preparing";
     pool.fit(capacity, checkpoints.state);
     registry.fit(checkpoints.state);
+    const askedAt = performance.now();
+    registry.foundAsleep(await sandboxes.launcher.asleep(), askedAt);
     await sandboxes.endDoomed();
     // Read before the launcher's list: a sandbox that is made meanwhile is not in it.
     const placed = sandboxes.admission.sandboxIds;

@@ -1,6 +1,11 @@
 /** The sessions of this gateway. The launcher's labels are the truth; this is a cache with a queue per session. */
 import type { Logger } from "pino";
-import type { CheckpointHealth, Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type {
+  CheckpointHealth,
+  Sandbox,
+  SessionKey,
+  SleepingSession,
+} from "../../common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { From, RoomMaker } from "./admission.ts";
 import type { Lease, SessionBinding } from "./lease.ts";
@@ -75,10 +80,10 @@ export class Registry {
     return this.#sessions.get(keyText(key)) ?? null;
   }
 
-  /** Of sessions with a kernel, last used first. */
+  /** Of sessions with a kernel, awake or asleep, last used first. */
   keys(): SessionKey[] {
     return [...this.#sessions.values()]
-      .filter(({ sandboxId }) => sandboxId !== null)
+      .filter(({ view }) => view.state !== "none")
       .sort((one, other) => other.lastUsedAt - one.lastUsedAt)
       .map(({ key }) => key);
   }
@@ -117,6 +122,17 @@ export class Registry {
   /** Attaches to a session's sandbox from before a restart. */
   adopt(sandbox: Sandbox, key: SessionKey): Promise<void> {
     return this.session(key).adopt(sandbox);
+  }
+
+  /** All that the launcher found asleep when it was asked at `askedAt`, by `performance.now()`. */
+  foundAsleep(found: readonly SleepingSession[], askedAt: number): void {
+    const there = new Set(found.map(({ session }) => keyText(session)));
+    for (const [text, session] of this.#sessions) if (!there.has(text)) session.notFoundAsleep(askedAt);
+    // The one asleep longest comes first, and is forgotten first where they are too many.
+    for (const sleeping of found) {
+      const usedAt = this.find(sleeping.session)?.lastUsedAt ?? 0;
+      if (usedAt <= askedAt) this.session(sleeping.session).foundAsleep(sleeping, askedAt);
+    }
   }
 
   /** Sessions sleep where sandboxes are made from checkpoints. */

@@ -1,6 +1,6 @@
 /** One session: its queue, its kernel while it has one, and what must be told of kernels that it had. */
 import type { Readable } from "node:stream";
-import type { Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
+import type { Sandbox, SessionKey, SleepingSession } from "../../common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { Caller } from "../auth/principal.ts";
 import type { KernelConnection } from "../kernel/connection.ts";
@@ -65,8 +65,8 @@ export class Session {
   #lastUsedAt = performance.now();
   /** Code has run in the present kernel: there may be variables to lose. */
   #hasState = false;
-  /** Its kernel was put away; whether it is there still the launcher knows. */
-  #asleep = false;
+  /** `performance.now()` of when its kernel was put away, or was found so; whether it is there still the launcher knows. */
+  #asleepAt: number | null = null;
   /** Why earlier variables are gone, until someone is told. */
   #lost: string | null = null;
   /** Its kernel was made for its files that came from another host: its first call is told that it is new. */
@@ -111,7 +111,7 @@ export class Session {
   }
 
   get #state(): SessionView["state"] {
-    if (this.#place === null) return this.#asleep ? "asleep" : "none";
+    if (this.#place === null) return this.#asleepAt === null ? "none" : "asleep";
     return this.#queue.idle ? "idle" : "busy";
   }
 
@@ -213,6 +213,23 @@ export class Session {
     } finally {
       this.#endTurn();
     }
+  }
+
+  /** Put away by an earlier gateway, or by the launcher alone. */
+  foundAsleep({ asleep_ms, owner }: SleepingSession, askedAt: number): void {
+    if (this.#place !== null || !this.#queue.idle || this.#asleepAt !== null) return;
+    this.#asleepAt = askedAt;
+    this.#lastUsedAt = askedAt - asleep_ms;
+    this.#hasState = true;
+    this.#owner ??= owner;
+  }
+
+  /** What was saved of it before `askedAt` is there no more; its next sandbox says why. */
+  notFoundAsleep(askedAt: number): void {
+    if (this.#asleepAt === null || this.#asleepAt > askedAt || !this.#queue.idle) return;
+    this.#asleepAt = null;
+    if (this.#hasState) this.#options.onLoss("ended");
+    this.#hasState = false;
   }
 
   /** Ends the kernel, unless somebody uses it; the files stay. The sandbox that went, or null. */
@@ -322,10 +339,10 @@ export class Session {
 
   /** False: it does not sleep, or wakes with a call just now. */
   async #forgetAsleep(): Promise<boolean> {
-    if (!this.#asleep || !this.#queue.tryAcquire()) return false;
+    if (this.#asleepAt === null || !this.#queue.tryAcquire()) return false;
     try {
       const gone = await this.#options.sandboxes.launcher.forgetVariables(this.key, LOSSES.asked);
-      this.#asleep = false;
+      this.#asleepAt = null;
       this.#hasState = false;
       if (gone) this.#options.onLoss("asked");
       return gone;
@@ -350,7 +367,7 @@ export class Session {
     try {
       const place = this.#lose(null);
       this.#lost = null;
-      this.#asleep = false;
+      this.#asleepAt = null;
       this.#arrived = false;
       this.#unsaved = false;
       this.#stamp = null;
@@ -374,7 +391,7 @@ export class Session {
       this.#kernel = null;
       if ((await this.#options.sandboxes.launcher.sleep(place.sandboxId)) === "busy") return false;
       this.#leave(place);
-      this.#asleep = true;
+      this.#asleepAt = performance.now();
       return true;
     } catch (error) {
       // What was lost is told by the session's next sandbox.
@@ -441,7 +458,7 @@ export class Session {
   #bind({ kernel, place }: OpenedSession): void {
     this.#kernel = kernel;
     this.#place = place;
-    this.#asleep = false;
+    this.#asleepAt = null;
     void kernel.ended.then((end) => {
       if (this.#kernel !== kernel) return;
       // Where only the stream broke, the sandbox is there still: the next call looks for it.

@@ -16,7 +16,10 @@ beforeAll(async () => {
   engine = new SecondEngine();
   await engine.start();
   engine.load(IMAGE);
-  stack = await startStack({ env: { KERNELYARD_DOCKER_SOCKET: engine.socket, KERNELYARD_POOL_SIZE: "1" } });
+  stack = await startStack({
+    checkpoints: "default",
+    env: { KERNELYARD_DOCKER_SOCKET: engine.socket, KERNELYARD_POOL_SIZE: "1" },
+  });
 }, 300_000);
 
 afterAll(async () => {

@@ -46,6 +46,7 @@ test("a host that the tests run on is ready", async () => {
     "process limit": "ok",
     "data directory of fresh sandboxes": "ok",
     "size of session volumes": "ok",
+    "sessions that sleep": "ok",
   });
   expect([code, report.at(-1)]).toEqual([0, expect.stringMatching(/^Ready/)]);
 });

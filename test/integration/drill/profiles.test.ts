@@ -18,6 +18,7 @@ describe.each(LONG_FORM ? ["analyst", "documents"] : ["analyst"])(
     const table: string[] = [];
     beforeAll(async () => {
       stack = await startStack({
+        checkpoints: "ready",
         env: {
           KERNELYARD_PROFILE: profile,
           KERNELYARD_IMAGE: testImageOf(profile),

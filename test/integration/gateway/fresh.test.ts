@@ -8,7 +8,7 @@ const WITHIN = { timeout: 60_000, interval: 100 };
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_RATE_LIMITS: "off" } });
+  stack = await startStack({ checkpoints: "default", env: { KERNELYARD_RATE_LIMITS: "off" } });
 });
 
 afterAll(async () => {

@@ -9,7 +9,10 @@ let stack: Stack;
 let launcher: LauncherClient;
 
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_TIMEOUT_MS: "60000", KERNELYARD_POOL_SIZE: "1" } });
+  stack = await startStack({
+    checkpoints: "default",
+    env: { KERNELYARD_TIMEOUT_MS: "60000", KERNELYARD_POOL_SIZE: "1" },
+  });
   launcher = new LauncherClient(`${stack.dataDir}/run/launcher.sock`);
 });
 

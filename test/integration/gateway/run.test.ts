@@ -5,14 +5,17 @@ import { readFileSync } from "node:fs";
 import type { z } from "@hono/zod-openapi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
+import { CHECKPOINT_RUNTIME_NAME, SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_TIMEOUT_MS: "8000", KERNELYARD_POOL_SIZE: "0" } });
+  stack = await startStack({
+    checkpoints: "ready",
+    env: { KERNELYARD_TIMEOUT_MS: "8000", KERNELYARD_POOL_SIZE: "0" },
+  });
 });
 
 afterAll(async () => {
@@ -38,7 +41,8 @@ describe("a session", () => {
     expect(others).toEqual([]);
     const inspected = await stack.docker.getContainer(container?.Id ?? "").inspect();
     expect(inspected.HostConfig).toMatchObject({
-      Runtime: "runsc",
+      // runsc itself, behind the script that restores and saves it.
+      Runtime: CHECKPOINT_RUNTIME_NAME,
       Memory: 512 * 1024 * 1024,
       MemorySwap: 512 * 1024 * 1024,
       NanoCpus: 500_000_000,

@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 
 import { z } from "@hono/zod-openapi";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { HealthDetail } from "../../../gateway/server/http/routes/health.ts";
+import { RuntimeSessions } from "../../../gateway/server/http/routes/runtime-sessions/look.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
 const WITHIN = { timeout: 30_000, interval: 100 };
@@ -15,13 +16,12 @@ const [one, two, three] = [name(), name(), name()];
 let stack: Stack;
 beforeAll(async () => {
   stack = await startStack({
+    checkpoints: "ready",
     env: {
-      KERNELYARD_CHECKPOINTS: "auto",
       KERNELYARD_SLEEP_AFTER_MS: "1500",
       KERNELYARD_POOL_SIZE: "1",
     },
   });
-  await checkpointsAreOn();
 }, 120_000);
 afterAll(() => stack?.stop(), 60_000);
 
@@ -29,12 +29,6 @@ async function health(): Promise<z.infer<typeof HealthDetail>> {
   const response = await fetch(`${stack.baseUrl}/health?detail`, { headers: { "x-api-key": stack.apiKey } });
   return HealthDetail.parse(await response.json());
 }
-
-const checkpointsAreOn = () =>
-  vi.waitFor(async () => expect((await health()).checkpoints).toMatchObject({ state: "on", reason: null }), {
-    timeout: 60_000,
-    interval: 100,
-  });
 
 async function run(session: string, code: string): Promise<z.infer<typeof Result>> {
   const response = await stack.post("/run", { session_id: session, code });
@@ -73,6 +67,14 @@ test("what sleeps survives kill -9 of both services, and is told from what was l
   await stack.docker.getContainer(awake?.Id ?? "").remove({ force: true });
   await stack.startLauncher();
   await stack.startGateway();
+  // Known to their owner before they are used again.
+  const listed = await fetch(`${stack.baseUrl}/v1/runtime-sessions`, {
+    headers: { "x-api-key": stack.apiKey },
+  });
+  const { sessions } = RuntimeSessions.parse(await listed.json());
+  expect(sessions.map(({ id, state }) => [id, state]).sort()).toEqual(
+    [one, two].map((id) => [id, "asleep"]).sort(),
+  );
   expect((await run(two, "print(y + 1)")).stdout).toBe("2\n");
   const lost = await run(three, "print('z' in globals())");
   expect(lost).toMatchObject({ stdout: "False\n", stderr: expect.stringContaining("files are kept") });

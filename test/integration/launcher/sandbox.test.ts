@@ -4,12 +4,15 @@ import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
 import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
 import { FRESH, LauncherProcess, namedSession } from "./client.ts";
-import { containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
+import { checkpointsAreOn, containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
 
 const MIB = 1024 * 1024;
 
 const launcher = new LauncherProcess({ KERNELYARD_SESSION_DISK: "32m" });
-beforeAll(() => launcher.start());
+beforeAll(async () => {
+  await launcher.start();
+  await checkpointsAreOn(launcher);
+}, 120_000);
 afterAll(() => launcher[Symbol.asyncDispose]());
 
 describe("a sandbox", () => {

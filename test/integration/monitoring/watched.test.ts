@@ -38,6 +38,7 @@ async function work(): Promise<void> {
 beforeAll(async () => {
   metricsPort = await freePort();
   stack = await startStack({
+    checkpoints: "default",
     env: {
       KERNELYARD_METRICS_PORT: String(metricsPort),
       KERNELYARD_RATE_LIMITS: "off",

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
+  checkpointFinding,
   confinementFindings,
   diskFinding,
   memoryFinding,
@@ -11,7 +12,9 @@ import {
   summary,
 } from "../../../gateway/cli/doctor/findings.ts";
 import {
+  checkpointRuntimeProblem,
   HOST_FILES,
+  INSTALL_COMMAND,
   insideProblems,
   isolationProblems,
   RUNTIME_ARGUMENTS,
@@ -128,6 +131,23 @@ describe("the doctor", () => {
     ["threads", { threads: false }],
     ["libraries", { libraries: { numpy: "error: no such module" } }],
   ])("%s is missed", (title, change) => expect(states(change)).toEqual([title]));
+
+  test("says whether sessions sleep, and why not", () => {
+    const state = (problem: string | null, checkpoints: "auto" | "off" = "auto", arch = "x64") =>
+      checkpointFinding(problem, { arch, checkpoints });
+    expect(state(null)).toMatchObject({ state: "ok" });
+    const bare = checkpointRuntimeProblem(good.runtimes);
+    expect(state(bare)).toMatchObject({
+      state: "weaker",
+      detail: expect.stringContaining("no runtime `runsc-checkpoint`"),
+      remedy: INSTALL_COMMAND,
+    });
+    expect(state(bare, "off")).toMatchObject({ state: "ok", detail: expect.stringContaining("not asked") });
+    expect(state(bare, "auto", "arm64")).toMatchObject({
+      state: "ok",
+      detail: expect.stringContaining("end"),
+    });
+  });
 
   test("limits count only when they hold", () => {
     expect(memoryFinding(null, 100).state).toBe("ok");

@@ -179,6 +179,60 @@ describe("a session asleep", () => {
     expect(await state()).toMatchObject({ state: "idle", has_variables: true });
   });
 
+  it("is its owner's after a restart of the gateway as before, and nobody else's", async () => {
+    const reply = await gateway.post("/exec", { lang: "py", code: "1", runtime_session_hint: "h" });
+    const { runtime_session_id: digest } = z
+      .looseObject({ runtime_session_id: z.string() })
+      .parse(await reply.json());
+    expect(await gateway.kernels.registry.find({ kind: "runtime", digest })?.sleep()).toBe(true);
+    gateway.kernels.stop();
+    launcher.asleepMs = 60_000;
+    const next = startGateway(launcher.socketPath);
+    await next.kernels.start();
+    expect((await ids(KEY, next)).sort()).toEqual([digest, "s1"].sort());
+    // A fleet is told that they are here.
+    expect(next.kernels.travelling.keys()).toHaveLength(2);
+    expect(await ids(OTHER_KEY, next)).toEqual([]);
+    for (const id of [digest, "s1"]) {
+      const shown = await (await ask("GET", `/${id}`, KEY, next)).json();
+      expect(shown).toMatchObject({ state: "asleep", has_variables: true });
+      expect(z.looseObject({ unused_seconds: z.number() }).parse(shown).unused_seconds).toBeGreaterThan(59);
+      for (const [method, action] of [
+        ["GET", ""],
+        ["POST", "/restart"],
+        ["DELETE", ""],
+      ] as const) {
+        expect((await ask(method, `/${id}${action}`, OTHER_KEY, next)).status).toBe(404);
+      }
+    }
+    expect(await (await ask("POST", `/${digest}/restart`, KEY, next)).json()).toEqual({ restarted: true });
+    expect((await ask("DELETE", "/s1", KEY, next)).status).toBe(204);
+    expect(await ids(KEY, next)).toHaveLength(2);
+    expect(launcher.asleep).toEqual([]);
+    next.stop();
+  });
+
+  it("is shown without a kernel when what was saved of it had to go", async () => {
+    launcher.sandboxes.clear();
+    gateway.kernels.registry.foundAsleep([], performance.now());
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none", has_variables: false });
+  });
+
+  it("is not mistaken for lost, or for asleep, by an answer from before its last call", async () => {
+    const askedAt = performance.now();
+    const key = { kind: "named", tenant: "default", name: "s1" } as const;
+    const stale = [{ session: key, owner: null, asleep_ms: 0 }];
+    await run("2");
+    const session = gateway.kernels.registry.find(key);
+    await session?.end("idle");
+    gateway.kernels.registry.foundAsleep(stale, askedAt);
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none" });
+    await run("3");
+    expect(await session?.sleep()).toBe(true);
+    gateway.kernels.registry.foundAsleep([], askedAt);
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "asleep" });
+  });
+
   it("is restarted: its variables are gone, the next call is told", async () => {
     expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: true });
     expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none", has_variables: false });

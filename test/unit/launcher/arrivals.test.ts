@@ -1,12 +1,9 @@
 /** Sandboxes whose start and end cross, with an engine of the test's own: strict, and at its edge a real stream. */
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, duplexPair } from "node:stream";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
-import type { HelloRequest } from "../../../gateway/common/protocol/messages.ts";
 import { Checkpoints } from "../../../gateway/launcher/checkpoints/checkpoints.ts";
 import { CheckpointStore } from "../../../gateway/launcher/checkpoints/store.ts";
 import { type Engine, EngineAwayError } from "../../../gateway/launcher/engine/engine.ts";
@@ -14,7 +11,7 @@ import { SandboxArrivals } from "../../../gateway/launcher/sandbox/arrivals.ts";
 import { SandboxEnds } from "../../../gateway/launcher/sandbox/ends.ts";
 import { SandboxRegister } from "../../../gateway/launcher/sandbox/register.ts";
 import { contextOf } from "./context.ts";
-import { attachFrame, helloReply, strictEngine } from "./engine-side.ts";
+import { answerHello, attachFrame, strictEngine } from "./engine-side.ts";
 
 const CONTAINER = "c".repeat(64);
 const FOUND = {
@@ -35,14 +32,6 @@ function launcherOf(stubs: Partial<Engine>) {
   const ends = new SandboxEnds(context, register, store.ledger, () => {});
   const checkpoints = new Checkpoints(context, store, new Set());
   return { register, ends, arrivals: new SandboxArrivals(context, register, ends, checkpoints) };
-}
-
-/** A supervisor's answer to the hello that it reads from `stream`. */
-async function answerHello(stream: Duplex): Promise<Buffer> {
-  const [chunk]: Buffer[] = await once(stream, "data");
-  const [frame] = new FrameDecoder().push(chunk ?? Buffer.alloc(0));
-  const { msg_id, content }: HelloRequest = JSON.parse(frame?.header.toString() ?? "");
-  return helloReply(msg_id, content.nonce);
 }
 
 const directory = mkdtempSync(join(tmpdir(), "arrivals-"));

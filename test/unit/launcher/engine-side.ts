@@ -1,6 +1,8 @@
 /** What the launcher has on its other sides: an engine, its framing, and a supervisor behind it. */
-import { encodeFrame } from "../../../gateway/common/protocol/frames.ts";
-import { PROTOCOL_VERSION } from "../../../gateway/common/protocol/messages.ts";
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
+import { encodeFrame, FrameDecoder } from "../../../gateway/common/protocol/frames.ts";
+import { type HelloRequest, PROTOCOL_VERSION } from "../../../gateway/common/protocol/messages.ts";
 import type { Engine } from "../../../gateway/launcher/engine/engine.ts";
 
 function unexpected(call: keyof Engine): () => Promise<never> {
@@ -49,4 +51,12 @@ export function helloReply(parentId: string, nonce: string): Buffer {
       execution_count: 0,
     },
   });
+}
+
+/** A supervisor's answer to the hello that it reads from `stream`. */
+export async function answerHello(stream: Duplex): Promise<Buffer> {
+  const [chunk]: Buffer[] = await once(stream, "data");
+  const [frame] = new FrameDecoder().push(chunk ?? Buffer.alloc(0));
+  const { msg_id, content }: HelloRequest = JSON.parse(frame?.header.toString() ?? "");
+  return helloReply(msg_id, content.nonce);
 }

@@ -17,6 +17,7 @@ import {
   type Sandbox,
   type SandboxEnd,
   SessionKey,
+  type SleepingSession,
   UPGRADE_PROTOCOL,
 } from "../../../gateway/common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../../../gateway/common/protocol/launcher-figures.ts";
@@ -146,6 +147,8 @@ export class LauncherStandIn {
   keepsSandboxes = false;
   /** `off`: no sandbox can sleep; `busy`: not now. */
   sleeping: "on" | "off" | "busy" = "off";
+  /** How long those that sleep have slept. */
+  asleepMs = 0;
   /** Why each session's variables are gone, by its key's text, until it has a new sandbox. */
   readonly lost = new Map<string, string>();
   /** False: the script answers hello, too. */
@@ -201,6 +204,12 @@ export class LauncherStandIn {
     return [...this.sandboxes.values()].filter((sandbox) => sandbox.ended === null);
   }
 
+  get asleep(): readonly SleepingSession[] {
+    return [...this.sandboxes.values()].flatMap(({ ended, info: { owner = null, session } }) =>
+      session !== null && ended?.reason === "asleep" ? [{ session, owner, asleep_ms: this.asleepMs }] : [],
+    );
+  }
+
   add(spec: CreateSandbox, used = false): SandboxStandIn {
     this.created += 1;
     if (spec.kind === "session") this.volumes.add(JSON.stringify(spec.session));
@@ -247,6 +256,7 @@ export class LauncherStandIn {
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });
     }
+    if (what === "GET /sessions/asleep") return answer(200, { sessions: this.asleep });
     if (what === "POST /sessions/forget") {
       let text = "";
       for await (const chunk of request) text += chunk;

@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +17,10 @@ import { CheckpointStore } from "../../../../gateway/launcher/checkpoints/store.
 const PARTS = { runtime: "r", cpu: ["fpu"], image: "sha256:1", container: "c" };
 const VOLUME = "librechat_vol_s.new";
 const SANDBOX = "abcdefghijklmnopqrstu";
+const SESSION = {
+  key: { kind: "named", tenant: "default", name: "s.new" },
+  owner: "o".repeat(21),
+} as const;
 
 const root = mkdtempSync(join(tmpdir(), "checkpoint-store-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -32,7 +37,7 @@ async function save(volume = VOLUME, owner = volume, bytes = 3 << 20): Promise<v
   mkdirSync(saving);
   writeFileSync(join(saving, "pages.img"), Buffer.alloc(bytes, 7));
   writeFileSync(join(saving, "checkpoint.img"), "objects");
-  await store.seal.close(saving, { owner, parts: PARTS, saved_at: 1 });
+  await store.seal.close(saving, { owner, parts: PARTS, saved_at: 1, session: SESSION });
   await store.keepSession(saving, volume);
 }
 
@@ -42,14 +47,14 @@ describe("a session asleep", () => {
   test("is found by another launcher, wakes once, and is gone then", async () => {
     await save();
     const next = await CheckpointStore.open(directory);
-    expect(await next.sessions()).toMatchObject([{ volume: VOLUME }]);
+    expect(next.asleep.list()).toMatchObject([{ volume: VOLUME, session: SESSION }]);
     const taken = await next.takeSession(VOLUME, SANDBOX);
     if (taken === null) throw new Error("it is not asleep");
     expect(taken.manifest).toMatchObject({ owner: VOLUME, parts: PARTS });
     await next.seal.verifyObjects(taken.directory, taken.manifest);
     await next.seal.verifyMemory(taken.directory, taken.manifest);
     expect(await next.takeSession(VOLUME, SANDBOX)).toBeNull();
-    expect(await next.sessions()).toEqual([]);
+    expect(next.asleep.list()).toEqual([]);
   });
 
   test("that a launcher did not finish to save or to wake is removed, but not under the hands of one at work", async () => {
@@ -95,7 +100,7 @@ describe("a session asleep", () => {
     await save();
     damage(join(store.sessionDirectory(VOLUME), "manifest.json"));
     await expect(store.takeSession(VOLUME, SANDBOX)).rejects.toThrow(BrokenCheckpoint);
-    expect(await store.sessions()).toEqual([]);
+    expect(store.asleep.list()).toEqual([]);
   });
 
   test("is nobody else's: not under another session's name, and not on another host", async () => {
@@ -109,13 +114,68 @@ describe("a session asleep", () => {
   });
 });
 
+describe("sessions asleep are counted", () => {
+  const both = (sizes: readonly number[]) => ({
+    count: sizes.length,
+    bytes: sizes.reduce((sum, bytes) => sum + bytes, 0),
+  });
+  /** As somebody counts who looks at the disk. */
+  const onDisk = () => {
+    const directory = store.sessionDirectory("");
+    const sizes = readdirSync(directory).map((volume) =>
+      readdirSync(join(directory, volume)).reduce(
+        (sum, name) => sum + statSync(join(directory, volume, name)).size,
+        0,
+      ),
+    );
+    return both(sizes);
+  };
+  const counted = ({ asleep } = store) => ({ count: asleep.count, bytes: asleep.bytes });
+
+  test("as the disk has them, whatever becomes of them, and after a restart", async () => {
+    const steps: (() => Promise<unknown>)[] = [
+      () => save(),
+      () => save("librechat_vol_other", "librechat_vol_other", 5000),
+      // Another checkpoint of the same session takes the place of the first.
+      () => save(VOLUME, VOLUME, 4000),
+      async () => {
+        const taken = await store.takeSession(VOLUME, SANDBOX);
+        expect(counted()).toEqual(onDisk());
+        if (taken !== null) await store.putBack(taken, VOLUME);
+      },
+      () => store.takeSession("librechat_vol_nobody", SANDBOX),
+      () => store.dropSession(VOLUME, "the disk was full"),
+      () => store.dropSession(VOLUME, "the disk was full"),
+      () => save("librechat_vol_third"),
+      () => store.removeSession("librechat_vol_other"),
+    ];
+    const seen: number[] = [];
+    for (const step of steps) {
+      await step();
+      expect(counted()).toEqual(onDisk());
+      expect(counted(await CheckpointStore.open(directory))).toEqual(onDisk());
+      seen.push(store.asleep.count);
+    }
+    expect(seen).toEqual([1, 2, 2, 2, 2, 1, 1, 2, 1]);
+  });
+
+  test("also where nobody can tell any more which they are", async () => {
+    await save();
+    await save("librechat_vol_moved", "librechat_vol_elsewhere");
+    writeFileSync(join(store.sessionDirectory(VOLUME), "manifest.json"), "{");
+    const next = await CheckpointStore.open(directory);
+    expect(next.asleep.list()).toMatchObject([{ session: null }, { session: null }]);
+    expect(counted(next)).toEqual(onDisk());
+  });
+});
+
 describe("what a launcher that died left half done", () => {
   test("is removed: what was being saved, what was being woken", async () => {
     await save();
     await store.takeSession(VOLUME, SANDBOX);
     mkdirSync(store.savingDirectory("another"));
     const next = await CheckpointStore.open(directory);
-    expect(await next.sessions()).toEqual([]);
+    expect(next.asleep.list()).toEqual([]);
     // Nobody knows whether it ran: its variables are lost unless its sandbox is there.
     expect(next.ledger.whyLost(VOLUME)).toContain("restarted");
   });

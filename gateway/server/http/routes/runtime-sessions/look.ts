@@ -22,7 +22,7 @@ export function listSessionsRoute(deps: AppDeps): Route {
       path: "/runtime-sessions",
       summary: "List one's own sessions",
       description:
-        "Those with a kernel, and those that were used since their gateway started; last used first. A key sees all sessions of its tenant, a token those of its user.",
+        "Those with a kernel, awake or asleep, and those that were used since their gateway started; last used first. A key sees all sessions of its tenant, a token those of its user.",
       security: SECURITY,
       responses: {
         200: {

@@ -17,7 +17,10 @@ export const RuntimeSession = z
     }),
     has_variables: z.boolean().openapi({ description: "Code has run in the present kernel." }),
     waiting: z.number().int().openapi({ description: "Calls that wait for their turn." }),
-    unused_seconds: z.number().openapi({ description: "Since its last call ended." }),
+    unused_seconds: z.number().openapi({
+      description:
+        "Since its last call ended; since it fell asleep where its gateway has started after that.",
+    }),
     running_seconds: z.number().nullable().openapi({ description: "Of the running call." }),
   })
   .openapi("RuntimeSession");
