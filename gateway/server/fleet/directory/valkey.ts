@@ -37,6 +37,8 @@ const Yes = z.union([z.literal(0), z.literal(1)]).transform((one) => one === 1);
 export interface ValkeyOptions {
   /** `redis://` or `rediss://`; `?cluster=true` for an engine in cluster mode. */
   readonly url: string;
+  /** PEM; null: the public authorities. For `rediss://`. */
+  readonly ca?: string | null;
   /** Several fleets may share an engine. */
   readonly fleet: string;
   readonly times: DirectoryTimes;
@@ -46,7 +48,7 @@ export interface ValkeyOptions {
   readonly onConnected?: () => void;
 }
 
-function connect(url: string, commandTimeout: number): Redis | Cluster {
+function connect(url: string, ca: string | null, commandTimeout: number): Redis | Cluster {
   const address = new URL(url);
   const cluster = address.searchParams.get("cluster") === "true";
   address.searchParams.delete("cluster");
@@ -64,8 +66,10 @@ function connect(url: string, commandTimeout: number): Redis | Cluster {
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     connectionName: "kernelyard",
   };
-  if (!cluster) return new Redis(address.href, options);
-  const tls = address.protocol === "rediss:" ? { tls: { servername: address.hostname } } : {};
+  const authority = ca === null ? {} : { ca };
+  const secure = address.protocol === "rediss:";
+  if (!cluster) return new Redis(address.href, { ...options, ...(secure ? { tls: authority } : {}) });
+  const tls = secure ? { tls: { ...authority, servername: address.hostname } } : {};
   const { username, password } = address;
   return new Cluster([{ host: address.hostname, port: Number(address.port || 6379) }], {
     lazyConnect: true,
@@ -90,11 +94,11 @@ export class ValkeyDirectory implements Directory {
   #replicasKnownAt = Number.NEGATIVE_INFINITY;
   #replicaSilentSince: number | null = null;
 
-  constructor({ url, fleet, times, commandMs = COMMAND_MS, onConnected }: ValkeyOptions) {
+  constructor({ url, ca = null, fleet, times, commandMs = COMMAND_MS, onConnected }: ValkeyOptions) {
     this.#times = times;
     // One slot of a cluster for all: scripts see hosts and sessions together.
     this.#prefix = `{ky:${fleet}}:`;
-    this.#redis = connect(url, commandMs);
+    this.#redis = connect(url, ca, commandMs);
     // Each command tells its own failure.
     this.#redis.on("error", () => {});
     if (onConnected !== undefined) this.#redis.on("ready", onConnected);
