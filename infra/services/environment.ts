@@ -130,6 +130,12 @@ export function longestAnswerMs(config: CommonConfig): number {
   return longestCallMs(config) + Number(wait ?? spec.fallback);
 }
 
+/** 0: there are no metrics. */
+export function metricsPort(config: Pick<CommonConfig, "settings">): number {
+  const spec = SETTINGS.KERNELYARD_METRICS_PORT;
+  return spec.schema.parse(config.settings.KERNELYARD_METRICS_PORT ?? spec.fallback);
+}
+
 /** Memory of the gateway, in bytes. */
 export function gatewayMemoryBytes(config: Pick<CommonConfig, "settings">): number {
   const spec = SETTINGS.KERNELYARD_GATEWAY_MEMORY;

@@ -105,6 +105,10 @@ function outputsOf(type: string, name: string, inputs: Record<string, unknown>):
         registryId: account,
         arn: `arn:aws:ecr:eu-central-1:${account}:repository/${inputs.name}`,
       };
+    case "aws:elasticache/replicationGroup:ReplicationGroup":
+      return {
+        configurationEndpointAddress: `clustercfg.${inputs.replicationGroupId}.mock.cache.amazonaws.com`,
+      };
     case "aws:ec2/launchTemplate:LaunchTemplate":
       return { latestVersion: 1 };
     case "aws:secretsmanager/secretVersion:SecretVersion":
