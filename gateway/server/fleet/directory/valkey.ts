@@ -34,6 +34,17 @@ const REPLICA_LOST_MS = 5_000;
 const Hosts = z.object({ hosts: z.array(HostFields.extend({ id: z.string() })).nullable() });
 const Yes = z.union([z.literal(0), z.literal(1)]).transform((one) => one === 1);
 
+export interface EngineLook {
+  /** Why it must not be relied on; null: it may be. */
+  readonly problem: string | null;
+  readonly version: string;
+  /** What it is told is on its disk. */
+  readonly persistent: boolean;
+  readonly replicas: number;
+  /** Its clock before this machine's. */
+  readonly aheadMs: number;
+}
+
 export interface ValkeyOptions {
   /** `redis://` or `rediss://`; `?cluster=true` for an engine in cluster mode. */
   readonly url: string;
@@ -119,6 +130,25 @@ export class ValkeyDirectory implements Directory {
       return `it drops keys when its memory is full (maxmemory-policy ${policy}): set maxmemory-policy noeviction`;
     }
     return null;
+  }
+
+  /** For an operator who looks at it. Rejects with `DirectoryUnavailable`. */
+  async look(): Promise<EngineLook> {
+    return this.#asked(async () => {
+      const [problem, info] = [await this.problem(), await this.#info()];
+      const sentAt = Date.now();
+      const [seconds, micros] = z
+        .tuple([z.coerce.number(), z.coerce.number()])
+        .parse(await this.#primary().time());
+      const here = (sentAt + Date.now()) / 2;
+      return {
+        problem,
+        version: info.get("valkey_version") ?? info.get("redis_version") ?? "",
+        persistent: info.get("aof_enabled") === "1",
+        replicas: Number(info.get("connected_slaves") ?? 0),
+        aheadMs: Math.round(seconds * 1000 + micros / 1000 - here),
+      };
+    });
   }
 
   /** Where the fleet counts its callers. */
