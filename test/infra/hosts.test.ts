@@ -105,7 +105,7 @@ describe("target hosts", () => {
     const [file] = other.files;
     if (file === undefined) throw new Error("no file came of it");
     for (const each of [client, second])
-      expect(await each.download(other.session_id, file.id)).toBe("by one");
+      expect(await each.download(file.storage_session_id ?? other.session_id, file.id)).toBe("by one");
     await second.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')");
     await client.run(SESSION, "open('/mnt/session_data/b.txt', 'w').write(f'theirs {y}')");
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
