@@ -11,7 +11,7 @@ import { sshMachine } from "./parts/machine.ts";
 import type { StackOutputs } from "./target.ts";
 import { awsStack } from "./targets/aws/stack.ts";
 import { lookAtMachine, type MachineLook, mixedArchitectures, sshProblem } from "./targets/hosts/look.ts";
-import { certificateFile, hostsStack } from "./targets/hosts/stack.ts";
+import { certificateFiles, hostsStack } from "./targets/hosts/stack.ts";
 import { localStack } from "./targets/local.ts";
 
 /** How the program looks at machines before an update; nothing else leaves the process. */
@@ -37,7 +37,7 @@ const refusal = (text: string) => new pulumi.RunError(text);
 
 export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Promise<StackOutputs> {
   const stack = pulumi.getStack();
-  const { config, apiKeys } = configuration(stack);
+  const { config, apiKeys, fileStoreKey } = configuration(stack);
   const shared = { projectRoot: surroundings.projectRoot, stack, apiKeys };
   const lock = lockProblem(
     join(surroundings.projectRoot, config.common.sandboxContext),
@@ -63,6 +63,7 @@ export async function kernelyard(surroundings: Surroundings = SURROUNDINGS): Pro
       return hostsStack({
         ...shared,
         config,
+        fileStoreKey,
         looks: update ? await looks(surroundings, stack, config) : new Map(),
       });
     case "aws":
@@ -80,9 +81,9 @@ async function looks(
   if (problem !== null) throw refusal(`Nothing was changed. ${problem}`);
   const looked = await Promise.allSettled(
     config.hosts.map(async (host, index) => {
-      const certificate = index === 0 ? certificateFile(stack) : null;
+      const certificates = index === 0 ? certificateFiles(stack) : [];
       const machine = sshMachine(host, config.sshKeyFile);
-      return [host.name, await surroundings.lookAtMachine(host, machine, certificate)] as const;
+      return [host.name, await surroundings.lookAtMachine(host, machine, certificates)] as const;
     }),
   );
   const failures = looked.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));

@@ -1,6 +1,6 @@
 /** Target aws: what fits together, and what AWS would refuse only later. Pure. */
 import { type GvisorArchitecture, gvisorUrl } from "../../gateway/host/gvisor.ts";
-import { type KeyReader, refuseSeveral } from "./problems.ts";
+import type { KeyReader } from "./problems.ts";
 import { KEYS } from "./schema.ts";
 import type { AwsConfig, CommonConfig } from "./stack-config.ts";
 
@@ -13,7 +13,10 @@ const AMAZON_LINUX_ROOT = "/dev/xvda";
 
 export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
   const hostCount = keys.value(KEYS.hostCount, 1);
-  if (hostCount > 1 && !keys.value(KEYS.unroutedSessions, false)) refuseSeveral(keys, hostCount);
+  const hostCountMax = keys.read(KEYS.hostCountMax);
+  if (hostCountMax !== null && hostCountMax <= hostCount)
+    keys.problem(KEYS.hostCountMax, `is ${hostCountMax}, no more than kernelyard:hostCount (${hostCount})`);
+  const several = hostCount > 1 || hostCountMax !== null;
   const region = keys.required(KEYS.region, "");
   return {
     target: "aws",
@@ -26,12 +29,37 @@ export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
     ...machine(keys),
     hostCount,
     hostLifetimeDays: keys.value(KEYS.hostLifetimeDays, 30),
-    fileBucket: keys.value(KEYS.fileBucket, false),
+    hostCountMax,
+    fleet: several ? fleet(keys, common) : null,
+    fileBucket: fileBucket(keys, several),
     diskGb: keys.value(KEYS.diskGb, 60),
     logRetentionDays: keys.value(KEYS.logRetentionDays, 30),
     alarmTopicArn: regional(keys, KEYS.alarmTopicArn, keys.read(KEYS.alarmTopicArn), region),
     accountId: keys.required(KEYS.accountId, ""),
   };
+}
+
+function fileBucket(keys: KeyReader, several: boolean): boolean {
+  const given = keys.read(KEYS.fileBucket);
+  if (given === false && several)
+    keys.problem(
+      KEYS.fileBucket,
+      "is false with several hosts: files must be where each of them reaches them",
+    );
+  return given ?? several;
+}
+
+/** AWS has it for these; others keep a copy in another zone, which may be a moment behind. */
+const DURABLE_FAMILIES = /^cache\.[mr][67]g\./;
+
+function fleet(keys: KeyReader, common: CommonConfig): NonNullable<AwsConfig["fleet"]> {
+  const port = keys.value(KEYS.fleetPort, 3114);
+  if (port === common.port) keys.problem(KEYS.fleetPort, `is the gateway's port, ${port}`);
+  const nodeType = keys.value(KEYS.valkeyNodeType, "");
+  const durable = keys.value(KEYS.valkeyDurable, false);
+  if (durable && !DURABLE_FAMILIES.test(nodeType))
+    keys.problem(KEYS.valkeyDurable, `is true, which kernelyard:valkeyNodeType ${nodeType} does not have`);
+  return { port, nodeType, durable };
 }
 
 const lengthOf = (range: string) => Number(range.split("/")[1]);

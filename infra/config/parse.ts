@@ -1,9 +1,16 @@
 /** A stack's configuration from its name and its raw values. Pure; every message names the key and the remedy. */
 import type { z } from "zod";
 import { parseAws } from "./parse-aws.ts";
-import { KeyReader, refuseSeveral, StackConfigError } from "./problems.ts";
+import { KeyReader, StackConfigError } from "./problems.ts";
 import { KEYS, type KeySpec, type Target } from "./schema.ts";
-import type { CommonConfig, HostsConfig, LocalConfig, RegistryConfig, StackConfig } from "./stack-config.ts";
+import type {
+  CommonConfig,
+  FleetConfig,
+  HostsConfig,
+  LocalConfig,
+  RegistryConfig,
+  StackConfig,
+} from "./stack-config.ts";
 import { stackNameProblem } from "./stack-name.ts";
 
 /** `get` gives a key's raw text (lists and maps as JSON), or undefined. Secret keys are not read here. */
@@ -14,6 +21,10 @@ export function parseStackConfig(stack: string, get: (key: string) => string | u
   const name = stackNameProblem(stack, target);
   if (name !== null) keys.general(name);
   refuseForeignKeys(target, keys);
+  keys.refuseRemoved(
+    "unroutedSessions",
+    "pulumi config rm unroutedSessions; several hosts share their sessions now, whichever of them is called",
+  );
   const config = parseTarget(target, commonConfig(keys), keys);
   keys.refuse();
   if (config === null) throw new StackConfigError([]);
@@ -85,15 +96,49 @@ function parseHosts(common: CommonConfig, keys: KeyReader): HostsConfig | null {
     keys.problem(KEYS.hosts, "has the same address twice");
   }
   const sshKeyFile = keys.read(KEYS.sshKeyFile);
-  const several = keys.value(KEYS.unroutedSessions, false);
-  if (rest.length > 0 && !several) refuseSeveral(keys, hosts.length);
   const registry = registryConfig(common, keys);
   const address = bindAddress(common, keys, "0.0.0.0");
+  const fileStore = keys.read(KEYS.fileStore);
+  const fleet = rest.length === 0 ? null : fleetConfig(common, registry, keys);
+  if (fleet !== null && fileStore === null && keys.clean) {
+    keys.problem(
+      KEYS.fileStore,
+      `names no bucket for ${hosts.length} machines: files must be where each of them reaches them`,
+    );
+  }
   if (first === undefined) {
     if (keys.clean) keys.problem(KEYS.hosts, "names no machine");
     return null;
   }
-  return { target: "hosts", common, bindAddress: address, hosts: [first, ...rest], sshKeyFile, registry };
+  return {
+    target: "hosts",
+    common,
+    bindAddress: address,
+    hosts: [first, ...rest],
+    sshKeyFile,
+    registry,
+    fileStore,
+    fleet,
+  };
+}
+
+/** Several machines; each of their ports is another one. */
+function fleetConfig(common: CommonConfig, registry: RegistryConfig, keys: KeyReader): FleetConfig {
+  const port = keys.value(KEYS.fleetPort, 3114);
+  const valkeyPort = keys.value(KEYS.valkeyPort, 6379);
+  const taken = new Map([
+    [common.port, "the gateway's port (kernelyard:port)"],
+    [registry.port, "the registry's port (kernelyard:registryPort)"],
+  ]);
+  for (const [spec, value, whose] of [
+    [KEYS.fleetPort, port, "the port between machines (kernelyard:fleetPort)"],
+    [KEYS.valkeyPort, valkeyPort, "the directory's port (kernelyard:valkeyPort)"],
+  ] as const) {
+    const other = taken.get(value);
+    if (other !== undefined) keys.problem(spec, `is ${other}, ${value}`);
+    taken.set(value, whose);
+  }
+  return { port, valkeyPort, valkeyImage: keys.read(KEYS.valkeyImage) };
 }
 
 /** A key that another target owns would silently do nothing: say so. */

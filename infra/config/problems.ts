@@ -1,6 +1,6 @@
 /** What an operator is told about a configuration that cannot be used. Pure. */
 import type { z } from "zod";
-import { KEYS, type KeySpec } from "./schema.ts";
+import type { KeySpec } from "./schema.ts";
 
 /** A mistake of the operator's: printed as it is, without a stack. */
 export class StackConfigError extends Error {
@@ -30,6 +30,12 @@ export class KeyReader {
   /** About no key. */
   general(text: string): void {
     this.#problems.push(text);
+  }
+
+  /** Of a key that is no more. */
+  refuseRemoved(name: string, remedy: string): void {
+    const text = this.#get(name);
+    if (text !== undefined) this.general(`kernelyard:${name} is no more. Remedy: ${remedy}`);
   }
 
   get clean(): boolean {
@@ -71,12 +77,4 @@ export class KeyReader {
     if (found === null && this.#problems.length === before) this.problem(spec, "is not set");
     return found ?? otherwise;
   }
-}
-
-export function refuseSeveral(keys: KeyReader, hosts: number): void {
-  keys.problem(
-    KEYS.unroutedSessions,
-    `is false with ${hosts} hosts: a session lives on the host its first call reached, and nothing routes later calls there. ` +
-      "Use one host, one stack for each group of users, or accept it",
-  );
 }

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { ProfileName } from "../../gateway/common/profiles.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
-import { arn, cidr, count, flag, host, json, port, settings } from "./values.ts";
+import { arn, cidr, count, fileStore, flag, host, json, port, settings } from "./values.ts";
 
 export const TARGETS = ["local", "hosts", "aws"] as const;
 export type Target = (typeof TARGETS)[number];
@@ -184,7 +184,57 @@ export const KEYS = {
     fallback: "[]",
     targets: ["hosts"],
     remedy: "list the machines in the stack file as infra/samples/Pulumi.hosts.sample.yaml shows",
-    about: "The machines: name, address, port, user, hostKey.",
+    about:
+      "The machines: name, address, port, user, hostKey; privateAddress where the others reach it by another one.",
+  }),
+  fleetPort: key({
+    name: "fleetPort",
+    schema: port,
+    type: "integer",
+    fallback: "3114",
+    targets: ["hosts", "aws"],
+    remedy: "pulumi config set fleetPort 3114",
+    about: "Port by which several hosts hand calls to each other (TLS, signed); for them alone.",
+  }),
+  valkeyPort: key({
+    name: "valkeyPort",
+    schema: port,
+    type: "integer",
+    fallback: "6379",
+    targets: ["hosts"],
+    remedy: "pulumi config set valkeyPort 6379",
+    about: "Port of the directory of several machines, on the first one (TLS, password).",
+  }),
+  valkeyImage: key({
+    name: "valkeyImage",
+    schema: z.string().regex(/@sha256:[0-9a-f]{64}$/, "must be pinned by digest (NAME@sha256:…)"),
+    type: "string",
+    fallback: "",
+    targets: ["hosts"],
+    remedy:
+      "leave it empty to build the directory's image from Debian's package, or give NAME@sha256:… of one made from gateway/image/valkey",
+    about: "Image of the directory to use instead of the one built from Debian's package.",
+  }),
+  fileStore: key({
+    name: "fileStore",
+    schema: json(fileStore),
+    type: "object",
+    fallback: "{}",
+    targets: ["hosts"],
+    remedy:
+      "pulumi config set --path fileStore.bucket NAME, fileStore.endpoint https://… (or fileStore.region for AWS), and pulumi config set --secret fileStoreKey ID:SECRET",
+    about:
+      "A bucket for uploaded and produced files: bucket, endpoint or region, prefix. Several machines need one that all of them reach.",
+  }),
+  fileStoreKey: key({
+    name: "fileStoreKey",
+    schema: z.string().regex(/^[^:\s]+:\S+$/, "must be ID:SECRET"),
+    type: "string",
+    fallback: "",
+    targets: ["hosts"],
+    remedy: "pulumi config set --secret fileStoreKey ID:SECRET",
+    about: "Access key of the bucket: ID:SECRET. A secret.",
+    secret: true,
   }),
   sshKeyFile: key({
     name: "sshKeyFile",
@@ -355,23 +405,45 @@ export const KEYS = {
     about:
       "A host is replaced by a new one, with the newest machine image, after so many days; the new one comes first.",
   }),
-  unroutedSessions: key({
-    name: "unroutedSessions",
-    schema: flag,
-    type: "boolean",
-    fallback: "false",
-    targets: ["hosts", "aws"],
-    remedy: "pulumi config set unroutedSessions true",
-    about: "Accepts several hosts although a session lives on the host that its first call reached.",
-  }),
   fileBucket: key({
     name: "fileBucket",
+    schema: flag,
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set fileBucket true",
+    about:
+      "Uploaded and produced files live in a bucket: they outlive a host, and every host serves them; not set: true with several hosts, false with one.",
+  }),
+  hostCountMax: key({
+    name: "hostCountMax",
+    schema: count(1, 128),
+    type: "string",
+    fallback: "",
+    targets: ["aws"],
+    remedy: "pulumi config set hostCountMax 8, or leave it empty for a fixed number of hosts",
+    about:
+      "Hosts come and go between hostCount and this by memory in use; not set: there are hostCount of them.",
+  }),
+  valkeyNodeType: key({
+    name: "valkeyNodeType",
+    schema: z.string().regex(/^cache\.[a-z0-9]+\.[a-z0-9]+$/, "must be a node type such as cache.t4g.small"),
+    type: "string",
+    fallback: "cache.t4g.small",
+    targets: ["aws"],
+    remedy: "pulumi config set valkeyNodeType cache.t4g.small",
+    about:
+      "Size of each of the two nodes (ElastiCache for Valkey) in which several hosts keep who has which session: about 19 USD a month each.",
+  }),
+  valkeyDurable: key({
+    name: "valkeyDurable",
     schema: flag,
     type: "boolean",
     fallback: "false",
     targets: ["aws"],
-    remedy: "pulumi config set fileBucket true",
-    about: "Uploaded and produced files live in a bucket: they outlive a host, and every host serves them.",
+    remedy: "pulumi config set valkeyDurable true, with a valkeyNodeType of m7g, m6g, r7g or r6g",
+    about:
+      "Every write is in several zones before it is answered: nothing of the directory is lost with its nodes.",
   }),
   diskGb: key({
     name: "diskGb",

@@ -1,7 +1,7 @@
 /** A stack's configuration as the program uses it. */
 import type { z } from "zod";
 import type { KEYS, KeyName } from "./schema.ts";
-import type { HostConfig } from "./values.ts";
+import type { FileStore, HostConfig } from "./values.ts";
 
 type Value<K extends KeyName> = z.output<(typeof KEYS)[K]["schema"]>;
 
@@ -42,6 +42,18 @@ export interface HostsConfig {
   readonly hosts: readonly [HostConfig, ...HostConfig[]];
   readonly sshKeyFile: string | null;
   readonly registry: RegistryConfig;
+  /** Null: files are on the machine. */
+  readonly fileStore: FileStore | null;
+  /** Null: one machine, which is alone. */
+  readonly fleet: FleetConfig | null;
+}
+
+export interface FleetConfig {
+  /** By which machines hand calls to each other. */
+  readonly port: number;
+  readonly valkeyPort: number;
+  /** By digest; null: built from Debian's package. */
+  readonly valkeyImage: string | null;
 }
 
 export interface AwsConfig {
@@ -73,6 +85,15 @@ export interface AwsConfig {
   readonly platform: string;
   readonly gvisorUrl: string;
   readonly hostCount: number;
+  /** Null: there are `hostCount`. */
+  readonly hostCountMax: number | null;
+  /** Null: one host, which is alone. */
+  readonly fleet: {
+    /** By which hosts hand calls to each other. */
+    readonly port: number;
+    readonly nodeType: string;
+    readonly durable: boolean;
+  } | null;
   readonly hostLifetimeDays: number;
   readonly fileBucket: boolean;
   readonly diskGb: number;

@@ -21,6 +21,11 @@ export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
   "KERNELYARD_S3_PREFIX",
   "KERNELYARD_S3_REGION",
   "KERNELYARD_S3_ENDPOINT",
+  "KERNELYARD_FLEET_URL",
+  "KERNELYARD_FLEET_CA",
+  "KERNELYARD_FLEET_NAME",
+  "KERNELYARD_FLEET_ADDRESS",
+  "KERNELYARD_FLEET_KEY",
 ]);
 
 /** By name; what `settings` may hold is checked as the services will check it. */
@@ -69,6 +74,10 @@ export const host = z
       .string()
       .regex(/^[a-z_][a-z0-9_-]{0,31}$/, "must be a user name")
       .default("root"),
+    privateAddress: z
+      .string()
+      .regex(/^[0-9a-fA-F.:]+$/, "must be an IP address of the machine")
+      .optional(),
     hostKey: z
       .string()
       .regex(
@@ -78,6 +87,30 @@ export const host = z
   })
   .strict();
 export type HostConfig = z.output<typeof host>;
+
+/** `{}` is none. */
+export const fileStore = z
+  .strictObject({
+    bucket: SETTINGS.KERNELYARD_S3_BUCKET.schema.optional(),
+    endpoint: SETTINGS.KERNELYARD_S3_ENDPOINT.schema.optional(),
+    region: SETTINGS.KERNELYARD_S3_REGION.schema.optional(),
+    prefix: SETTINGS.KERNELYARD_S3_PREFIX.schema.optional(),
+  })
+  .transform(({ bucket, endpoint, prefix, region }, context) => {
+    if (bucket === undefined) {
+      if ((endpoint ?? prefix ?? region) !== undefined)
+        context.addIssue({ code: "custom", path: ["bucket"], message: "is not set" });
+      return null;
+    }
+    if (endpoint === undefined && region === undefined) {
+      context.addIssue({
+        code: "custom",
+        message: "says neither the bucket's region (AWS) nor the endpoint of another store",
+      });
+    }
+    return { bucket, endpoint, region, prefix };
+  });
+export type FileStore = NonNullable<z.output<typeof fileStore>>;
 
 export const settings = z.record(z.string(), z.coerce.string()).superRefine((values, context) => {
   for (const [name, value] of Object.entries(values)) {

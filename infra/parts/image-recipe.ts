@@ -7,8 +7,8 @@ import { librariesOf, requirementsOf } from "../../sandbox-image/tools/profiles.
 import { type Base, sandboxRecipe } from "../../sandbox-image/tools/recipe.ts";
 import type { ImageOrder } from "./image-order.ts";
 import {
-  REGISTRY_FOLDER,
-  registryFiles,
+  PACKAGE_FOLDERS,
+  packageFiles,
   SERVICE_DOCKERFILE,
   SERVICE_MACHINE_FOLDER,
   serviceFiles,
@@ -36,11 +36,11 @@ export function recipeOf(
     [BASE_ID_LABEL]: base.id,
   };
   const BASE_IMAGE = base.name;
-  if (order.image === "registry") {
+  if (order.image === "registry" || order.image === "valkey") {
     return {
-      name: "the registry's image",
-      folder: `${project}/${REGISTRY_FOLDER}`,
-      files: registryFiles(project),
+      name: `the image of the ${order.image}`,
+      folder: `${project}/${PACKAGE_FOLDERS[order.image]}`,
+      files: packageFiles(project, order.image),
       dockerfile: "Dockerfile",
       machineFolder: null,
       arguments: { BASE_IMAGE },

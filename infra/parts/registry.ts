@@ -2,11 +2,9 @@
 import type * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { engineOf, publishedImage } from "./images.ts";
 import { LEAST_PRIVILEGE } from "./least-privilege.ts";
 import type { Machine } from "./machine.ts";
-import { quote } from "./quote.ts";
-import { registryTag } from "./tags.ts";
+import { packageImage } from "./package-image.ts";
 
 export interface RegistryArgs {
   readonly projectRoot: string;
@@ -39,36 +37,15 @@ export class Registry extends pulumi.ComponentResource {
     // Another provider alone replaces nothing: the engine asks the Docker provider, and an address is no reason for it
     // (pulumi/pulumi #18509). Absent before, it replaces nothing either.
     const options = { parent: this, replacementTrigger: args.machine.name };
-    this.image = args.image === null ? this.#build(name, args, options) : pulumi.output(args.image);
+    this.image =
+      args.image === null
+        ? packageImage(`${name}-image`, { ...args, image: "registry" }, options)
+        : pulumi.output(args.image);
     const onEngine = { ...options, provider: args.provider };
     const volume = this.#volume(name, args, onEngine);
     const network = this.#network(name, args, onEngine);
     this.containerId = this.#container(name, args, volume, network, onEngine);
     this.registerOutputs({ image: this.image, containerId: this.containerId });
-  }
-
-  /** Never pushed anywhere, so its identity is the image id, which is a digest too. */
-  #build(name: string, args: RegistryArgs, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {
-    const repository = `${args.prefix}-registry`;
-    const tag = registryTag(args.projectRoot, [args.baseImage]);
-    return publishedImage(
-      `${name}-image`,
-      {
-        order: {
-          image: "registry",
-          base: args.baseImage,
-          name: `${repository}:${tag}`,
-          engine: engineOf(args.machine),
-          registry: null,
-          verify: null,
-        },
-        commands: args.commands,
-        delete: args.machine.run(
-          `docker image ls --quiet --filter reference=${quote(`${repository}:*`)} | xargs -r docker image rm --force >/dev/null`,
-        ),
-      },
-      opts,
-    );
   }
 
   #volume(name: string, args: RegistryArgs, opts: pulumi.CustomResourceOptions): pulumi.Output<string> {

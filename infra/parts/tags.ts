@@ -17,8 +17,12 @@ import { parentOf, profileChain } from "../../sandbox-image/tools/profiles.ts";
 export const SERVICE_DOCKERFILE = "gateway/image/Dockerfile";
 /** Where that recipe looks for what the building machine adds. */
 export const SERVICE_MACHINE_FOLDER = "gateway/image/build-machine";
-/** Relative to the project; all of it is the context. */
-export const REGISTRY_FOLDER = "gateway/image/registry";
+/** Images of one package of Debian's each. Relative to the project; all of a folder is its context. */
+export const PACKAGE_FOLDERS = {
+  registry: "gateway/image/registry",
+  valkey: "gateway/image/valkey",
+} as const;
+export type PackageImage = keyof typeof PACKAGE_FOLDERS;
 
 /** `host-bundle`: with gVisor and the host's files beside. */
 export type ServiceTarget = "services" | "host-bundle";
@@ -40,12 +44,13 @@ export const sandboxTag = (folder: string, profile: string, words: readonly stri
     return digest(folder, contextFiles(each, folder), recipe, below === "" ? words : [each, below]);
   }, "");
 
-export function registryTag(projectRoot: string, words: readonly string[]): string {
-  return digest(join(projectRoot, REGISTRY_FOLDER), registryFiles(projectRoot), "Dockerfile", words);
+export function packageTag(projectRoot: string, image: PackageImage, words: readonly string[]): string {
+  const folder = join(projectRoot, PACKAGE_FOLDERS[image]);
+  return digest(folder, packageFiles(projectRoot, image), "Dockerfile", words);
 }
 
-export function registryFiles(projectRoot: string): readonly string[] {
-  const folder = join(projectRoot, REGISTRY_FOLDER);
+export function packageFiles(projectRoot: string, image: PackageImage): readonly string[] {
+  const folder = join(projectRoot, PACKAGE_FOLDERS[image]);
   return listedFiles(folder, join(folder, ".dockerignore"));
 }
 

@@ -10,6 +10,7 @@ import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
+import type { FileStore } from "../config/values.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
@@ -74,6 +75,39 @@ export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: Gat
   };
 }
 
+export interface FleetPlace {
+  /** Of the directory's engine, with its user and password. */
+  readonly url: string;
+  /** PEM; null: the public authorities vouch for it. */
+  readonly certificate: string | null;
+  readonly stack: string;
+  /** Where other hosts reach this one, `ADDRESS:PORT`; null: each host finds out by itself. */
+  readonly address: string | null;
+  readonly key: string;
+}
+
+const LONGEST_FLEET_NAME = 32;
+
+/** A host among others. */
+export const fleetEnvironment = ({ address, certificate, key, stack, url }: FleetPlace): Environment => ({
+  KERNELYARD_FLEET_URL: url,
+  ...(certificate === null ? {} : { KERNELYARD_FLEET_CA: Buffer.from(certificate).toString("base64") }),
+  KERNELYARD_FLEET_NAME: stack.slice(0, LONGEST_FLEET_NAME),
+  ...(address === null ? {} : { KERNELYARD_FLEET_ADDRESS: address }),
+  KERNELYARD_FLEET_KEY: key,
+});
+
+/** Files in a bucket of the operator's; `key`: `ID:SECRET`. */
+export const fileStoreEnvironment = (store: FileStore, key: string): Environment => ({
+  KERNELYARD_FILE_STORE: "s3",
+  KERNELYARD_S3_BUCKET: store.bucket,
+  ...(store.prefix === undefined ? {} : { KERNELYARD_S3_PREFIX: store.prefix }),
+  ...(store.region === undefined ? {} : { KERNELYARD_S3_REGION: store.region }),
+  ...(store.endpoint === undefined ? {} : { KERNELYARD_S3_ENDPOINT: store.endpoint }),
+  AWS_ACCESS_KEY_ID: key.slice(0, key.indexOf(":")),
+  AWS_SECRET_ACCESS_KEY: key.slice(key.indexOf(":") + 1),
+});
+
 /** The gateway never needs a key itself: `TENANT=KEY` becomes `TENANT=sha256:HEX`. */
 function hashed(entry: string, index: number): string {
   const read = readKeyEntry(entry);
@@ -94,6 +128,12 @@ export function longestAnswerMs(config: CommonConfig): number {
   const wait = settings.KERNELYARD_BUSY_WAIT_MS ?? settings.KERNELYARD_TIMEOUT_MS;
   const spec = SETTINGS.KERNELYARD_TIMEOUT_MS;
   return longestCallMs(config) + Number(wait ?? spec.fallback);
+}
+
+/** 0: there are no metrics. */
+export function metricsPort(config: Pick<CommonConfig, "settings">): number {
+  const spec = SETTINGS.KERNELYARD_METRICS_PORT;
+  return spec.schema.parse(config.settings.KERNELYARD_METRICS_PORT ?? spec.fallback);
 }
 
 /** Memory of the gateway, in bytes. */

@@ -7,7 +7,7 @@ import type { Images } from "../parts/images.ts";
 import type { Machine } from "../parts/machine.ts";
 import type { Keys } from "../parts/secrets.ts";
 import type { Paths } from "./environment.ts";
-import { Services } from "./services.ts";
+import { Services, type ServicesArgs } from "./services.ts";
 import { Data, Sweep } from "./sweep.ts";
 
 export interface ServeArgs {
@@ -23,6 +23,9 @@ export interface ServeArgs {
   readonly images: Images;
   readonly keys: Keys;
   readonly apiKeys: pulumi.Output<string> | null;
+  readonly more?: ServicesArgs["more"];
+  readonly ports?: ServicesArgs["ports"];
+  readonly networks?: ServicesArgs["networks"];
   /** What makes the machine fit to serve. */
   readonly prepared: readonly pulumi.Resource[];
 }
@@ -53,5 +56,8 @@ export function serve(name: string, args: ServeArgs): Services {
     gatewayImage: images.gateway,
     keys: { apiKey: keys.apiKey, jwtPublicKeyPem: keys.jwtPublicKeyPem, further: args.apiKeys },
     sweep: sweep.resource,
+    ...(args.more === undefined ? {} : { more: args.more }),
+    ...(args.ports === undefined ? {} : { ports: args.ports }),
+    ...(args.networks === undefined ? {} : { networks: args.networks }),
   });
 }

@@ -19,6 +19,12 @@ import {
   type Paths,
 } from "./environment.ts";
 
+export interface PublishedPort {
+  readonly port: number;
+  /** Of the machine. */
+  readonly address: string;
+}
+
 export interface ServicesArgs {
   readonly config: CommonConfig;
   /** Physical names begin with it. */
@@ -35,6 +41,12 @@ export interface ServicesArgs {
     readonly jwtPublicKeyPem: pulumi.Output<string>;
     readonly further: pulumi.Output<string> | null;
   };
+  /** What the target has the gateway know beside that: of its fleet, and where files are. */
+  readonly more?: pulumi.Output<Environment>;
+  /** Of the gateway beside its own. */
+  readonly ports?: readonly PublishedPort[];
+  /** Of the gateway beside its own bridge. */
+  readonly networks?: readonly pulumi.Output<string>[];
   /** Taken down after the services: it removes the sandboxes that they left. */
   readonly sweep: pulumi.Resource;
 }
@@ -146,19 +158,22 @@ export class Services extends pulumi.ComponentResource {
     launcher: docker.Container,
   ): docker.Container {
     const environment = pulumi
-      .all([args.keys.apiKey, args.keys.jwtPublicKeyPem, args.keys.further ?? ""])
+      .all([args.keys.apiKey, args.keys.jwtPublicKeyPem, args.keys.further ?? "", args.more ?? {}])
       .apply(
-        ([apiKey, jwtPublicKeyPem, furtherApiKeys]): Environment =>
-          gatewayEnvironment(args.config, args.paths, { apiKey, jwtPublicKeyPem, furtherApiKeys }),
+        ([apiKey, jwtPublicKeyPem, furtherApiKeys, more]): Environment => ({
+          ...gatewayEnvironment(args.config, args.paths, { apiKey, jwtPublicKeyPem, furtherApiKeys }),
+          ...more,
+        }),
       );
+    const published = [{ port: args.config.port, address: args.bindAddress }, ...(args.ports ?? [])];
     return this.#container(
       name,
       args,
       gatewayDescription(args.paths, longestCallMs(args.config), gatewayMemoryBytes(args.config)),
       {
-        networksAdvanced: [{ name: network.name }],
-        ports: [{ internal: args.config.port, external: args.config.port, ip: args.bindAddress }],
-        // Hashes and a public key, nothing that opens anything; marked all the same.
+        networksAdvanced: [network.name, ...(args.networks ?? [])].map((name) => ({ name })),
+        ports: published.map(({ address, port }) => ({ internal: port, external: port, ip: address })),
+        // Of callers' keys hashes alone; a fleet's are its own.
         envs: pulumi.secret(environment.apply(assignments)),
       },
       [...images, launcher],

@@ -1,13 +1,16 @@
 #!/bin/sh
 # Removes the images of earlier updates from a machine's engine: those called PREFIX/…, at whatever address the registry was
-# (it moves with the first machine), and those of the registry called REGISTRY, but for what KEEP names (references by
+# (it moves with the first machine), and those of packages, called one of PACKAGES, but for what KEEP names (references by
 # digest, image ids). One that a kernel still runs on goes next time. CACHE is `ours` where nobody else builds: then its old
 # layers go too.
 set -eu
-: "${PREFIX:?}" "${REGISTRY:?}" "${KEEP:?}" "${CACHE:?}"
+: "${PREFIX:?}" "${PACKAGES:?}" "${KEEP:?}" "${CACHE:?}"
 
 kept() { case " $KEEP " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
-ours() { case $1 in */"$PREFIX"/* | "$REGISTRY") return 0 ;; *) return 1 ;; esac }
+ours() {
+  case $1 in */"$PREFIX"/*) return 0 ;; esac
+  case " $PACKAGES " in *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
 
 list() { docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}'; }
 # An image is kept by any of its names, and by a container: the engine itself keeps the last name only. Containers may end

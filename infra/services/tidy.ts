@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Images } from "../parts/images.ts";
 import type { Machine } from "../parts/machine.ts";
 import { script } from "../parts/script.ts";
+import { PACKAGE_FOLDERS } from "../parts/tags.ts";
 
 const ENGINE = join(import.meta.dirname, "tidy-engine.sh");
 const REGISTRY = join(import.meta.dirname, "tidy-registry.sh");
@@ -14,8 +15,10 @@ export interface TidyArgs {
   readonly commands: command.Provider;
   /** Begins the names of the stack's images, after the address of the registry; and the registry's own name. */
   readonly prefix: string;
-  /** Null: another machine carries it. */
-  readonly registryImage: pulumi.Output<string> | null;
+  /** This one carries the registry. */
+  readonly registry: boolean;
+  /** Those of packages that run on it. */
+  readonly packages: readonly pulumi.Output<string>[];
   readonly images: Images;
   /** Nobody else builds on this machine. */
   readonly dedicated: boolean;
@@ -28,22 +31,21 @@ export class Tidy extends pulumi.ComponentResource {
   constructor(name: string, args: TidyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:services:Tidy", name, {}, opts);
     const current = [args.images.sandbox, args.images.gateway];
-    const { prefix, registryImage } = args;
-    // Its container, and its image without a tag.
-    const registry = `${prefix}-registry`;
-    const here = registryImage === null ? current : [...current, registryImage];
-    this.#command(`${name}-engine`, args, here, (keep) =>
+    const { prefix } = args;
+    this.#command(`${name}-engine`, args, [...current, ...args.packages], (keep) =>
       script(ENGINE, {
         PREFIX: prefix,
-        REGISTRY: registry,
+        PACKAGES: Object.keys(PACKAGE_FOLDERS)
+          .map((image) => `${prefix}-${image}`)
+          .join(" "),
         KEEP: keep.join(" "),
         CACHE: args.dedicated ? "ours" : "shared",
       }),
     );
-    if (registryImage !== null) {
+    if (args.registry) {
       this.#command(`${name}-registry`, args, current, (keep) =>
         script(REGISTRY, {
-          CONTAINER: registry,
+          CONTAINER: `${prefix}-registry`,
           KEEP: keep.map((reference) => reference.replace(/^.*@/, "")).join(" "),
         }),
       );

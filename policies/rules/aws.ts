@@ -311,6 +311,24 @@ export const groupReplacesFirst = rule({
   },
 });
 
+export const directorySecured = rule({
+  name: "directory-secured",
+  severity: "high",
+  description: "The directory of sessions has TLS, a token, encrypted disks, and a copy in another zone.",
+  reason: "Whoever may write there decides which host runs a session.",
+  types: ["aws:elasticache/replicationGroup:ReplicationGroup"],
+  violations: (d) => [
+    ...(d.transitEncryptionEnabled === true && d.transitEncryptionMode === "required"
+      ? []
+      : ["It answers without TLS."]),
+    ...(textOf(d.authToken) !== "" || listOf(d.userGroupIds).length > 0 ? [] : ["It asks for no password."]),
+    ...(d.atRestEncryptionEnabled === true ? [] : ["Its disks are not encrypted."]),
+    ...(d.multiAzEnabled === true && d.automaticFailoverEnabled === true
+      ? []
+      : ["It is gone with one zone."]),
+  ],
+});
+
 export const AWS_POLICIES = [
   hostTokensRequired,
   hostNoKeyPair,
@@ -330,4 +348,5 @@ export const AWS_POLICIES = [
   balancerNameFits,
   providerGuarded,
   groupReplacesFirst,
+  directorySecured,
 ];

@@ -175,7 +175,7 @@ export const registryNotPublic = rule({
 export const containerNoPlainKeys = rule({
   name: "container-no-plain-keys",
   severity: "critical",
-  description: "No key is in a container's environment; API keys are there as hashes.",
+  description: "No key of a caller's is in a container's environment; API keys are there as hashes.",
   reason: "Whoever may inspect the container could use it.",
   types: CONTAINER,
   violations: (c) =>
@@ -186,6 +186,19 @@ export const containerNoPlainKeys = rule({
         return keys?.split(",").some((entry) => !/(^|=)sha256:[0-9a-f]{64}$/.test(entry.trim())) === true;
       })
       .map((line) => `${line.split("=")[0]} holds a key.`),
+});
+
+export const directoryByTls = rule({
+  name: "directory-by-tls",
+  severity: "high",
+  description: "Gateways reach the directory of sessions by TLS, with a password.",
+  reason: "Whoever may write there decides which host runs a session.",
+  types: CONTAINER,
+  violations: (c) =>
+    textsOf(c.envs)
+      .filter((line) => line.startsWith("KERNELYARD_FLEET_URL="))
+      .filter((line) => !/=rediss:\/\/[^:@/]*:[^@/]+@/.test(line))
+      .map(() => "KERNELYARD_FLEET_URL is without TLS or password."),
 });
 
 export const CONTAINER_POLICIES = [
@@ -202,4 +215,5 @@ export const CONTAINER_POLICIES = [
   engineSocketOnlyLauncher,
   registryNotPublic,
   containerNoPlainKeys,
+  directoryByTls,
 ];

@@ -171,12 +171,38 @@ describe("target aws", () => {
     });
   });
 
-  it("changes the number of hosts without touching them", async () => {
-    test().configure({ hostCount: 2, unroutedSessions: true });
+  it("makes a fleet of the second host: the directory first, then new hosts that know it", async () => {
+    test().configure({ hostCount: 2 });
+    await stack.up();
+    const all = cloud(steps());
+    const engine = at(all, "create", "kernelyard-directory-engine");
+    for (const before of ["group", "subnets", "parameters"])
+      expect(at(all, "create", `kernelyard-directory-${before}`)).toBeLessThan(engine);
+    const secret = at(all, "create", "kernelyard-gateway-keys-version");
+    expect(engine).toBeLessThan(secret);
+    expect(secret).toBeLessThan(at(all, "update", TEMPLATE));
+    for (const before of [
+      "kernelyard-directory-in",
+      "kernelyard-directory-host-out",
+      "kernelyard-network-hop-in",
+      "kernelyard-network-hop-out",
+    ])
+      expect(at(all, "create", before), before).toBeLessThan(at(all, "update", GROUP));
+    expect(at(all, "update", TEMPLATE)).toBeLessThan(at(all, "update", GROUP));
+    expect(at(all, "update", GROUP)).toBeLessThan(at(all, "create", "kernelyard-alarms-fleet-away"));
+    expect(all[at(all, "update", GROUP)]?.inputs).toMatchObject({ desiredCapacity: 2 });
+    expect(userDataOf(all[at(all, "update", TEMPLATE)])).not.toContain("rediss:");
+  });
+
+  it("changes the number of hosts without touching them, and lets them come and go by memory", async () => {
+    test().configure({ hostCount: 3 });
     await stack.up();
     const all = cloud(steps());
     expect(said(all)).toEqual([`update ${GROUP}`]);
-    expect(all[0]?.inputs).toMatchObject({ desiredCapacity: 2 });
+    expect(all[0]?.inputs).toMatchObject({ desiredCapacity: 3 });
+    test().configure({ hostCountMax: 8 });
+    await stack.up();
+    expect(said(cloud(steps()))).toEqual([`update ${GROUP}`, "create kernelyard-fleet-memory"]);
   });
 
   it("lets ranges come, go and change places without one that is there twice", async () => {
@@ -220,6 +246,7 @@ describe("target aws", () => {
     const deleted = all.filter((step) => step.action === "delete").map((step) => step.name);
     expect(at(all, "delete", GROUP)).toBeLessThan(at(all, "delete", TEMPLATE));
     for (const later of [
+      "kernelyard-directory-engine",
       "kernelyard-entry-https",
       "kernelyard-network-secretsmanager",
       "kernelyard-network-vpc",

@@ -252,6 +252,7 @@ describe("the bootstrap of an AWS host", () => {
             launcherSocket: launcherSocket(paths),
             libraries: sandboxLibraries(join(ROOT, "sandbox-image"), "default"),
             filesRole: null,
+            fleet: null,
           }),
           IMDS: `http://${there().gateway}:${metadataPort}`,
           LOG_FLAGS: "--log-driver=json-file",
@@ -259,7 +260,7 @@ describe("the bootstrap of an AWS host", () => {
         },
         launcher: launcherEnvironment(common, paths, image),
         gateway: open,
-        files: hostFiles(paths, common, false),
+        files: hostFiles(paths, common, false, null),
         fileBucket: false,
       });
     const put = (name: string, content: string) => writeFileSync(join(there().shared, name), content);

@@ -7,7 +7,9 @@ const ExecReply = z.object({
   session_id: z.string(),
   stdout: z.string(),
   stderr: z.string(),
-  files: z.array(z.object({ id: z.string(), name: z.string() })).default([]),
+  files: z
+    .array(z.object({ id: z.string(), name: z.string(), storage_session_id: z.string().optional() }))
+    .default([]),
 });
 export type ExecReply = z.infer<typeof ExecReply>;
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { type S3Server, startS3, TEST_CREDENTIALS } from "../integration/files/s3-server.ts";
 import { DeployedClient } from "./client.ts";
 import { SANDBOX_BASE, SERVICE_BASE, sandboxImage } from "./images.ts";
 import { AMAZON_ULIMIT, Machine } from "./machine.ts";
@@ -31,6 +32,7 @@ describe("target hosts", () => {
   let client: DeployedClient;
   let second: DeployedClient;
   let first: UpResult;
+  let s3: S3Server;
 
   const test = (): TestStack => {
     if (opened === undefined) throw new Error("the set-up has failed");
@@ -58,12 +60,16 @@ describe("target hosts", () => {
     const images = [SANDBOX_BASE, SERVICE_BASE, await sandboxImage()];
     machines.push(await Machine.start(), await Machine.start({ user: "deployer", amazon: true }));
     await machine(0).bringImages(images);
+    // The operator's bucket, by an address that is there as long as the second machine.
+    s3 = await startS3(machine(1).gateway);
     opened = await openStack("hosts", STACK, {
       hosts: entries(0, 1),
       // The two have one operator, whose key outlives the first machine.
       sshKeyFile: machine(1).keyFile,
-      unroutedSessions: true,
+      fileStore: { bucket: await s3.makeBucket(), endpoint: s3.endpoint },
     });
+    const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = TEST_CREDENTIALS;
+    await opened.pulumi("config", "set", "--secret", "fileStoreKey", `${id}:${secret}`);
     await machine(0).command(`cat >>/etc/ssh/machine_authorized <<'END'\n${machine(1).publicKey}\nEND`);
     // The operator's checkout is not root's, and their group may write to it.
     const scripts = join(opened.checkout, "gateway/host");
@@ -79,19 +85,49 @@ describe("target hosts", () => {
     try {
       await opened?.remove();
     } finally {
+      await s3?.stop();
       for (const one of machines) await one.stop();
     }
   });
 
-  it("serves from both machines", async () => {
+  /** What holds data goes only when an operator says so. */
+  const release = async (name: string) => test().pulumi("state", "unprotect", await urnOf(name), "--yes");
+
+  it("serves from both machines, a session from whichever is called", async () => {
     expect(first.outputs.endpoints?.value).toEqual(machines.map((one) => `http://${one.address}:3112`));
     expect((await client.exec("x = 41", "conversation-1")).stderr).toBe("");
-    expect((await client.exec("print(x + 1)", "conversation-1")).stdout).toContain("42");
-    expect(
-      await client.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')"),
-    ).toBeDefined();
+    const other = await second.exec(
+      "print(x + 1)\nopen('/mnt/data/made.txt', 'w').write('by one')",
+      "conversation-1",
+    );
+    expect([other.stdout, other.stderr]).toEqual(["42\n", ""]);
+    // Its file is in the bucket: both serve it.
+    const [file] = other.files;
+    if (file === undefined) throw new Error("no file came of it");
+    for (const each of [client, second])
+      expect(await each.download(file.storage_session_id ?? other.session_id, file.id)).toBe("by one");
+    await second.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')");
+    await client.run(SESSION, "open('/mnt/session_data/b.txt', 'w').write(f'theirs {y}')");
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
-    await second.run(SESSION, "open('/mnt/session_data/b.txt', 'w').write('theirs')");
+  });
+
+  it("has one directory, written to a disk, which nobody opens without the password, and no sandbox at all", async () => {
+    const place = `${machine(0).address}:6379`;
+    const certificate = `/etc/${PREFIX}/valkey/tls.crt`;
+    expect(
+      await machine(0).command(`docker inspect --format '{{.State.Health.Status}}' ${PREFIX}-valkey`),
+    ).toBe("healthy");
+    expect(await containers(1)).not.toContain("valkey");
+    const ping = `docker exec ${PREFIX}-valkey directory-cli --tls --insecure -p 6379 ping 2>&1 || true`;
+    expect(await machine(0).command(ping)).toContain("NOAUTH");
+    // The other machine is served by TLS.
+    const shown = `timeout 10 openssl s_client -connect ${place} </dev/null 2>/dev/null | grep -c 'BEGIN CERTIFICATE' || true`;
+    expect((await machine(1).command(shown)).trim()).toBe("1");
+    expect(await machine(0).command(`openssl x509 -in ${certificate} -noout -ext subjectAltName`)).toContain(
+      machine(0).address,
+    );
+    const reached = `import socket\ntry:\n  socket.create_connection(("${machine(0).address}", 6379), 2)\n  print("open")\nexcept OSError:\n  print("closed")`;
+    expect((await client.exec(reached)).stdout).toBe("closed\n");
   });
 
   it("is verified from outside, with less than TLS", async () => {
@@ -156,8 +192,8 @@ END
     );
     await machine(1).command("gpasswd -d deployer docker");
     const repaired = await stack.up();
-    // Both machines, the certificate, and the other machine's trust in it.
-    expect(repaired.summary.resourceChanges).toMatchObject({ update: 4 });
+    // Both machines, the certificate, the other machine's trust in it; the directory's is looked at, and stays.
+    expect(repaired.summary.resourceChanges).toMatchObject({ update: 5 });
     expect(repaired.summary.resourceChanges).not.toHaveProperty("replace");
     expect(await machine(0).command("docker info --format '{{json .Runtimes}}'")).toContain("oci-seccomp");
     // The launcher, which live restore let run on, was refused meanwhile, and finds out by itself.
@@ -186,9 +222,12 @@ END
   it("lets a machine go: its data first, then its entry; and takes another one in its place", async () => {
     test().configure({ hosts: entries(0) });
     await expect(stack.up()).rejects.toThrow(/protected/);
-    await test().pulumi("state", "unprotect", await urnOf("kernelyard-box-2-data-folder"), "--yes");
+    await release("kernelyard-box-2-data-folder");
+    await release("kernelyard-valkey-volume");
     await stack.up();
     expect(await containers(1)).toBe("");
+    // One machine is alone.
+    expect(await containers(0)).not.toContain("valkey");
     expect(await machine(1).command(`ls -d /var/lib/${PREFIX} 2>/dev/null || true`)).toBe("");
     expect(await machine(1).command("docker image ls --format '{{.Repository}}'")).not.toContain(PREFIX);
     expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
@@ -199,13 +238,14 @@ END
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
   });
 
-  it("moves the registry when the first machine changes; nobody's files are lost", async () => {
+  it("moves registry and directory when the first machine changes; nobody's files are lost", async () => {
     // Where the images are built from then on.
     await machine(1).bringImages([SANDBOX_BASE, SERVICE_BASE]);
     test().configure({ hosts: entries(1, 0) });
+    await release("kernelyard-valkey-volume");
     const up = await stack.up();
     expect(output(up, "registry")).toBe(`${machine(1).address}:5000`);
-    expect(await containers(0)).not.toContain("registry");
+    expect(await containers(0)).not.toMatch(/registry|valkey/);
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
     expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
     expect(await changes(stack)).toEqual(["same"]);
@@ -216,6 +256,7 @@ END
     const prepared = await urnOf("kernelyard-box-1-prepared");
     await test().pulumi("state", "delete", prepared, "--target-dependents", "--force", "--yes");
     test().configure({ hosts: entries(1) });
+    await release("kernelyard-valkey-volume");
     await stack.up();
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
     expect(await changes(stack)).toEqual(["same"]);

@@ -41,8 +41,8 @@ export async function pulumiDirectory(): Promise<string> {
 /** All that a test may say otherwise than the target's sample: where things are. */
 const ADDRESSES: Readonly<Record<Target, readonly string[]>> = {
   local: ["port", "registryPort"],
-  // Several machines are in the sample as a comment.
-  hosts: ["hosts", "sshKeyFile", "unroutedSessions"],
+  // A bucket for several machines is in the sample as a comment.
+  hosts: ["hosts", "sshKeyFile", "fileStore"],
   aws: [],
 };
 

@@ -48,6 +48,7 @@ import {
   WriteProbe,
   weaker,
 } from "./findings.ts";
+import { fleetFindings } from "./fleet.ts";
 import { type ProbeSettings, runProbe } from "./probe-sandbox.ts";
 
 const MIB = 1024 * 1024;
@@ -190,7 +191,7 @@ async function examine(settings: Settings): Promise<Finding[]> {
   const findings = hostFindings(settings);
   const space = await new DiskReserve(present(settings.dataDir), settings.diskReserveBytes).space();
   const spare = Math.floor((space.freeBytes - space.reserveBytes) / settings.sessionDiskBytes);
-  findings.push(diskFinding(space, Math.max(0, spare)));
+  findings.push(diskFinding(space, Math.max(0, spare)), ...(await fleetFindings(settings)));
   const [engineSays, usable] = await engineFindings(engine, settings);
   findings.push(...engineSays);
   if (!usable) return findings;

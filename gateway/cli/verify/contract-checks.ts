@@ -55,6 +55,38 @@ const health: Check = {
   },
 };
 
+const Fleet = z.object({
+  fleet: z
+    .object({
+      problem: z.string().nullable(),
+      hosts: z.array(z.object({ state: z.string(), address: z.string() })),
+    })
+    .nullish(),
+});
+
+/** Hosts that share sessions, as the one that answers has them. */
+const fleet: Check = {
+  title: "fleet",
+  run: async (endpoint) => {
+    const answer = await endpoint.call("/health?detail", { method: "GET" });
+    const { fleet: said } = readReply(answer, Fleet, "GET /health?detail");
+    if (said === null || said === undefined) return holds("one host, which is alone");
+    const { hosts, problem } = said;
+    if (problem !== null)
+      return broken(
+        `${problem}: see KernelyardFleetAway in docs/runbooks.md; npm run doctor on the host says more`,
+      );
+    const leaving = hosts.filter(({ state }) => state !== "up").map(({ address }) => address);
+    if (leaving.length > 0)
+      return weaker(`${leaving.join(", ")} of ${hosts.length} hosts drains and takes no session`);
+    return hosts.length > 1
+      ? holds(`${hosts.length} hosts share their sessions: ${hosts.map(({ address }) => address).join(", ")}`)
+      : weaker(
+          "its directory knows no other host: is their gateway up, with the same KERNELYARD_FLEET_NAME?",
+        );
+  },
+};
+
 const strangers: Check = {
   title: "no code for strangers",
   run: async (endpoint) => {
@@ -251,6 +283,7 @@ const namedSessions: Check = {
 export const CONTRACT_CHECKS: readonly Check[] = [
   transport,
   health,
+  fleet,
   strangers,
   freshCall,
   exceptions,

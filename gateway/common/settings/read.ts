@@ -167,6 +167,10 @@ function contradictions(settings: Settings): string[] {
     );
   }
   check(
+    settings.fleetCa !== null && settings.fleetUrl?.startsWith("rediss:") !== true,
+    "KERNELYARD_FLEET_CA: without effect while KERNELYARD_FLEET_URL is not an address of rediss://. Change that, or remove it.",
+  );
+  check(
     fleet && !s3,
     "KERNELYARD_FLEET_URL: files must be where every host of the fleet reaches them. Set KERNELYARD_FILE_STORE=s3.",
   );

@@ -463,6 +463,19 @@ export const SETTINGS = {
     }),
     "Valkey or Redis (7.0 or newer, `maxmemory-policy noeviction`) in which several hosts keep who has which session: `redis://` or `rediss://`, with `?cluster=true` in cluster mode. Default: this host is alone.",
   ),
+  KERNELYARD_FLEET_CA: optional(
+    "fleetCa",
+    z
+      .string()
+      .transform((text) =>
+        text.includes("-----BEGIN") ? text : Buffer.from(text, "base64").toString("utf8"),
+      )
+      .refine(
+        (text) => text.includes("-----BEGIN CERTIFICATE-----"),
+        "must be a certificate (PEM, or base64 of it)",
+      ),
+    "Certificate (PEM, or base64 of it) that vouches for the engine of a `rediss://` address, or is its own. Default: the public authorities.",
+  ),
   KERNELYARD_FLEET_NAME: setting(
     "fleetName",
     z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,31}$/, "must be up to 32 characters of A-Z a-z 0-9 -"),

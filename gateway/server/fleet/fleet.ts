@@ -164,6 +164,7 @@ export class Fleet {
   #hosts: readonly Host[] = [];
   #state: HostState = "up";
   #draining: Promise<Drained> | null = null;
+  #left = false;
   #beating: Promise<void> | null = null;
   #touchedAt = performance.now();
   /** Until the first beat has been answered nobody knows better. */
@@ -273,9 +274,10 @@ export class Fleet {
     return this.#draining;
   }
 
-  /** Whether this host puts its sessions away, or has. */
-  get draining(): boolean {
-    return this.#draining !== null;
+  /** `draining`: it puts its sessions away; `drained`: it has, and takes no part any more. */
+  get stay(): "here" | "draining" | "drained" {
+    if (this.#draining === null) return "here";
+    return this.#left ? "drained" : "draining";
   }
 
   /** The sessions stay this host's until its lease is over: whoever starts it again goes on with them. */
@@ -453,6 +455,7 @@ export class Fleet {
       await this.#beating;
       await this.#member.leave().catch(() => {});
       this.#problem = "it was drained";
+      this.#left = true;
       log.info({ parked }, "drained: this host has left its fleet");
     } else {
       // It may be asked for again.

@@ -16,6 +16,9 @@ export function readSpeaker(dataDir: string): Speaker {
   return { host: readHost(path) ?? makeHost(path), nonce: machine(), since: Date.now() };
 }
 
+/** The id that is there already; null: this host has never taken part. */
+export const knownHost = (dataDir: string): string | null => readHost(hostFile(dataDir));
+
 function readHost(path: string): string | null {
   let text: string;
   try {

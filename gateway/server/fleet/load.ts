@@ -55,7 +55,7 @@ export async function loadFleet(
   const all: FleetTimes = { ...FLEET_TIMES, recordMs: settings.sessionVolumeTtlMs, ...times };
   let onReady = () => {};
   const onConnected = () => onReady();
-  const directory = new ValkeyDirectory({ url, fleet, times: all, onConnected });
+  const directory = new ValkeyDirectory({ url, ca: settings.fleetCa, fleet, times: all, onConnected });
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<"late">((resolve) => {
     timer = setTimeout(() => resolve("late"), CONNECT_MS);

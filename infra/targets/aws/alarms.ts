@@ -3,6 +3,7 @@ import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/stack-config.ts";
+import { nodesOf } from "./directory.ts";
 import type { Entry } from "./entry.ts";
 import { METRIC_NAMESPACE } from "./user-data.ts";
 
@@ -19,6 +20,7 @@ export class Alarms extends pulumi.ComponentResource {
     super("kernelyard:aws:Alarms", name, {}, opts);
     this.#unhealthy(name, args);
     this.#hosts(name, args);
+    if (args.config.fleet !== null) this.#fleet(name, args);
     this.registerOutputs({});
   }
 
@@ -89,5 +91,37 @@ export class Alarms extends pulumi.ComponentResource {
       threshold: 85,
       treatMissingData: "missing",
     });
+  }
+
+  #fleet(name: string, args: AlarmsArgs): void {
+    this.#alarm(name, args, "fleet-away", {
+      // As the table of alerts says it (monitoring/alerts.ts); a test holds them together.
+      alarmDescription:
+        "This host takes no part in its fleet: calls of sessions are refused. Runbook: docs/runbooks.md",
+      namespace: METRIC_NAMESPACE,
+      metricName: "FleetAway",
+      dimensions: { Group: args.groupName },
+      statistic: "Maximum",
+      period: 60,
+      evaluationPeriods: 3,
+      comparisonOperator: "GreaterThanThreshold",
+      threshold: 0,
+      treatMissingData: "missing",
+    });
+    for (const [index, node] of nodesOf(args.prefix).entries()) {
+      this.#alarm(name, args, `directory-memory-${index + 1}`, {
+        alarmDescription:
+          "The directory of sessions is nearly full; then no session begins. A larger kernelyard:valkeyNodeType",
+        namespace: "AWS/ElastiCache",
+        metricName: "DatabaseMemoryUsagePercentage",
+        dimensions: { CacheClusterId: node },
+        statistic: "Maximum",
+        period: 60,
+        evaluationPeriods: 5,
+        comparisonOperator: "GreaterThanThreshold",
+        threshold: 80,
+        treatMissingData: "missing",
+      });
+    }
   }
 }

@@ -6,6 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/stack-config.ts";
 import { longestCallMs } from "../../services/environment.ts";
 import { deregistrationSeconds } from "./entry.ts";
+import { METRIC_NAMESPACE } from "./user-data.ts";
 
 export interface FleetArgs {
   readonly config: AwsConfig;
@@ -26,6 +27,8 @@ const LAUNCH_SECONDS = 1200;
 /** A host that drains says once a minute that it still does; silent for so long, it is taken away. */
 const SILENT_SECONDS = 300;
 const DAY_SECONDS = 86_400;
+/** Of what sandboxes may have on a host. Room for those that come while a new host starts. */
+const MEMORY_GIVEN_PERCENT = 70;
 
 /** Pure: how long the group may take to let a host go, in seconds: no new calls, running ones, and shutting down. */
 export const goneSeconds = (longestMs: number): number =>
@@ -40,7 +43,31 @@ export class Fleet extends pulumi.ComponentResource {
     const options = { parent: this, provider: args.provider };
     this.template = this.#template(name, args, options);
     this.group = this.#group(name, args, options);
+    if (args.config.hostCountMax !== null) this.#scaling(name, options);
     this.registerOutputs({ groupName: this.group.name });
+  }
+
+  /** Hosts follow the memory that sandboxes were given. One that goes drains first, by the terminate hook. */
+  #scaling(name: string, options: pulumi.CustomResourceOptions): void {
+    new autoscaling.Policy(
+      `${name}-memory`,
+      {
+        autoscalingGroupName: this.group.name,
+        policyType: "TargetTrackingScaling",
+        // From the start to a sandbox of a caller's.
+        estimatedInstanceWarmup: 300,
+        targetTrackingConfiguration: {
+          customizedMetricSpecification: {
+            namespace: METRIC_NAMESPACE,
+            metricName: "MemoryGiven",
+            statistic: "Average",
+            metricDimensions: [{ name: "Group", value: this.group.name }],
+          },
+          targetValue: MEMORY_GIVEN_PERCENT,
+        },
+      },
+      options,
+    );
   }
 
   #template(name: string, args: FleetArgs, options: pulumi.CustomResourceOptions): ec2.LaunchTemplate {
@@ -90,7 +117,7 @@ export class Fleet extends pulumi.ComponentResource {
         minSize: config.hostCount,
         desiredCapacity: config.hostCount,
         // Room for the new hosts while the old ones still serve.
-        maxSize: config.hostCount * 2,
+        maxSize: config.hostCountMax ?? config.hostCount * 2,
         vpcZoneIdentifiers: args.subnetIds,
         targetGroupArns: [args.targetGroupArn],
         healthCheckType: "ELB",
@@ -129,7 +156,12 @@ export class Fleet extends pulumi.ComponentResource {
         waitForCapacityTimeout: "25m",
         tags: [{ key: "Name", value: args.groupName, propagateAtLaunch: true }],
       },
-      { ...options, customTimeouts: { update: gone, delete: gone } },
+      {
+        ...options,
+        // Between the two the policy decides.
+        ignoreChanges: config.hostCountMax === null ? [] : ["desiredCapacity"],
+        customTimeouts: { update: gone, delete: gone },
+      },
     );
   }
 }

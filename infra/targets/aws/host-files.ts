@@ -94,6 +94,8 @@ export function hostFiles(
   paths: Paths,
   config: Pick<CommonConfig, "port" | "isolation" | "settings">,
   fileBucket: boolean,
+  /** By which other hosts reach the gateway; the security group lets them alone in. */
+  fleetPort: number | null,
 ): HostFile[] {
   const { port, isolation } = config;
   const credentials = [
@@ -112,6 +114,7 @@ export function hostFiles(
       `--env-file=${SECRETS_FILE}`,
       ...(fileBucket ? credentials : []),
       `--publish=${port}:${port}`,
+      ...(fleetPort === null ? [] : [`--publish=${fleetPort}:${fleetPort}`]),
     ]),
     ...(fileBucket
       ? [

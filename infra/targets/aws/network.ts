@@ -146,6 +146,21 @@ export class Network extends pulumi.ComponentResource {
       { ...gateway, securityGroupId: this.hostGroup.id, referencedSecurityGroupId: this.entryGroup.id },
       options,
     );
+    if (config.fleet !== null) this.#hops(name, config.fleet.port, options);
+  }
+
+  /** Hosts hand calls to each other. */
+  #hops(name: string, port: number, options: pulumi.CustomResourceOptions): void {
+    const hop = {
+      ipProtocol: "tcp",
+      fromPort: port,
+      toPort: port,
+      securityGroupId: this.hostGroup.id,
+      referencedSecurityGroupId: this.hostGroup.id,
+      description: "Host to host",
+    };
+    new vpc.SecurityGroupEgressRule(`${name}-hop-out`, hop, options);
+    new vpc.SecurityGroupIngressRule(`${name}-hop-in`, hop, options);
   }
 
   #endpoints(

@@ -6,17 +6,21 @@ import { Region } from "@pulumi/aws/types/enums/index.js";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/stack-config.ts";
+import { FleetKeys } from "../../parts/fleet-keys.ts";
 import { sandboxLibraries } from "../../parts/image-recipe.ts";
 import { Images } from "../../parts/images.ts";
 import { Keys } from "../../parts/secrets.ts";
 import {
   assignments,
+  fleetEnvironment,
   gatewayEnvironment,
   launcherEnvironment,
   launcherSocket,
+  metricsPort,
 } from "../../services/environment.ts";
 import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
 import { Alarms } from "./alarms.ts";
+import { Directory } from "./directory.ts";
 import { EncryptionKey } from "./encryption.ts";
 import { Entry } from "./entry.ts";
 import { Files, filesEnvironment } from "./file-bucket.ts";
@@ -29,8 +33,13 @@ import { Repositories } from "./repositories.ts";
 import { hostEnvironment, userData } from "./user-data.ts";
 
 const PATHS = { data: "/var/lib/kernelyard", dockerSocket: "/var/run/docker.sock" };
-/** These two hold keys: they are in the secret, never in user data. */
-const SECRET_SETTINGS = ["KERNELYARD_API_KEYS", "KERNELYARD_JWT_PUBLIC_KEY"];
+/** These hold keys: they are in the secret, never in user data. */
+const SECRET_SETTINGS = [
+  "KERNELYARD_API_KEYS",
+  "KERNELYARD_JWT_PUBLIC_KEY",
+  "KERNELYARD_FLEET_URL",
+  "KERNELYARD_FLEET_KEY",
+];
 
 export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
   const { config, projectRoot } = args;
@@ -75,11 +84,14 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
     })),
     elsewhere: { platform: config.platform, gvisorUrl: config.gvisorUrl },
   });
+  const shared =
+    config.fleet === null ? null : fleetOf(args, config.fleet, network, encryption, commands, cloud);
   const gatewaySettings = pulumi
-    .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? ""])
-    .apply(([apiKey, jwtPublicKeyPem, furtherApiKeys]) =>
-      gatewayEnvironment(common, PATHS, { apiKey, jwtPublicKeyPem, furtherApiKeys }),
-    );
+    .all([keys.apiKey, keys.jwtPublicKeyPem, args.apiKeys ?? "", shared?.environment ?? {}])
+    .apply(([apiKey, jwtPublicKeyPem, furtherApiKeys, fleetSettings]) => ({
+      ...gatewayEnvironment(common, PATHS, { apiKey, jwtPublicKeyPem, furtherApiKeys }),
+      ...fleetSettings,
+    }));
   const secret = gatewaySecret(prefix, gatewaySettings, encryption.arn, cloud);
   const groupName = `${prefix}-hosts`;
   const role = new HostRole("kernelyard-host-role", {
@@ -133,13 +145,17 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
           launcherSocket: launcherSocket(PATHS),
           libraries: sandboxLibraries(resolve(projectRoot, common.sandboxContext), common.profile),
           filesRole,
+          fleet: config.fleet === null ? null : { port: config.fleet.port, metricsPort: metricsPort(common) },
         }),
         launcher: launcherEnvironment(common, PATHS, sandboxImage),
         gateway: {
-          ...openSettings(gatewayEnvironment(common, PATHS, NO_KEYS)),
+          ...openSettings({
+            ...gatewayEnvironment(common, PATHS, NO_KEYS),
+            ...(config.fleet === null ? {} : fleetEnvironment({ ...NO_FLEET, stack: args.stack })),
+          }),
           ...(bucket === null ? {} : filesEnvironment(bucket, config.region)),
         },
-        files: hostFiles(PATHS, common, config.fileBucket),
+        files: hostFiles(PATHS, common, config.fileBucket, config.fleet?.port ?? null),
         fileBucket: config.fileBucket,
       }),
     );
@@ -157,8 +173,15 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       scalingRoleArn: encryption.scalingRoleArn,
       provider: cloud,
     },
-    // Hosts without their endpoints, or before the listener, would fail their bootstrap or health check.
-    { dependsOn: [network, entry, ...(files === null ? [] : [files])] },
+    // Hosts without their endpoints or their directory, or before the listener, would fail their bootstrap or health check.
+    {
+      dependsOn: [
+        network,
+        entry,
+        ...(files === null ? [] : [files]),
+        ...(shared === null ? [] : [shared.directory]),
+      ],
+    },
   );
   // A new stack's hosts send their first numbers before anybody listens.
   new Alarms(
@@ -191,6 +214,34 @@ function awsRegion(name: string): Region {
   return region;
 }
 
+/** What the hosts share, and what each is told of it but its own address. */
+function fleetOf(
+  { config, stack }: TargetArgs<AwsConfig>,
+  fleet: NonNullable<AwsConfig["fleet"]>,
+  network: Network,
+  encryption: EncryptionKey,
+  commands: command.Provider,
+  provider: Provider,
+) {
+  const { keyRotation: rotation, protectData } = config.common;
+  const keys = new FleetKeys("kernelyard-fleet-keys", { rotation, provider: commands });
+  const directory = new Directory("kernelyard-directory", {
+    prefix: `kernelyard-${stack}`,
+    fleet,
+    protectData,
+    network,
+    kmsKeyArn: encryption.arn,
+    password: keys.directoryPassword,
+    provider,
+  });
+  const environment = pulumi
+    .all([directory.url, keys.hopKey])
+    .apply(([url, key]) => fleetEnvironment({ ...NO_FLEET, url, key, stack }));
+  return { directory, environment };
+}
+
+/** A host's own address is known on it alone. */
+const NO_FLEET = { url: "", certificate: null, address: null, key: "" };
 const NO_KEYS = { apiKey: "", jwtPublicKeyPem: "", furtherApiKeys: null };
 
 const openSettings = (settings: Readonly<Record<string, string>>) =>

@@ -21,6 +21,8 @@ export interface HostValues {
   readonly libraries: readonly string[];
   /** Role that may use the bucket of files; null: files are on the host. */
   readonly filesRole: string | null;
+  /** By which other hosts reach this one, and where its gateway says how it is (0: nowhere); null: it is alone. */
+  readonly fleet: { readonly port: number; readonly metricsPort: number } | null;
 }
 
 export function hostEnvironment(values: HostValues): Environment {
@@ -42,10 +44,19 @@ export function hostEnvironment(values: HostValues): Environment {
     NAMESPACE: METRIC_NAMESPACE,
     ...hostPlaces(values.filesRole !== null),
     ...(values.filesRole === null ? {} : { FILES_ROLE: values.filesRole }),
+    ...fleetPlaces(values.fleet),
     // One word list for systemd: the engine itself writes to CloudWatch, and never makes a container wait for it.
     LOG_FLAGS: `--log-driver=awslogs --log-opt=awslogs-region=${values.region} --log-opt=awslogs-group=${values.logGroup} --log-opt=mode=non-blocking`,
   };
 }
+
+const fleetPlaces = (fleet: HostValues["fleet"]): Environment =>
+  fleet === null
+    ? {}
+    : {
+        FLEET_PORT: String(fleet.port),
+        ...(fleet.metricsPort === 0 ? {} : { METRICS_PORT: String(fleet.metricsPort) }),
+      };
 
 /** For files that a shell sources and systemd reads: both understand double quotes. */
 const quotedAssignments = (environment: Environment) =>

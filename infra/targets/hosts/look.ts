@@ -19,7 +19,7 @@ export interface MachineLook {
   readonly drift: string | null;
   /** As `uname -m` says it. */
   readonly architecture: string;
-  /** The registry's certificate is there, and ends within thirty days. */
+  /** A certificate of the stack is there, and ends within thirty days. */
   readonly certificateEnds: boolean;
 }
 
@@ -70,15 +70,15 @@ export async function sshProblem(home: string): Promise<string | null> {
 }
 
 /**
- * Throws when the machine cannot be asked: its address, key or host key is wrong, and nothing would work. `certificate`: the
- * registry's, on the machine that carries it.
+ * Throws when the machine cannot be asked: its address, key or host key is wrong, and nothing would work. `certificates`: files
+ * of servers that the machine may carry.
  */
 export async function lookAtMachine(
   host: HostConfig,
   machine: SshMachine,
-  certificate: string | null,
+  certificates: readonly string[],
 ): Promise<MachineLook> {
-  const values = { PROFILE: INSTALLED_SECCOMP_PROFILE, CERTIFICATE: certificate ?? "" };
+  const values = { PROFILE: INSTALLED_SECCOMP_PROFILE, CERTIFICATES: certificates.join(" ") };
   const answer = await shell(machine.look(script(LOOK, values)));
   if (answer.code !== 0) {
     throw new Error(

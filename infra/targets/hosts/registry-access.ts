@@ -7,11 +7,10 @@ import type * as command from "@pulumi/command";
 import { local } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Machine } from "../../parts/machine.ts";
-import { quote } from "../../parts/quote.ts";
 import { REGISTRY_UID } from "../../parts/registry.ts";
 import { script } from "../../parts/script.ts";
+import { serverCertificate } from "./server-certificate.ts";
 
-const CERTIFICATE = join(import.meta.dirname, "registry-certificate.sh");
 const PASSWORD = join(import.meta.dirname, "registry-password.sh");
 
 export interface RegistryAccessArgs {
@@ -30,9 +29,6 @@ export interface RegistryAccessArgs {
   readonly after: pulumi.Resource;
 }
 
-/** Changes when a certificate is due; see ignoreChanges. */
-const RENEWAL_VARIABLE = "KERNELYARD_RENEWAL";
-
 export class RegistryAccess extends pulumi.ComponentResource {
   /** PEM; for the other machines' engines. */
   readonly certificate: pulumi.Output<string>;
@@ -40,41 +36,15 @@ export class RegistryAccess extends pulumi.ComponentResource {
 
   constructor(name: string, args: RegistryAccessArgs, opts?: pulumi.ComponentResourceOptions) {
     super("kernelyard:hosts:RegistryAccess", name, {}, opts);
-    const certificate = this.#certificate(name, args);
+    const certificate = serverCertificate(
+      `${name}-certificate`,
+      { ...args, trust: `/etc/docker/certs.d/${args.address}`, owner: REGISTRY_UID },
+      { parent: this, dependsOn: [args.after] },
+    );
     const password = this.#password(name, args, certificate);
     this.certificate = certificate.stdout;
     this.folder = password.id.apply(() => args.folder);
     this.registerOutputs({ certificate: this.certificate, folder: this.folder });
-  }
-
-  #certificate(name: string, args: RegistryAccessArgs): local.Command {
-    const isAddress = /^[0-9.]+$|:/.test(args.host);
-    const trust = `/etc/docker/certs.d/${args.address}`;
-    const run = args.machine.run(
-      script(CERTIFICATE, {
-        FOLDER: args.folder,
-        TRUST: trust,
-        HOST: args.host,
-        SUBJECT: `${isAddress ? "IP" : "DNS"}:${args.host}`,
-        OWNER: String(REGISTRY_UID),
-        CONTAINER: args.container,
-      }),
-    );
-    return new local.Command(
-      `${name}-certificate`,
-      {
-        create: run,
-        environment: { [RENEWAL_VARIABLE]: args.renew ? new Date().toISOString() : "none" },
-        delete: args.machine.run(`rm -rf ${quote(args.folder)} ${quote(trust)}`),
-        logging: local.Logging.Stderr,
-      },
-      {
-        parent: this,
-        provider: args.commands,
-        dependsOn: [args.after],
-        ignoreChanges: args.renew ? [] : [`environment.${RENEWAL_VARIABLE}`],
-      },
-    );
   }
 
   /** On standard input, so that it is in no process list. */

@@ -1,12 +1,14 @@
-/** Target hosts: machines by ssh. The first carries the registry; each runs launcher and gateway. */
+/** Target hosts: machines by ssh. The first carries the registry, and the directory of several; each runs launcher and gateway. */
 import * as command from "@pulumi/command";
-import type * as pulumi from "@pulumi/pulumi";
-import type { HostsConfig } from "../../config/stack-config.ts";
+import * as pulumi from "@pulumi/pulumi";
+import type { FleetConfig, HostsConfig } from "../../config/stack-config.ts";
 import type { HostConfig } from "../../config/values.ts";
+import { FleetKeys } from "../../parts/fleet-keys.ts";
 import { Images, imageNames } from "../../parts/images.ts";
 import { sshMachine } from "../../parts/machine.ts";
 import { Registry } from "../../parts/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
+import { type Environment, fileStoreEnvironment, fleetEnvironment } from "../../services/environment.ts";
 import { serve } from "../../services/serve.ts";
 import type { Services } from "../../services/services.ts";
 import { Tidy } from "../../services/tidy.ts";
@@ -14,19 +16,29 @@ import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../targ
 import type { MachineLook } from "./look.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { SshHost } from "./ssh-host.ts";
+import { Valkey } from "./valkey.ts";
 
 const REGISTRY_USER = "kernelyard";
 
 export interface HostsArgs extends TargetArgs<HostsConfig> {
+  /** `ID:SECRET` of `fileStore`. */
+  readonly fileStoreKey: pulumi.Output<string> | null;
   /** By machine name: what the look before this update found; empty when nobody looked. */
   readonly looks: ReadonlyMap<string, MachineLook>;
 }
 
 const prefixOf = (stack: string) => `kernelyard-${stack}`;
 const registryFolder = (stack: string) => `/etc/${prefixOf(stack)}/registry`;
+const valkeyFolder = (stack: string) => `/etc/${prefixOf(stack)}/valkey`;
 /** On the first machine. */
-export const certificateFile = (stack: string) => `${registryFolder(stack)}/tls.crt`;
+export const certificateFiles = (stack: string): readonly string[] =>
+  [registryFolder(stack), valkeyFolder(stack)].map((folder) => `${folder}/tls.crt`);
 
+/** By which the other machines reach it. */
+const innerAddress = (host: HostConfig) => host.privateAddress ?? host.address;
+/** What others reach it by is published there; a machine whose name alone is known, on all its addresses. */
+const innerBind = (host: HostConfig) =>
+  /^[0-9.]+$|:/.test(innerAddress(host)) ? innerAddress(host) : "0.0.0.0";
 const inUrl = (address: string) => (address.includes(":") ? `[${address}]` : address);
 
 export function hostsStack(args: HostsArgs): StackOutputs {
@@ -96,8 +108,10 @@ export function hostsStack(args: HostsArgs): StackOutputs {
     { dependsOn: [registry] },
   );
 
+  const fleet = config.fleet === null ? null : fleetOf(args, config.fleet, carrier, commands);
   const served: Services[] = [];
   const serveOn = (host: HostConfig, prepared: SshHost) => {
+    const more = [fleet?.environment(host), filesOf(args)].filter((one) => one !== undefined && one !== null);
     const services = serve(`kernelyard-${host.name}`, {
       config: common,
       prefix,
@@ -109,7 +123,16 @@ export function hostsStack(args: HostsArgs): StackOutputs {
       images,
       keys,
       apiKeys: args.apiKeys,
-      prepared: [prepared.prepared],
+      prepared: [prepared.prepared, ...(fleet === null ? [] : [fleet.valkey.container])],
+      ...(more.length === 0
+        ? {}
+        : { more: pulumi.all(more).apply((all): Environment => Object.assign({}, ...all)) }),
+      ...(fleet === null
+        ? {}
+        : {
+            ports: [{ port: fleet.port, address: innerBind(host) }],
+            networks: host === first ? [fleet.valkey.network] : [],
+          }),
     });
     served.push(services);
     return `http://${inUrl(host.address)}:${common.port}`;
@@ -121,7 +144,8 @@ export function hostsStack(args: HostsArgs): StackOutputs {
       machine: machineOf(host),
       commands,
       prefix,
-      registryImage: host === first ? registry.image : null,
+      registry: host === first,
+      packages: host === first ? [registry.image, ...(fleet === null ? [] : [fleet.valkey.image])] : [],
       images,
       dedicated: true,
       // The others pull from the first one's registry.
@@ -138,4 +162,52 @@ export function hostsStack(args: HostsArgs): StackOutputs {
     isolation: common.isolation,
     health: `${endpoint}/health`,
   };
+}
+
+/** What several machines share, and what each is told of it. */
+function fleetOf(args: HostsArgs, fleet: FleetConfig, carrier: SshHost, commands: command.Provider) {
+  const { common, hosts, sshKeyFile } = args.config;
+  const [first] = hosts;
+  const keys = new FleetKeys("kernelyard-fleet-keys", { rotation: common.keyRotation, provider: commands });
+  const valkey = new Valkey("kernelyard-valkey", {
+    projectRoot: args.projectRoot,
+    prefix: prefixOf(args.stack),
+    provider: carrier.engine,
+    commands,
+    machine: sshMachine(first, sshKeyFile),
+    baseImage: common.serviceBaseImage,
+    image: fleet.valkeyImage,
+    folder: valkeyFolder(args.stack),
+    host: innerAddress(first),
+    bindAddress: innerBind(first),
+    port: fleet.valkeyPort,
+    password: keys.directoryPassword,
+    renew: args.looks.get(first.name)?.certificateEnds ?? false,
+    protect: common.protectData,
+    after: carrier.prepared,
+  });
+  return {
+    valkey,
+    port: fleet.port,
+    environment: (host: HostConfig): pulumi.Output<Environment> =>
+      pulumi
+        .all([valkey.url(host === first), valkey.certificate, keys.hopKey])
+        .apply(([url, certificate, key]) =>
+          fleetEnvironment({
+            url,
+            certificate,
+            stack: args.stack,
+            address: `${inUrl(innerAddress(host))}:${fleet.port}`,
+            key,
+          }),
+        ),
+  };
+}
+
+/** Null: files are on the machine. */
+function filesOf({ config, fileStoreKey }: HostsArgs): pulumi.Output<Environment> | null {
+  const { fileStore } = config;
+  return fileStore === null || fileStoreKey === null
+    ? null
+    : fileStoreKey.apply((key) => fileStoreEnvironment(fileStore, key));
 }

@@ -46,6 +46,25 @@ const DEFAULT_DELETE_SECONDS = 600;
 /** An instance's own shutting down, at the least. */
 const SHUTDOWN_SECONDS = 120;
 
+/** ElastiCache's own limits (API reference of CreateReplicationGroup; "Durability"). */
+function wrongDirectory(inputs: Properties): string[] {
+  const token = text(inputs.authToken);
+  const durable = text(inputs.durability) === "sync" || text(inputs.durability) === "async";
+  return [
+    ...(/^[a-z](?!.*--)[a-z0-9-]{0,39}(?<!-)$/.test(text(inputs.replicationGroupId))
+      ? []
+      : [`replication group id ${text(inputs.replicationGroupId)} is not valid`]),
+    ...(token === "" || /^[A-Za-z0-9!&#$^<>-]{16,128}$/.test(token) ? [] : ["the auth token is not valid"]),
+    ...(token !== "" && inputs.transitEncryptionEnabled !== true ? ["an auth token needs TLS"] : []),
+    ...(inputs.multiAzEnabled === true && number(inputs.replicasPerNodeGroup) < 1
+      ? ["several zones need a replica"]
+      : []),
+    ...(durable && (text(inputs.clusterMode) !== "enabled" || !(Number(text(inputs.engineVersion)) >= 9))
+      ? ["durability needs cluster mode and Valkey 9.0"]
+      : []),
+  ];
+}
+
 export class Account {
   readonly made: Made[];
   #count: number;
@@ -96,6 +115,7 @@ export class Account {
       if (number(check.timeout) > 120 || number(check.unhealthyThreshold) > 10)
         wrong.push("health check values are out of range");
     }
+    if (type === "aws:elasticache/replicationGroup:ReplicationGroup") wrong.push(...wrongDirectory(inputs));
     if (type === "aws:ec2/launchTemplate:LaunchTemplate") {
       const bytes = Buffer.from(text(inputs.userData), "base64").length;
       if (bytes > 16_384) wrong.push(`User data is limited to 16384 bytes, not ${bytes}`);
@@ -222,6 +242,11 @@ export class Account {
           arn,
           registryId: ACCOUNT,
           repositoryUrl: `${ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/${inputs.name}`,
+        };
+      case "aws:elasticache/replicationGroup:ReplicationGroup":
+        return {
+          arn,
+          configurationEndpointAddress: `clustercfg.${text(inputs.replicationGroupId)}.abc123.euc1.cache.amazonaws.com`,
         };
       case "aws:ec2/launchTemplate:LaunchTemplate":
         return { arn, latestVersion: version };

@@ -22,7 +22,8 @@ export interface S3Server {
   stop(): Promise<void>;
 }
 
-export async function startS3(): Promise<S3Server> {
+/** `address`: of this machine, for servers that are elsewhere. */
+export async function startS3(address = "127.0.0.1"): Promise<S3Server> {
   const program = execFileSync("bash", [join(import.meta.dirname, "versitygw.sh")], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
@@ -33,13 +34,13 @@ export async function startS3(): Promise<S3Server> {
   await mkdir(directory);
   await mkdir(sidecar);
   const port = await freePort();
-  const endpoint = `http://127.0.0.1:${port}`;
+  const endpoint = `http://${address}:${port}`;
   const server = spawn(
     program,
     [
       "--quiet",
       "--keep-alive",
-      `--port=127.0.0.1:${port}`,
+      `--port=${address}:${port}`,
       `--access=${TEST_CREDENTIALS.AWS_ACCESS_KEY_ID}`,
       `--secret=${TEST_CREDENTIALS.AWS_SECRET_ACCESS_KEY}`,
       "--health=/health",

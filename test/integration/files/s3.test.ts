@@ -250,6 +250,7 @@ it("works with the credentials that an AWS host hands to its gateway", async () 
     { data: "/data", dockerSocket: "/var/run/docker.sock" },
     { port: 3112, isolation: "runsc", settings: {} },
     true,
+    null,
   )) {
     if (path.endsWith(".sh")) await writeFile(join(folder, basename(path)), here(content), { mode: 0o755 });
   }

@@ -120,3 +120,28 @@ describe("a group", () => {
     expect(() => account.delete(group.id, 1260)).not.toThrow();
   });
 });
+
+describe("directories", () => {
+  const type = "aws:elasticache/replicationGroup:ReplicationGroup";
+  const fine = {
+    replicationGroupId: "kernelyard-prod",
+    authToken: "0123456789abcdef",
+    transitEncryptionEnabled: true,
+    multiAzEnabled: true,
+    replicasPerNodeGroup: 1,
+    clusterMode: "enabled",
+    engineVersion: "9.0",
+    durability: "sync",
+  };
+  const wrong = (change: object) => new Account([]).wrongInputs(type, "d", { ...fine, ...change });
+
+  it("are as ElastiCache takes them", () => {
+    expect(wrong({})).toEqual([]);
+    expect(wrong({ replicationGroupId: "Kernelyard--Prod" })).toHaveLength(1);
+    expect(wrong({ authToken: "short" })).toHaveLength(1);
+    expect(wrong({ authToken: "with_an_underscore" })).toHaveLength(1);
+    expect(wrong({ transitEncryptionEnabled: false })).toHaveLength(1);
+    expect(wrong({ replicasPerNodeGroup: 0 })).toHaveLength(1);
+    expect(wrong({ engineVersion: "8.2" })).toHaveLength(1);
+  });
+});

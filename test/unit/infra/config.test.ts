@@ -81,6 +81,7 @@ const CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-
 it.each([
   ["serviceBaseImage", "gateway/image/Dockerfile"],
   ["serviceBaseImage", "gateway/image/registry/Dockerfile"],
+  ["serviceBaseImage", "gateway/image/valkey/Dockerfile"],
   ["sandboxBaseImage", "sandbox-image/Dockerfile.rce"],
 ] as const)("%s is what %s is written for", (key, dockerfile) => {
   const [, written] = /^ARG BASE_IMAGE=(\S+)$/m.exec(readFileSync(join(ROOT, dockerfile), "utf8")) ?? [];
@@ -174,7 +175,32 @@ describe("a wrong configuration names the key and the remedy", () => {
         hosts:
           '[{"name":"a","address":"h1","hostKey":"ssh-ed25519 AAAA"},{"name":"b","address":"h2","hostKey":"ssh-ed25519 AAAA"}]',
       },
-      "kernelyard:unroutedSessions is false with 2 hosts: a session lives on the host its first call reached, and nothing routes later calls there. Use one host, one stack for each group of users, or accept it. Remedy: pulumi config set unroutedSessions true",
+      "kernelyard:fileStore names no bucket for 2 machines: files must be where each of them reaches them. Remedy: pulumi config set --path fileStore.bucket NAME, fileStore.endpoint https://… (or fileStore.region for AWS), and pulumi config set --secret fileStoreKey ID:SECRET",
+    ],
+    [
+      "hosts",
+      { unroutedSessions: "true" },
+      "kernelyard:unroutedSessions is no more. Remedy: pulumi config rm unroutedSessions; several hosts share their sessions now, whichever of them is called",
+    ],
+    [
+      "hosts",
+      { fileStore: '{"endpoint":"https://s3.example.org"}' },
+      "kernelyard:fileStore (bucket) is not set. Remedy: pulumi config set --path fileStore.bucket NAME, fileStore.endpoint https://… (or fileStore.region for AWS), and pulumi config set --secret fileStoreKey ID:SECRET",
+    ],
+    [
+      "hosts",
+      {
+        hosts:
+          '[{"name":"a","address":"h1","hostKey":"ssh-ed25519 AAAA"},{"name":"b","address":"h2","hostKey":"ssh-ed25519 AAAA"}]',
+        fileStore: '{"bucket":"files","region":"eu-central-1"}',
+        fleetPort: "5000",
+      },
+      "kernelyard:fleetPort is the registry's port (kernelyard:registryPort), 5000. Remedy: pulumi config set fleetPort 3114",
+    ],
+    [
+      "hosts",
+      { settings: '{"KERNELYARD_FLEET_URL":"redis://x"}' },
+      "kernelyard:settings (KERNELYARD_FLEET_URL) is decided by the deployment; remove it here. Remedy: see infra/samples/ for the form and docs/settings.md for the names",
     ],
     ["aws", { region: null }, "kernelyard:region is not set. Remedy: pulumi config set region eu-central-1"],
     [
@@ -277,8 +303,23 @@ describe("a wrong configuration names the key and the remedy", () => {
     ],
     [
       "aws",
-      { hostCount: "3" },
-      "kernelyard:unroutedSessions is false with 3 hosts: a session lives on the host its first call reached, and nothing routes later calls there. Use one host, one stack for each group of users, or accept it. Remedy: pulumi config set unroutedSessions true",
+      { hostCount: "3", fileBucket: "false" },
+      "kernelyard:fileBucket is false with several hosts: files must be where each of them reaches them. Remedy: pulumi config set fileBucket true",
+    ],
+    [
+      "aws",
+      { unroutedSessions: "false" },
+      "kernelyard:unroutedSessions is no more. Remedy: pulumi config rm unroutedSessions; several hosts share their sessions now, whichever of them is called",
+    ],
+    [
+      "aws",
+      { hostCount: "3", hostCountMax: "3" },
+      "kernelyard:hostCountMax is 3, no more than kernelyard:hostCount (3). Remedy: pulumi config set hostCountMax 8, or leave it empty for a fixed number of hosts",
+    ],
+    [
+      "aws",
+      { hostCount: "3", valkeyDurable: "true" },
+      "kernelyard:valkeyDurable is true, which kernelyard:valkeyNodeType cache.t4g.small does not have. Remedy: pulumi config set valkeyDurable true, with a valkeyNodeType of m7g, m6g, r7g or r6g",
     ],
   ];
 

@@ -1,3 +1,82 @@
+import { expect, it } from "vitest";
+import { z } from "zod";
+import { reveal } from "./record.ts";
 import { describeTarget } from "./target.ts";
 
-describeTarget("hosts", () => {});
+const HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3fQyq6yV1Yj0m0m3Xc0mDb1Tq1Z0n6rWw0cX4yqk9b";
+const Container = z.object({
+  name: z.string(),
+  envs: z.array(z.string()).default([]),
+  ports: z.array(z.object({ internal: z.number(), external: z.number(), ip: z.string() })).default([]),
+  networksAdvanced: z.array(z.object({ name: z.string() })).default([]),
+});
+
+describeTarget("hosts", (graph) => {
+  it("of one machine knows no fleet", () => {
+    const text = JSON.stringify(graph().resources.map(({ inputs, name }) => [name, reveal(inputs)]));
+    expect(text).not.toMatch(/FLEET|valkey-container/);
+  });
+});
+
+describeTarget(
+  "hosts",
+  (graph) => {
+    const containers = () =>
+      graph()
+        .resources.filter(({ type }) => type === "docker:index/container:Container")
+        .map(({ inputs, name, provider }) => ({
+          resource: name,
+          engine: provider?.split("::")[3],
+          ...Container.parse(reveal(inputs)),
+        }));
+    const environment = (box: string) => {
+      const found = containers().find(({ resource }) => resource === `kernelyard-${box}-services-gateway`);
+      return new Map(
+        found?.envs.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+      );
+    };
+
+    it("has one directory, on the first machine's private address", () => {
+      const [valkey, ...others] = containers().filter(({ resource }) => resource.includes("valkey"));
+      expect(others).toEqual([]);
+      expect(valkey?.engine).toBe("kernelyard-box-1-engine");
+      expect(valkey?.ports).toEqual([{ internal: 6379, external: 6379, ip: "10.0.0.11" }]);
+    });
+
+    it("tells each gateway where the directory is, where others reach it, and what they all share", () => {
+      const [one, two] = [environment("box-1"), environment("box-2")];
+      const password = "kernelyard:sentinel-directory-password";
+      expect(one.get("KERNELYARD_FLEET_URL")).toBe(`rediss://${password}@kernelyard-test-valkey:6379`);
+      expect(two.get("KERNELYARD_FLEET_URL")).toBe(`rediss://${password}@10.0.0.11:6379`);
+      expect(one.get("KERNELYARD_FLEET_ADDRESS")).toBe("10.0.0.11:3114");
+      expect(two.get("KERNELYARD_FLEET_ADDRESS")).toBe("192.168.7.12:3114");
+      for (const name of ["CA", "NAME", "KEY"]) {
+        expect(one.get(`KERNELYARD_FLEET_${name}`)).toBe(two.get(`KERNELYARD_FLEET_${name}`));
+        expect(one.get(`KERNELYARD_FLEET_${name}`)).toBeDefined();
+      }
+      for (const each of [one, two]) {
+        expect(each.get("KERNELYARD_S3_BUCKET")).toBe("files");
+        expect(each.get("AWS_SECRET_ACCESS_KEY")).toBe("sentinel-secret");
+      }
+    });
+
+    it("publishes what machines say to each other on their private addresses alone", () => {
+      const gateways = containers().filter(({ resource }) => resource.endsWith("-gateway"));
+      expect(gateways.map(({ ports }) => ports.map(({ external, ip }) => `${ip}:${external}`))).toEqual([
+        ["0.0.0.0:3112", "10.0.0.11:3114"],
+        ["0.0.0.0:3112", "192.168.7.12:3114"],
+      ]);
+    });
+  },
+  {
+    name: "two machines",
+    changes: {
+      "kernelyard:hosts": JSON.stringify([
+        { name: "box-1", address: "10.0.0.11", hostKey: HOST_KEY },
+        { name: "box-2", address: "box-2.example.org", privateAddress: "192.168.7.12", hostKey: HOST_KEY },
+      ]),
+      "kernelyard:fileStore": JSON.stringify({ bucket: "files", endpoint: "https://s3.example.org" }),
+      "kernelyard:fileStoreKey": "sentinel-id:sentinel-secret",
+    },
+  },
+);

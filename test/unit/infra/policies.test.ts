@@ -183,6 +183,21 @@ const MUTATIONS: Readonly<Record<string, readonly [baseline: Subject, mutation: 
     { ports: [{ internal: 5000, external: 5000, ip: "0.0.0.0" }] },
   ],
   "container-no-plain-keys": [service, { envs: ["KERNELYARD_API_KEYS=default=secret-key"] }],
+  "directory-by-tls": [
+    container({ ...SERVICE, envs: ["KERNELYARD_FLEET_URL=rediss://kernelyard:secret@10.0.0.11:6379"] }),
+    { envs: ["KERNELYARD_FLEET_URL=redis://10.0.0.11:6379"] },
+  ],
+  "directory-secured": [
+    of("aws:elasticache/replicationGroup:ReplicationGroup", {
+      transitEncryptionEnabled: true,
+      transitEncryptionMode: "required",
+      authToken: "0123456789abcdef",
+      atRestEncryptionEnabled: true,
+      multiAzEnabled: true,
+      automaticFailoverEnabled: true,
+    }),
+    { transitEncryptionMode: "preferred" },
+  ],
   "sandbox-isolated-runtime": [sandbox, { runtime: "runc" }],
   "sandbox-image-by-digest": [sandbox, { image: "custom-rce-kernel:latest" }],
   "sandbox-non-root": [sandbox, { user: "0:0" }],

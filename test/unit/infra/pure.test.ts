@@ -221,8 +221,8 @@ describe("services", () => {
     const paths = { data: "/data", dockerSocket: "/var/run/docker.sock" };
     const config = { port: 3112, isolation: "runsc", settings: {} } as const;
     const withBucket = (name: string) =>
-      hostFiles(paths, config, true).find(({ path }) => path.endsWith(name))?.content;
-    expect(JSON.stringify(hostFiles(paths, config, false))).not.toMatch(/credentials|AWS_CONFIG_FILE/);
+      hostFiles(paths, config, true, null).find(({ path }) => path.endsWith(name))?.content;
+    expect(JSON.stringify(hostFiles(paths, config, false, null))).not.toMatch(/credentials|AWS_CONFIG_FILE/);
     expect(withBucket("/kernelyard-gateway.service.d/credentials.conf")).toMatch(
       /^\[Service\]\n(#.*\n)?ExecStartPre=\/usr\/local\/lib\/kernelyard\/credentials\.sh\n$/,
     );

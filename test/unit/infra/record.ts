@@ -51,6 +51,12 @@ export const SENTINELS = {
   jwtKid: "kernelyard-sentinel",
 };
 
+/** The same, of keys that hosts share. */
+export const FLEET_SENTINELS = {
+  directoryPassword: "sentinel-directory-password",
+  hopKey: "sentinel-hop-key",
+};
+
 const SECRET_KEY = "4dabf18193072939515e22adb298388d";
 
 /** A secret input, as the engine sees it. */
@@ -77,6 +83,7 @@ const Order = z.object({ name: z.string(), registry: z.unknown() });
 /** What a command would print. */
 function printed(name: string, inputs: Record<string, unknown>): string {
   if (name === "kernelyard-keys-generated") return JSON.stringify(SENTINELS);
+  if (name === "kernelyard-fleet-keys-generated") return JSON.stringify(FLEET_SENTINELS);
   const environment = z.record(z.string(), z.string()).safeParse(reveal(inputs.environment));
   const text = environment.data?.[ORDER_VARIABLE];
   if (text === undefined) return "certificate\n";
@@ -97,6 +104,10 @@ function outputsOf(type: string, name: string, inputs: Record<string, unknown>):
         repositoryUrl: `${account}.dkr.ecr.eu-central-1.amazonaws.com/${inputs.name}`,
         registryId: account,
         arn: `arn:aws:ecr:eu-central-1:${account}:repository/${inputs.name}`,
+      };
+    case "aws:elasticache/replicationGroup:ReplicationGroup":
+      return {
+        configurationEndpointAddress: `clustercfg.${inputs.replicationGroupId}.mock.cache.amazonaws.com`,
       };
     case "aws:ec2/launchTemplate:LaunchTemplate":
       return { latestVersion: 1 };

@@ -7,14 +7,15 @@ import { HOST_FILES } from "../../../gateway/host/isolation.ts";
 import { SERVICE_GID, SERVICE_UID } from "../../../gateway/host/users.ts";
 import { REGISTRY_UID } from "../../../infra/parts/registry.ts";
 import {
-  REGISTRY_FOLDER,
-  registryTag,
+  PACKAGE_FOLDERS,
+  packageTag,
   SERVICE_DOCKERFILE,
   SERVICE_MACHINE_FOLDER,
   sandboxTag,
   serviceFiles,
   serviceTag,
 } from "../../../infra/parts/tags.ts";
+import { VALKEY_UID } from "../../../infra/targets/hosts/valkey.ts";
 import { listedFiles } from "../../../sandbox-image/tools/build-context.ts";
 import { contextFiles, SANDBOX_DOCKERFILE } from "../../../sandbox-image/tools/plan.ts";
 
@@ -34,7 +35,8 @@ describe("image tags", () => {
     service: serviceTag(project, "services", ["base"]),
     bundle: serviceTag(project, "host-bundle", ["base"]),
     sandbox: sandboxTag(join(project, "sandbox-image"), "default", ["base"]),
-    registry: registryTag(project, ["base"]),
+    registry: packageTag(project, "registry", ["base"]),
+    valkey: packageTag(project, "valkey", ["base"]),
   });
   /** Names of the images that get a new tag by an edit of the file. */
   function changedBy(file: string): string[] {
@@ -100,13 +102,18 @@ describe("image tags", () => {
     (file) => expect(changedBy(`sandbox-image/${file}`)).toEqual(["sandbox"]),
   );
 
-  it.each(["Dockerfile", "config.yml"])("%s of the registry changes the registry's alone", (file) =>
-    expect(changedBy(join(REGISTRY_FOLDER, file))).toEqual(["registry"]),
+  it.each([
+    ["registry", "Dockerfile"],
+    ["registry", "config.yml"],
+    ["valkey", "Dockerfile"],
+    ["valkey", "valkey.conf"],
+  ] as const)("of the %s: its %s changes that alone", (image, file) =>
+    expect(changedBy(join(PACKAGE_FOLDERS[image], file))).toEqual([image]),
   );
 
   it("follow the bases", () => {
     expect(serviceTag(project, "services", ["other"])).not.toBe(tags().service);
-    expect(registryTag(project, ["other"])).not.toBe(tags().registry);
+    expect(packageTag(project, "registry", ["other"])).not.toBe(tags().registry);
     expect(sandboxTag(join(project, "sandbox-image"), "default", ["other"])).not.toBe(tags().sandbox);
   });
 
@@ -167,11 +174,16 @@ describe("the services' image", () => {
     expect(serviceFiles(ROOT, "services").filter((file) => !listed.includes(file))).toEqual([]);
   });
 
-  it("runs as the user that owns the gateway's files, and the registry as its own", () => {
+  it("runs as the user that owns the gateway's files, and packages each as its own", () => {
     const user = stages.flatMap((stage) => /^USER (\S+)$/m.exec(stage)?.[1] ?? []);
     expect(user).toEqual([`${SERVICE_UID}:${SERVICE_GID}`]);
-    const registry = readFileSync(join(ROOT, REGISTRY_FOLDER, "Dockerfile"), "utf8");
-    expect(registry).toMatch(new RegExp(`^USER ${REGISTRY_UID}:${REGISTRY_UID}$`, "m"));
+    for (const [image, uid] of [
+      ["registry", REGISTRY_UID],
+      ["valkey", VALKEY_UID],
+    ] as const) {
+      const recipe = readFileSync(join(ROOT, PACKAGE_FOLDERS[image], "Dockerfile"), "utf8");
+      expect(recipe).toMatch(new RegExp(`^USER ${uid}:${uid}$`, "m"));
+    }
   });
 
   it("gives a host the host's files, what starts them, and no other", () => {

@@ -285,6 +285,21 @@ describe("a fleet", () => {
     ]);
   });
 
+  it("takes the certificate of its engine as PEM or base64 of it, for TLS", () => {
+    const pem = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+    for (const text of [pem, Buffer.from(pem).toString("base64")]) {
+      const all = { ...FLEET, KERNELYARD_FLEET_CA: text };
+      expect(problems(all)).toEqual([]);
+      expect(readSettings(all).fleetCa?.trim()).toBe(pem.trim());
+      expect(problems({ ...all, KERNELYARD_FLEET_URL: "redis://:hidden@valkey.example:6379" })).toEqual([
+        expect.stringContaining("KERNELYARD_FLEET_CA: without effect"),
+      ]);
+    }
+    expect(problems({ ...FLEET, KERNELYARD_FLEET_CA: "bm9uZQ==" })).toEqual([
+      expect.stringContaining("must be a certificate"),
+    ]);
+  });
+
   it("shares files and credentials", () => {
     const disk = without("KERNELYARD_FILE_STORE", "KERNELYARD_S3_BUCKET", "KERNELYARD_S3_REGION");
     expect(disk).toEqual([expect.stringContaining("Set KERNELYARD_FILE_STORE=s3")]);

@@ -35,9 +35,22 @@ const REPLICA_LOST_MS = 5_000;
 const Hosts = z.object({ hosts: z.array(HostFields.extend({ id: z.string() })).nullable() });
 const Yes = z.union([z.literal(0), z.literal(1)]).transform((one) => one === 1);
 
+export interface EngineLook {
+  /** Why it must not be relied on; null: it may be. */
+  readonly problem: string | null;
+  readonly version: string;
+  /** What it is told is on its disk. */
+  readonly persistent: boolean;
+  readonly replicas: number;
+  /** Its clock before this machine's. */
+  readonly aheadMs: number;
+}
+
 export interface ValkeyOptions {
   /** `redis://` or `rediss://`; `?cluster=true` for an engine in cluster mode. */
   readonly url: string;
+  /** PEM; null: the public authorities. For `rediss://`. */
+  readonly ca?: string | null;
   /** Several fleets may share an engine. */
   readonly fleet: string;
   readonly times: DirectoryTimes;
@@ -47,7 +60,7 @@ export interface ValkeyOptions {
   readonly onConnected?: () => void;
 }
 
-function connect(url: string, commandTimeout: number): Redis | Cluster {
+function connect(url: string, ca: string | null, commandTimeout: number): Redis | Cluster {
   const address = new URL(url);
   const cluster = address.searchParams.get("cluster") === "true";
   address.searchParams.delete("cluster");
@@ -65,8 +78,10 @@ function connect(url: string, commandTimeout: number): Redis | Cluster {
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
     connectionName: "kernelyard",
   };
-  if (!cluster) return new Redis(address.href, options);
-  const tls = address.protocol === "rediss:" ? { tls: { servername: address.hostname } } : {};
+  const authority = ca === null ? {} : { ca };
+  const secure = address.protocol === "rediss:";
+  if (!cluster) return new Redis(address.href, { ...options, ...(secure ? { tls: authority } : {}) });
+  const tls = secure ? { tls: { ...authority, servername: address.hostname } } : {};
   const { username, password } = address;
   return new Cluster([{ host: address.hostname, port: Number(address.port || 6379) }], {
     lazyConnect: true,
@@ -91,11 +106,11 @@ export class ValkeyDirectory implements Directory {
   #replicasKnownAt = Number.NEGATIVE_INFINITY;
   #replicaSilentSince: number | null = null;
 
-  constructor({ url, fleet, times, commandMs = COMMAND_MS, onConnected }: ValkeyOptions) {
+  constructor({ url, ca = null, fleet, times, commandMs = COMMAND_MS, onConnected }: ValkeyOptions) {
     this.#times = times;
     // One slot of a cluster for all: scripts see hosts and sessions together.
     this.#prefix = `{ky:${fleet}}:`;
-    this.#redis = connect(url, commandMs);
+    this.#redis = connect(url, ca, commandMs);
     // Each command tells its own failure.
     this.#redis.on("error", () => {});
     if (onConnected !== undefined) this.#redis.on("ready", onConnected);
@@ -116,6 +131,25 @@ export class ValkeyDirectory implements Directory {
       return `it drops keys when its memory is full (maxmemory-policy ${policy}): set maxmemory-policy noeviction`;
     }
     return null;
+  }
+
+  /** For an operator who looks at it. Rejects with `DirectoryUnavailable`. */
+  async look(): Promise<EngineLook> {
+    return this.#asked(async () => {
+      const [problem, info] = [await this.problem(), await this.#info()];
+      const sentAt = Date.now();
+      const [seconds, micros] = z
+        .tuple([z.coerce.number(), z.coerce.number()])
+        .parse(await this.#primary().time());
+      const here = (sentAt + Date.now()) / 2;
+      return {
+        problem,
+        version: info.get("valkey_version") ?? info.get("redis_version") ?? "",
+        persistent: info.get("aof_enabled") === "1",
+        replicas: Number(info.get("connected_slaves") ?? 0),
+        aheadMs: Math.round(seconds * 1000 + micros / 1000 - here),
+      };
+    });
   }
 
   /** Where the fleet counts its callers. */

@@ -189,6 +189,20 @@ export class HopClient {
   }
 }
 
+/** Why another host cannot be reached, or is not the one of its record; null: it is. */
+export function unreached({ addr, cert }: Pick<Target, "addr" | "cert">): Promise<string | null> {
+  const { hostname, port } = new URL(`https://${addr}`);
+  return new Promise((resolve) => {
+    pinned(cert)(
+      { hostname: hostname.replaceAll(/[[\]]/g, ""), port: port || "443", protocol: "https:" },
+      (...[error, socket]) => {
+        socket?.destroy();
+        resolve(error === null ? null : error.message);
+      },
+    );
+  });
+}
+
 /** Whether a process answers there: the machine's kernel alone would take a connection for one that stands still. */
 function answers(addr: string): Promise<boolean> {
   const { hostname, port } = new URL(`https://${addr}`);

@@ -56,6 +56,9 @@ export const HealthDetail = z
 
 const HealthBrief = HealthDetail.pick({ status: true }).openapi("HealthBrief");
 
+/** As `gateway/image/drain.ts` reads them. */
+const STAYS = { draining: "Draining", drained: "Drained" } as const;
+
 const UNSAFE = "Code shares the host's kernel (KERNELYARD_ISOLATION=runc-unsafe): run trusted code only";
 const NO_QUOTA = "Session volumes have no hard size: loop devices are missing on this host";
 
@@ -117,6 +120,9 @@ export function healthRoute(deps: AppDeps): Route {
         c.req.query("detail") !== undefined || (c.req.header("accept") ?? "").includes("application/json");
       c.header("Cache-Control", "no-store");
       if (deps.inFlight.stopping) return c.text("Service Unavailable", 503);
+      // Whatever comes all the same is passed on to the others.
+      const stay = deps.fleet?.stay ?? "here";
+      if (!detailed && stay !== "here") return c.text(STAYS[stay], 503);
       if (!detailed) {
         return (await deps.health.healthy()) ? c.text("OK") : c.text("Service Unavailable", 503);
       }

@@ -67,7 +67,9 @@ begin "verification of the sandbox image"
 begin "secrets"
 fetch() {
   (umask 077; aws secretsmanager get-secret-value --secret-id "$SECRET" --version-id "$SECRET_VERSION" \
-    --query SecretString --output text > "$SECRETS_FILE")
+    --query SecretString --output text > "$SECRETS_FILE") || return 1
+  [ -n "${FLEET_PORT-}" ] || return 0
+  address=$(imds local-ipv4) && echo "KERNELYARD_FLEET_ADDRESS=$address:$FLEET_PORT" >> "$SECRETS_FILE"
 }
 install -d -m 0700 "$(dirname "$SECRETS_FILE")"
 again fetch

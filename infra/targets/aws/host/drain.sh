@@ -11,6 +11,8 @@ while sleep "$HEARTBEAT"; do
 done &
 beating=$!
 trap 'kill "$beating" 2>/dev/null || true' EXIT
+# Sessions go to other hosts with their files; of a host that is alone they end.
+docker exec kernelyard-gateway node gateway/image/drain.ts || echo "kernelyard: sessions are left here" >&2
 systemctl stop kernelyard-gateway.service
 systemctl stop kernelyard-launcher.service
 finish_hook terminate CONTINUE

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Once a minute: does the canary pass, how many sandboxes fit, how full is the disk.
+# Once a minute: does the canary pass, how many sandboxes fit, how much memory is given to them, how full is the disk, and is
+# this host part of its fleet.
 # shellcheck source=common.sh source-path=SCRIPTDIR
 . /usr/local/lib/kernelyard/common.sh
 failed=0
@@ -11,5 +12,12 @@ put() {
     --metric-name "$1" --value "$2" --unit "$3"
 }
 put CanaryFailed "$failed" Count
-if [ -n "$(number capacity)" ]; then put SlotsFree "$(($(number capacity) - $(number sandboxes)))" Count; fi
+capacity=$(number capacity)
+if [ -n "$capacity" ]; then put SlotsFree "$((capacity - $(number sandboxes)))" Count; fi
+if [ "${capacity:-0}" -gt 0 ]; then put MemoryGiven "$(($(number sandboxes) * 100 / capacity))" Percent; fi
+if [ -n "${METRICS_PORT-}" ]; then
+  member=$(docker exec kernelyard-gateway node -e 'fetch("http://127.0.0.1:'"$METRICS_PORT"'/metrics").then((r) => r.text()).then((t) =>
+    console.log(/^kernelyard_fleet_member (\d)/m.exec(t)?.[1] ?? ""))' || true)
+  put FleetAway "$([ "$member" = 1 ] && echo 0 || echo 1)" Count
+fi
 put DiskUsed "$(df --output=pcent /var/lib | tail -n 1 | tr -dc 0-9)" Percent
