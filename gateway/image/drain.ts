@@ -5,7 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { readSettings } from "../common/settings/read.ts";
 
-/** The gateway is the first process of its container. */
+/** The gateway is the first process of its container, or what passes signals on to it is. */
 const GATEWAY = 1;
 /** From the signal on, for the first answer that says so. */
 const BEGINS_WITHIN_MS = 10_000;
@@ -35,6 +35,8 @@ async function drained(): Promise<boolean> {
 if (await drained()) {
   console.log("Drained: no session waits here for a host of its fleet.");
 } else {
-  console.error("Sessions are left here, with their files; the gateway's log says why. Run this again to try again.");
+  console.error(
+    "Sessions are left here, with their files; the gateway's log says why. Run this again to try again.",
+  );
   process.exitCode = 1;
 }

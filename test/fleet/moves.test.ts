@@ -129,6 +129,10 @@ it("a drained host's sessions go on at another one, with their files, and are to
   await metric(a, 'kernelyard_fleet_workspaces_total{outcome="saved"} 2');
   await metric(b, 'kernelyard_fleet_workspaces_total{outcome="restored"} 2');
   await metric(a, "kernelyard_fleet_member 0");
+  // For whoever waits for it, and for a load balancer.
+  const health = a.listening.begin("GET", "/health");
+  health.end();
+  expect(await reply(health)).toMatchObject({ status: 503, body: "Drained" });
 });
 
 it("a running call ends first, and one that comes meanwhile waits for the next host", async () => {
