@@ -1,15 +1,16 @@
 /**
  * `npm run bench`: how fast it is, side by side in one run on this machine, as ratios. Every result is checked, so
- * that a call which fails fast is not a fast call. Raw samples go to `test/results/bench.json`.
+ * that a call which fails fast is not a fast call. Raw samples go to `test/results/bench.json`. `npm run bench -- fleet`: several hosts.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import { type Stack, startStack } from "../support/stack.ts";
 import { BASH_PAIRS, benchBash } from "./bash.ts";
+import { Client } from "./client.ts";
+import { benchFleet } from "./fleet.ts";
 import { RawKernel } from "./raw-kernel.ts";
 import { type Summary, summarise, timed } from "./statistics.ts";
 
@@ -26,47 +27,20 @@ const DOCKER_EXECS = 20;
 
 const Streams = z.object({ stdout: z.string(), stderr: z.string() });
 
-const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+const clients = new Map<Stack, Client>();
 
-function post(stack: Stack, path: string, body: object): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const payload = JSON.stringify(body);
-    const call = request(
-      `${stack.baseUrl}${path}`,
-      {
-        method: "POST",
-        agent,
-        headers: {
-          "content-type": "application/json",
-          "content-length": Buffer.byteLength(payload),
-          "x-api-key": stack.apiKey,
-        },
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("end", () =>
-          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
-        );
-        response.on("error", reject);
-      },
-    );
-    call.setNoDelay(true);
-    call.on("error", reject);
-    call.end(payload);
-  });
+function clientOf(stack: Stack): Client {
+  const client = clients.get(stack) ?? new Client(stack);
+  clients.set(stack, client);
+  return client;
 }
 
-async function expectOutput(stack: Stack, path: string, body: object, stdout: string): Promise<void> {
-  const answer = await post(stack, path, body);
-  if (answer.status !== 200 || !answer.text.includes(JSON.stringify(stdout).slice(1, -1))) {
-    throw new Error(`${path} answered ${answer.status} ${answer.text}`);
-  }
-}
+const expectOutput = (stack: Stack, path: string, body: object, stdout: string) =>
+  clientOf(stack).output(path, body, stdout);
 
 /** Also that nothing is said on standard error. */
 async function expectResult(stack: Stack, body: object, stdout: string): Promise<void> {
-  const answer = await post(stack, "/v1/exec", body);
+  const answer = await clientOf(stack).post("/v1/exec", body);
   const result = answer.status === 200 ? Streams.safeParse(JSON.parse(answer.text)) : null;
   if (result?.data?.stdout !== stdout || result.data.stderr !== "") {
     throw new Error(`/v1/exec answered ${answer.status} ${answer.text}`);
@@ -225,8 +199,9 @@ async function main(): Promise<void> {
   } finally {
     await raw.stop();
     await stack.stop();
-    agent.destroy();
+    for (const client of clients.values()) client.close();
   }
 }
 
-await main();
+if (process.argv[2] === "fleet") await benchFleet((line) => process.stdout.write(`${line}\n`));
+else await main();

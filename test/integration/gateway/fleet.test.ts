@@ -1,14 +1,12 @@
 /** Several hosts on this machine: each a launcher, a gateway and real sandboxes; a real engine and a real S3 server between them. */
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import { removeInstance } from "../../support/abandoned.ts";
-import { freePort } from "../../support/free-port.ts";
+import { drainHost, loseHost, startFleetHost } from "../../support/fleet/hosts-here.ts";
 import { RedisServer } from "../../support/redis/redis-server.ts";
-import { Stack } from "../../support/stack.ts";
+import type { Stack } from "../../support/stack.ts";
 import { type S3Server, startS3, TEST_CREDENTIALS } from "../files/s3-server.ts";
 
 /** The S3 server is built the first time. */
 const BUILT_WITHIN_MS = 600_000;
-const KEY = "a key that all hosts of the fleet share, and nobody else";
 
 let engine: RedisServer;
 let bucket: S3Server;
@@ -35,25 +33,13 @@ async function run(host: Stack, code: string, session = "s"): Promise<Said> {
 const saved = async (fleet: string) =>
   (await bucket.keys(fleet)).filter((key) => key.startsWith("workspaces/"));
 
-/** As the settings' defaults have it, but for what two hosts on one machine cannot share. */
 async function hosts(count: number, name: string): Promise<Stack[]> {
   const started: Stack[] = [];
   for (let n = 0; n < count; n++) {
-    const env = {
-      KERNELYARD_FLEET_URL: engine.url,
-      KERNELYARD_FLEET_NAME: name,
-      KERNELYARD_FLEET_ADDRESS: `127.0.0.1:${await freePort()}`,
-      KERNELYARD_FLEET_KEY: KEY,
-      KERNELYARD_FILE_STORE: "s3",
-      KERNELYARD_S3_BUCKET: name,
-      KERNELYARD_S3_ENDPOINT: bucket.endpoint,
-      KERNELYARD_POOL_SIZE: "0",
-    };
-    const stack = new Stack({ env: { ...env, ...TEST_CREDENTIALS } });
-    onTestFinished(() => stack.stop());
-    await stack.startLauncher();
-    await stack.startGateway();
-    started.push(stack);
+    const place = { name, endpoint: bucket.endpoint, credentials: TEST_CREDENTIALS };
+    const host = await startFleetHost(engine, place, { KERNELYARD_POOL_SIZE: "0" });
+    onTestFinished(() => host.stop());
+    started.push(host);
   }
   return started;
 }
@@ -68,8 +54,7 @@ it("a session is one wherever it is asked for; drained, and with its host killed
   expect(await run(b, "x += 1; print(x)")).toMatchObject({ stdout: "42\n", stderr: "" });
   expect((await c.containers()).length + (await b.containers()).length).toBe(0);
 
-  process.kill(a.gatewayPid, "SIGUSR2");
-  await a.gateway.line((line) => (line.includes("this host has left its fleet") ? line : null));
+  await drainHost(a);
   expect(await a.containers("session")).toHaveLength(0);
   const look = "import os; print(open('link').read(), os.path.isdir('d/e'), 'x' in globals())";
   const moved = await run(a, look);
@@ -88,10 +73,7 @@ it("a session is one wherever it is asked for; drained, and with its host killed
       interval: 500,
     })
     .toBe(1);
-  await home.gateway.signal("SIGKILL");
-  await home.launcher.signal("SIGKILL");
-  // The hosts share an engine here: what a lost machine takes along is removed.
-  await removeInstance(home.docker, home.instance);
+  await loseHost(home);
   const restored = await run(other, "print(open('link').read(), open('more.txt').read())");
   expect(restored.stdout).toBe("結果,1\n later\n");
   expect(restored.stderr).toContain(

@@ -1,0 +1,127 @@
+/**
+ * `npm run bench -- fleet`: what a session's call costs at its own host and by way of another one, beside the same call where there is no
+ * fleet; how long a lost host costs its sessions; how long a host takes to give its sessions away. Real sandboxes, a real engine and a real
+ * S3 server, all on this machine.
+ */
+import { startS3, TEST_CREDENTIALS } from "../integration/files/s3-server.ts";
+import { drainHost, loseHost, startFleetHost } from "../support/fleet/hosts-here.ts";
+import { RedisServer } from "../support/redis/redis-server.ts";
+import { type Stack, startStack } from "../support/stack.ts";
+import { Client } from "./client.ts";
+import { summarise, timed } from "./statistics.ts";
+
+const ROUNDS = 20;
+const CALLS_PER_ROUND = 50;
+const TAKEOVERS = 3;
+const DRAINED_SESSIONS = Number(process.env.KERNELYARD_BENCH_SESSIONS ?? 20);
+const DRAINED_MIB = Number(process.env.KERNELYARD_BENCH_MIB ?? 50);
+/** Sandboxes of all hosts fit, and no session sleeps while it is measured. */
+const ENV = { KERNELYARD_POOL_SIZE: "0", KERNELYARD_RATE_LIMITS: "off", KERNELYARD_SLEEP_AFTER_MS: "0" };
+const SAVED_WITHIN_MS = 60_000;
+
+/** `print`: takes each line when it is known. */
+export async function benchFleet(print: (line: string) => void): Promise<void> {
+  const engine = await RedisServer.start();
+  const s3 = await startS3();
+  const alone = await startStack({ env: ENV });
+  const hosts: Stack[] = [];
+  try {
+    const place = {
+      name: await s3.makeBucket(),
+      endpoint: s3.endpoint,
+      credentials: TEST_CREDENTIALS,
+    };
+    const join = async (env: Record<string, string> = {}): Promise<Stack> => {
+      const host = await startFleetHost(engine, place, { ...ENV, ...env });
+      hosts.push(host);
+      return host;
+    };
+    const saved = async () =>
+      (await s3.keys(place.name)).filter((key) => key.startsWith("workspaces/")).length;
+    for (const known of await hop(alone, await join(), await join())) print(known);
+    print(await takeovers(hosts, join, saved));
+    print(await drain(join));
+  } finally {
+    for (const host of hosts) await host.stop().catch(() => {});
+    await alone.stop();
+    await s3.stop();
+    await engine.dispose();
+  }
+}
+
+async function hop(alone: Stack, home: Stack, other: Stack): Promise<string[]> {
+  const call = { session_id: "bench-hop", code: "print(1+1)" };
+  // The engine's volumes are named by their sessions, whoever's they are.
+  const callAlone = { ...call, session_id: "bench-alone" };
+  const rows = [
+    { name: "session call, no fleet", client: new Client(alone), call: callAlone, samples: [] as number[] },
+    { name: "session call at its own host", client: new Client(home), call, samples: [] as number[] },
+    { name: "session call by way of another host", client: new Client(other), call, samples: [] as number[] },
+  ];
+  for (const { call: one, client } of rows)
+    for (let n = 0; n < 20; n += 1) await client.output("/run", one, "2\n");
+  // Alternating rounds: what the machine does besides hits all alike.
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const { call: one, client, samples } of rows) {
+      for (let n = 0; n < CALLS_PER_ROUND; n += 1)
+        samples.push(await timed(() => client.output("/run", one, "2\n")));
+    }
+  }
+  for (const { client } of rows) client.close();
+  const [without, own, via] = rows.map(({ samples }) => summarise(samples).p50);
+  if (without === undefined || own === undefined || via === undefined)
+    throw new Error("nothing was measured");
+  return [
+    ...rows.map(({ name, samples }) => line(name, `p50 ${summarise(samples).p50.toFixed(2)} ms`)),
+    line("  its own host against no fleet", `${(own / without).toFixed(2)} ×`),
+    line("  the hop", `${(via - own).toFixed(2)} ms (goal 0.8)`),
+  ];
+}
+
+async function takeovers(
+  hosts: Stack[],
+  join: () => Promise<Stack>,
+  saved: () => Promise<number>,
+): Promise<string> {
+  const seconds: number[] = [];
+  for (let n = 0; n < TAKEOVERS; n += 1) {
+    const [home, other] = [await join(), hosts[1]];
+    if (other === undefined) throw new Error("no other host");
+    const session_id = `bench-takeover-${n}`;
+    const at = new Client(home);
+    const elsewhere = new Client(other);
+    const before = await saved();
+    await at.output("/run", { session_id, code: `open('n', 'w').write('${n}'); print(1)` }, "1\n");
+    const until = performance.now() + SAVED_WITHIN_MS;
+    while ((await saved()) === before) {
+      if (performance.now() > until) throw new Error("the session's files were not saved");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    at.close();
+    await loseHost(home);
+    const ms = await timed(() =>
+      elsewhere.output("/run", { session_id, code: "print(open('n').read())" }, `${n}\n`),
+    );
+    elsewhere.close();
+    seconds.push(ms / 1000);
+  }
+  const longest = Math.max(...seconds).toFixed(1);
+  return line(`a lost host's session, files and all, ${TAKEOVERS} times`, `${longest} s at most (goal 15)`);
+}
+
+async function drain(join: (env?: Record<string, string>) => Promise<Stack>): Promise<string> {
+  const home = await join({ KERNELYARD_MEMORY: "256m", KERNELYARD_FRESH_DISK: "64m" });
+  const client = new Client(home);
+  const code = `import os
+with open('data', 'wb') as f:
+    for _ in range(${DRAINED_MIB}): f.write(os.urandom(1 << 20))
+print(1)`;
+  for (let n = 0; n < DRAINED_SESSIONS; n += 1)
+    await client.output("/run", { session_id: `bench-drain-${n}`, code }, "1\n");
+  client.close();
+  const ms = await timed(() => drainHost(home));
+  const what = `a host of ${DRAINED_SESSIONS} sessions of ${DRAINED_MIB} MiB is drained`;
+  return line(what, `${(ms / 1000).toFixed(1)} s (goal for 50 of them: 60)`);
+}
+
+const line = (name: string, value: string) => `${name.padEnd(56)}${value}`;
