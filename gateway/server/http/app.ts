@@ -15,6 +15,7 @@ import { cameFromAHost } from "./hop-server.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
 import { NOT_RUN_HEADER } from "./not-run.ts";
 import { openApiDocument } from "./openapi.ts";
+import { addPages, pagesSettings } from "./pages/pages.ts";
 import { countRequest } from "./rate-limit.ts";
 import { routes } from "./routes.ts";
 
@@ -210,5 +211,6 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
   for (const route of routes(deps)) register(app, deps, route);
   const description = JSON.stringify(openApiDocument(app), null, 2);
   app.get("/openapi.json", (c) => c.body(description, 200, { "Content-Type": "application/json" }));
+  addPages(app, pagesSettings(deps.settings));
   return app;
 }
