@@ -80,6 +80,11 @@ export class Registry {
     return [...this.#sessions.values()].flatMap(({ key, sandboxId }) => (sandboxId === null ? [] : [key]));
   }
 
+  /** With and without a kernel, last used first. */
+  all(): Session[] {
+    return [...this.#sessions.values()].sort((one, other) => other.lastUsedAt - one.lastUsedAt);
+  }
+
   ownedBy(owner: string): Session[] {
     return [...this.#sessions.values()].filter((session) => session.owner === owner);
   }

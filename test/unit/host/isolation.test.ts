@@ -2,15 +2,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
-  confinementFindings,
-  diskFinding,
-  memoryFinding,
-  processesFinding,
-  render,
-  sessionDiskFinding,
-  summary,
-} from "../../../gateway/cli/doctor/findings.ts";
-import {
   HOST_FILES,
   insideProblems,
   isolationProblems,
@@ -18,6 +9,15 @@ import {
   RUNTIME_NAME,
   SHIPPED_SECCOMP_PROFILE,
 } from "../../../gateway/host/isolation.ts";
+import {
+  confinementFindings,
+  diskFinding,
+  memoryFinding,
+  processesFinding,
+  render,
+  sessionDiskFinding,
+  summary,
+} from "../../../gateway/server/doctor/findings.ts";
 
 const good = {
   runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },
