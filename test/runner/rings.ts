@@ -9,6 +9,7 @@ export type Need =
   | "clients"
   | "s3"
   | "prometheus"
+  | "chromium"
   | "pulumi"
   | "redis";
 
@@ -25,7 +26,11 @@ export const RINGS = {
   fleet: { needs: ["redis"], timeoutMs: 60_000, isolate: false },
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
-  integration: { needs: ["host", "image", "analyst", "s3", "prometheus"], timeoutMs: 120_000, isolate: true },
+  integration: {
+    needs: ["host", "image", "analyst", "s3", "prometheus", "chromium"],
+    timeoutMs: 120_000,
+    isolate: true,
+  },
   contract: { needs: ["host", "image", "clients"], timeoutMs: 120_000, isolate: true },
   infra: { needs: ["host", "image", "clients", "pulumi"], timeoutMs: 600_000, isolate: true },
 } as const satisfies Record<string, Ring>;
