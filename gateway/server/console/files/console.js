@@ -25,7 +25,7 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
 
 // ---------------------------------------------------------------- the last hours
 
-const history = document.querySelector("[data-history]");
+const lastHours = document.querySelector("[data-history]");
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const CHARTS = {
   calls: [
@@ -59,7 +59,7 @@ function draw(element, lines, columns) {
       series: [
         {},
         ...lines.map(([name, colour]) => ({
-          label: history.dataset[name],
+          label: lastHours.dataset[name],
           stroke: style(colour),
           width: 2,
           spanGaps: false,
@@ -71,19 +71,19 @@ function draw(element, lines, columns) {
   );
 }
 
-if (history !== null) {
+if (lastHours !== null) {
   let columns = null;
   const drawAll = () => {
     if (columns === null || columns.time.length === 0) return;
-    history.hidden = false;
+    lastHours.hidden = false;
     document.getElementById("no-history").hidden = true;
-    for (const element of history.querySelectorAll("[data-chart]")) {
+    for (const element of lastHours.querySelectorAll("[data-chart]")) {
       draw(element, CHARTS[element.dataset.chart], columns);
     }
   };
   const look = async () => {
     try {
-      const answer = await fetch(history.dataset.history);
+      const answer = await fetch(lastHours.dataset.history);
       if (answer.ok) columns = await answer.json();
       drawAll();
     } catch {
@@ -91,7 +91,7 @@ if (history !== null) {
     }
   };
   look();
-  every(Number(history.dataset.every), look);
+  every(Number(lastHours.dataset.every), look);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let resized;
   addEventListener("resize", () => {
