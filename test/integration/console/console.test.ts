@@ -1,4 +1,5 @@
 /** The operator's console and the API page in a real Chromium, in front of real sandboxes. */
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startChromium, type Visit, visit } from "../../support/chromium/browser.ts";
@@ -8,11 +9,25 @@ import { type Stack, startStack } from "../../support/stack.ts";
 const KEY = "operator-key-of-the-test";
 const DESK = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
+/** Where the documentation's pictures go, when they are to be made anew; see `docs/console.md`. */
+const { PICTURES } = process.env;
 
 let stack: Stack;
 let browser: Browser;
 let origin: string;
 let desk: Visit;
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (PICTURES !== undefined) await page.screenshot({ path: join(PICTURES, `${name}.png`) });
+}
+
+/** The first half minute has no figures to draw. */
+async function pictureOfHours(page: Page, name: string): Promise<void> {
+  if (PICTURES === undefined) return;
+  await page.goto(origin);
+  await expect.poll(() => page.locator("canvas").count(), { timeout: 60_000 }).toBe(3);
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
 
 async function signIn(page: Page, key = KEY): Promise<void> {
   await page.goto(origin);
@@ -60,6 +75,8 @@ it("sessions are shown with what they use and how they went; each action does wh
   const row = (name: string) => page.locator("tr", { hasText: name });
   await expect.poll(() => row("long").textContent()).toMatch(/busy.*MiB/);
   expect(await row("quiet").textContent()).toMatch(/idle.*variables.*MiB.*completed/);
+
+  await picture(page, "sessions");
 
   page.on("dialog", (dialog) => void dialog.accept());
   await page.getByRole("button", { name: "Interrupt: long" }).click();
@@ -116,6 +133,8 @@ it("a cell prints as it goes, shows its figure, keeps variables, and can be stop
   expect(await output.locator(".stderr").textContent()).toContain("second");
   await expect.poll(() => page.locator("#cell-status").textContent()).toMatch(/done \(0\)/);
 
+  await picture(page, "cell");
+
   await code.fill("print(kept)");
   await page.getByRole("button", { name: "Run" }).click();
   await expect.poll(() => output.textContent()).toContain("42");
@@ -133,9 +152,10 @@ it("the other pages say what is stored, installed, found and done", async () => 
   await page.getByRole("link", { name: "Files" }).click();
   expect(await page.locator("main").textContent()).toContain("SESSION_DISK");
   await page.getByRole("link", { name: "Image" }).click();
-  await expect.poll(() => page.locator(".libraries").textContent()).toContain("matplotlib");
+  await expect.poll(() => page.locator("#libraries").textContent()).toContain("matplotlib");
   await page.getByRole("link", { name: "Doctor" }).click();
-  await expect.poll(() => page.locator("#findings table").textContent()).toContain("no privileges");
+  await expect.poll(() => page.locator("#findings").textContent()).toContain("no privileges");
+  await picture(page, "doctor");
   expect(await page.locator("#findings .tag.missing").count()).toBe(0);
   await page.getByRole("link", { name: "Audit" }).click();
   const entries = await page.locator("table").textContent();
@@ -154,19 +174,24 @@ it("on a phone, in the dark, in Japanese nothing is wider than the screen", asyn
   await Promise.all([page.waitForEvent("load"), page.keyboard.press("Enter")]);
   for (const path of ["/", "/sessions", "/files", "/image", "/doctor", "/audit", "/cell"]) {
     await page.goto(`${origin}${path}`);
-    const [wide, shown] = await page.evaluate(() => [
-      document.documentElement.scrollWidth,
-      window.innerWidth,
-    ]);
-    expect(wide).toBeLessThanOrEqual(shown ?? 0);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(PHONE.width);
   }
   expect(await heading(page)).toBe("セル");
+  await pictureOfHours(page, "overview-phone-dark-ja");
+  await page.goto(`${origin}/cell`);
   await page.getByRole("link", { name: "English" }).click();
   expect(await heading(page)).toBe("Cell");
   await page.getByRole("button", { name: "Sign out" }).click();
   expect(await page.getByLabel("Operator key").count()).toBe(1);
   expect(complaints).toEqual([]);
   await page.context().close();
+});
+
+it("the overview draws the last hours", async () => {
+  const { page } = desk;
+  await pictureOfHours(page, "overview");
+  await page.getByRole("link", { name: "Overview" }).click();
+  expect(await page.locator("#no-history, canvas").count()).toBeGreaterThan(0);
 });
 
 it("no page of all these broke its policy, failed in a script or asked another host", () =>

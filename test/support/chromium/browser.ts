@@ -10,6 +10,9 @@ export function startChromium(): Promise<Browser> {
   return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 }
 
+/** For what a test waits for; the machine may be busy. */
+const WITHIN_MS = 20_000;
+
 export interface Visit {
   readonly page: Page;
   /** Violations of the policy, scripts' errors, requests to other hosts. */
@@ -24,6 +27,7 @@ export async function visit(
 ): Promise<Visit> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
+  page.setDefaultTimeout(WITHIN_MS);
   const complaints: string[] = [];
   page.on("console", (message) => {
     // A refusal that a test asks for is in the console, too.
