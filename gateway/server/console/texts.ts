@@ -18,7 +18,7 @@ const EN = {
   otherLanguage: "日本語",
   operatorKey: "Operator key",
   operatorKeyHelp:
-    "`KERNELYARD_OPERATOR_KEY` of the service; `npm start` keeps it in keys/operator-key of the data directory.",
+    "KERNELYARD_OPERATOR_KEY of the service; npm start keeps it in keys/operator-key of the data directory.",
   wrongKey: "That is not the operator's key.",
   tooManyTries: "Too many tries. Wait a minute.",
   signInFirst: "You are not signed in any more: reload the page.",
@@ -114,7 +114,7 @@ const EN = {
   finding_weaker: "weaker",
   finding_missing: "missing",
   doctorNote:
-    "What a call of a user would meet now, found by running it. `npm run doctor` on the host also probes its limits.",
+    "What a call of a user would meet now, found by running it. npm run doctor on the host also probes its limits.",
   noAudit: "There is no audit log: KERNELYARD_AUDIT_DAYS is 0.",
   noEntries: "Nothing has been done yet.",
   time: "Time",

@@ -42,6 +42,7 @@ if [ ! -x "$CACHE/chromium" ]; then
   <dir>/usr/share/fonts</dir>
   <dir>$root/usr/share/fonts</dir>
   <cachedir>$CACHE/fonts</cachedir>
+  <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
   <alias><family>system-ui</family><prefer><family>DejaVu Sans</family></prefer></alias>
 </fontconfig>
 FONTS

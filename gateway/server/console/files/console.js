@@ -54,10 +54,14 @@ function draw(element, lines, columns) {
       width: element.clientWidth,
       height: 200,
       cursor: { drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, low ?? 0, 0.01) * 1.1] } },
+      scales: {
+        // A service that has just begun has a moment of history, which is no reason to show years.
+        x: { range: (_, first, last) => [Math.min(first, last - 600), last] },
+        y: { range: (_, low, high) => [0, Math.max(high ?? 0, low ?? 0, 0.01) * 1.1] },
+      },
       axes: [axis, { ...axis, size: 48 }],
       series: [
-        {},
+        { label: lastHours.dataset.time },
         ...lines.map(([name, colour]) => ({
           label: lastHours.dataset[name],
           stroke: style(colour),

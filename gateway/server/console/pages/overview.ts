@@ -17,7 +17,7 @@ export async function overviewPage(view: View, deps: ConsoleDeps): Promise<Html>
   return html`${live("/parts/overview", "overview", SECONDS, await overview(view, deps))}
 <section aria-labelledby="last-hours"><h2 id="last-hours">${text.lastHours}</h2>
 <div class="charts" id="history" hidden data-history="/history.json" data-every="${HISTORY_SECONDS}"
- data-requests="${text.series_requests}" data-errors="${text.series_errors}" data-p50="${text.series_p50}" data-p95="${text.series_p95}"
+ data-time="${text.time}" data-requests="${text.series_requests}" data-errors="${text.series_errors}" data-p50="${text.series_p50}" data-p95="${text.series_p95}"
  data-awake="${text.awake}" data-asleep="${text.asleep}">
 ${chart("calls")}${chart("latency")}${chart("sessions")}
 </div><p class="note" id="no-history">${text.noHistory}</p></section>`;
