@@ -16,6 +16,7 @@ import { Checkpoints } from "./checkpoints/checkpoints.ts";
 import type { CheckpointStore } from "./checkpoints/store.ts";
 import type { LauncherContext } from "./context.ts";
 import { LABEL, newId, volumeName } from "./engine/labels.ts";
+import { memoryUse } from "./engine/memory-use.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import { LauncherFailure, messageOf } from "./errors.ts";
 import { IsolationProof } from "./isolation/proof.ts";
@@ -148,7 +149,7 @@ export class Launcher {
     return this.#register
       .all()
       .filter((sandbox) => sandbox.phase !== "starting")
-      .map((sandbox) => sandbox.view());
+      .map((sandbox) => ({ ...sandbox.view(), memory_bytes: memoryUse(sandbox.containerId) }));
   }
 
   async get(id: string): Promise<Sandbox | null> {

@@ -10,6 +10,8 @@ import { createRateLimiter } from "./auth/rate-limits.ts";
 import { SharedLimiter } from "./auth/shared-limiter.ts";
 import { JsonReader } from "./bounds/json-reader.ts";
 import { MemoryBudget } from "./bounds/memory.ts";
+import { Console, consoleKey } from "./console/console.ts";
+import { LastOutcomes } from "./console/last-outcomes.ts";
 import { Canary } from "./execution/canary.ts";
 import { Execution } from "./execution/execute.ts";
 import { Programs } from "./execution/programs/programs.ts";
@@ -57,8 +59,10 @@ export interface Gateway {
   readonly kernels: Kernels;
   /** Null: this host is alone. To be started by whoever listens for the others. */
   readonly fleet: Fleet | null;
-  /** Null: metrics are off. */
+  /** Null: nobody looks at figures. */
   readonly scrape: Scrape | null;
+  /** Null: there is none. To be started by whoever listens for it. */
+  readonly console: Console | null;
   /**
    * Refuses what is new; resolves when the last response is out and no program waits for its tools any more, or after
    * `withinMs`.
@@ -89,7 +93,8 @@ export function assemble({
   const launcher = new LauncherClient(settings.launcherSocket);
   const concurrency = Math.max(2, availableParallelism());
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
-  const metrics = settings.metricsPort === 0 ? null : new Metrics();
+  const operatorKey = consoleKey(settings);
+  const metrics = settings.metricsPort === 0 && operatorKey === null ? null : new Metrics();
   const kernels = new Kernels({
     settings,
     launcher,
@@ -103,6 +108,8 @@ export function assemble({
   const fleet = openFleet?.({ sessions, objects: workspaces, digestOf: sessionDigest, log }) ?? null;
   const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
+  const outcomes = operatorKey === null ? null : new LastOutcomes();
+  const counted = metrics === null ? executor : measured(executor, metrics);
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
@@ -110,7 +117,7 @@ export function assemble({
       settings.rateLimits,
       fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
     ),
-    executor: metrics === null ? executor : measured(executor, metrics),
+    executor: outcomes === null ? counted : outcomes.watch(counted),
     sessions: kernels.owned,
     health: canary,
     files,
@@ -138,9 +145,23 @@ export function assemble({
     launcher,
   };
   const scrape = metrics === null ? null : new Scrape({ ...parts, metrics });
+  const operators =
+    operatorKey === null || scrape === null || outcomes === null
+      ? null
+      : new Console(operatorKey, {
+          ...parts,
+          scrape,
+          outcomes,
+          api: app,
+          health: canary,
+          sessions: kernels.registry,
+          image: () => kernels.image,
+          log,
+        });
   return {
     app,
     scrape,
+    console: operators,
     executor,
     inFlight,
     kernels,
@@ -158,6 +179,7 @@ export function assemble({
       await Promise.race([drained(), late]);
     },
     async close() {
+      operators?.stop();
       scrape?.stop();
       kernels.stop();
       launcher.close();

@@ -9,6 +9,7 @@ import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../
 import { drainMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { AuditLog } from "./audit/log.ts";
+import { createConsoleServer } from "./console/console.ts";
 import { loadFileStore, loadWorkspaces } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { FleetError } from "./fleet/fleet.ts";
@@ -58,6 +59,7 @@ async function start(): Promise<void> {
   guardConnections(server);
 
   const metrics = serveMetrics(gateway, settings, log);
+  const operators = serveConsole(gateway, settings, log);
   const hops = await joinFleet(gateway);
 
   const finish = (code: number) => destination.flush(() => process.exit(code));
@@ -72,6 +74,8 @@ async function start(): Promise<void> {
     server.close();
     await closed(hops);
     metrics?.close();
+    operators?.close();
+    operators?.closeAllConnections();
     await gateway.close();
     await files.close();
     workspaces?.close();
@@ -154,7 +158,7 @@ async function joinFleet({ app, fleet }: Gateway): Promise<ReturnType<typeof cre
 
 /** Null: they are off. Whoever cannot listen says so and serves on: executing code does not depend on being watched. */
 function serveMetrics({ scrape }: Gateway, settings: Settings, log: Logger): Server | null {
-  if (scrape === null) return null;
+  if (scrape === null || settings.metricsPort === 0) return null;
   const { metricsHost: host, metricsPort: port } = settings;
   const server = createMetricsServer(scrape, (error) => log.error({ err: error }, "metrics not read"));
   server.on("error", (error) => {
@@ -162,6 +166,20 @@ function serveMetrics({ scrape }: Gateway, settings: Settings, log: Logger): Ser
     log.error({ err: error }, `no metrics: cannot listen on ${host}:${port}; ${remedy}`);
   });
   server.listen(port, host, () => log.info({ host, port }, "metrics"));
+  return server;
+}
+
+/** Null: there is none. Likewise: code is executed without it. */
+function serveConsole(gateway: Gateway, settings: Settings, log: Logger): Server | null {
+  if (gateway.console === null) return null;
+  const { consoleHost: host, consolePort: port } = settings;
+  const server = createConsoleServer(gateway.console);
+  server.on("error", (error) => {
+    const remedy = "change KERNELYARD_CONSOLE_HOST or KERNELYARD_CONSOLE_PORT, 0 turns the console off";
+    log.error({ err: error }, `no console: cannot listen on ${host}:${port}; ${remedy}`);
+  });
+  server.listen(port, host, () => log.info({ host, port }, "console"));
+  gateway.console.start();
   return server;
 }
 

@@ -9,6 +9,7 @@ export type Need =
   | "clients"
   | "s3"
   | "prometheus"
+  | "chromium"
   | "pulumi"
   | "redis";
 
@@ -26,7 +27,7 @@ export const RINGS = {
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
   integration: {
-    needs: ["host", "image", "analyst", "s3", "prometheus", "redis"],
+    needs: ["host", "image", "analyst", "s3", "prometheus", "redis", "chromium"],
     timeoutMs: 120_000,
     isolate: true,
   },

@@ -22,6 +22,7 @@ export const STEPS: Readonly<Record<Need, Step>> = {
   },
   s3: { title: "S3 server", command: ["bash", "test/integration/files/versitygw.sh"] },
   prometheus: { title: "Prometheus", command: ["bash", "test/integration/monitoring/prometheus.sh"] },
+  chromium: { title: "Chromium", command: ["bash", "test/support/chromium/chromium.sh"] },
   redis: { title: "Redis server", command: ["bash", "test/support/redis/redis-server.sh"] },
   pulumi: { title: "Pulumi command", command: ["bash", "test/infra/pulumi-cli.sh"] },
 };

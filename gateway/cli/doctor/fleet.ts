@@ -1,11 +1,11 @@
 /** Whether this host could take part in its fleet: the engine, the clock, and every other host by its own port. */
 import type { Settings } from "../../common/settings/read.ts";
+import { type Finding, missing, ok, weaker } from "../../server/doctor/findings.ts";
 import { DirectoryUnavailable } from "../../server/fleet/directory/directory.ts";
 import { ValkeyDirectory } from "../../server/fleet/directory/valkey.ts";
 import { unreached } from "../../server/fleet/hop/client.ts";
 import { hostFile, knownHost } from "../../server/fleet/identity.ts";
 import { FLEET_TIMES } from "../../server/fleet/load.ts";
-import { type Finding, missing, ok, weaker } from "./findings.ts";
 
 const WITHIN_MS = 5_000;
 /** Tokens of callers are good for minutes; hosts' own go by the engine's clock. */

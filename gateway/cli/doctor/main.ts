@@ -47,7 +47,8 @@ import {
   summary,
   WriteProbe,
   weaker,
-} from "./findings.ts";
+} from "../../server/doctor/findings.ts";
+import { PROBED_LIBRARIES } from "../../server/doctor/probe.ts";
 import { fleetFindings } from "./fleet.ts";
 import { type ProbeSettings, runProbe } from "./probe-sandbox.ts";
 
@@ -56,7 +57,6 @@ const MIB = 1024 * 1024;
 const PROBE_MEMORY = 256 * MIB;
 const PROBE_DISK = 32 * MIB;
 const PROBE_PIDS = 512;
-const LIBRARIES = ["numpy", "pandas", "scipy", "matplotlib", "IPython", "ipykernel"];
 
 /** The engine and what it says; `null` when it cannot be asked, which ends the examination. */
 async function engineFindings(engine: Engine, settings: Settings): Promise<[Finding[], boolean]> {
@@ -130,7 +130,7 @@ async function probeFindings(engine: Engine, settings: Settings, imageId: string
   const probe: ProbeSettings = { engine, imageId, ceilings };
   const findings: Finding[] = [];
   const roomy = { ...probe, ceilings: { ...ceilings, memoryBytes: settings.memoryBytes } };
-  const confinement = await runProbe(roomy, Confinement, ["confinement", ...LIBRARIES]);
+  const confinement = await runProbe(roomy, Confinement, ["confinement", ...PROBED_LIBRARIES]);
   if (confinement === null) {
     return [missing("probe sandbox", "it ended without an answer", BUILD_IMAGE)];
   }

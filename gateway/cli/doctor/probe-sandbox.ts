@@ -1,17 +1,13 @@
 /** Runs the probe in a container that has exactly a sandbox's create body, but for what it executes. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { z } from "@hono/zod-openapi";
 import { SHIPPED_SECCOMP_PROFILE } from "../../host/isolation.ts";
 import type { Engine } from "../../launcher/engine/engine.ts";
 import { newId } from "../../launcher/engine/labels.ts";
 import { runOnce } from "../../launcher/isolation/run-once.ts";
 import type { Ceilings, SandboxData } from "../../launcher/spec/create-body.ts";
+import { answerOf, hasAnswered, PROBE } from "../../server/doctor/probe.ts";
 
-const PROBE = readFileSync(join(import.meta.dirname, "probe.py"), "utf8");
 const PYTHON = "/opt/python/bin/python3";
-/** Begins the one line that is the answer. */
-const ANSWER = /^kernelyard-doctor:(.*)\n/m;
 const DEADLINE_MS = 60_000;
 /** Not the instance of any launcher: none of them sweeps the probes away. */
 const INSTANCE = "doctor";
@@ -43,10 +39,9 @@ export async function runProbe<T extends z.ZodType>(
       checkpoints: null,
     },
     command: [PYTHON, "-I", "-c", PROBE, ...args],
-    answered: (stdout) => ANSWER.test(stdout),
+    answered: hasAnswered,
     withinMs: DEADLINE_MS,
   });
   if (ran.state === "not-started") throw ran.error;
-  const answer = ANSWER.exec(ran.stdout)?.[1];
-  return answer === undefined ? null : schema.parse(JSON.parse(answer));
+  return answerOf(ran.stdout, schema);
 }

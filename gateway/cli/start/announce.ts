@@ -19,6 +19,10 @@ export interface Announcement {
   /** Null: not made here. */
   readonly apiKey: StoredKey | null;
   readonly jwt: JwtKeys | null;
+  /** Null: not made here. */
+  readonly operatorKey: StoredKey | null;
+  /** What the console listens on; null: it is off. */
+  readonly console: { readonly host: string; readonly port: number } | null;
   /** See `LibrechatEnvironment`. */
   readonly ownKid: string | null;
   readonly dataDirectory: string;
@@ -99,6 +103,11 @@ export function announcement(a: Announcement): string {
       a.apiKey.created
         ? `  API key     ${a.apiKey.key}\n              printed this once; kept in ${a.apiKey.path} (mode 0600)`
         : `  API key     in ${a.apiKey.path}`,
+    );
+  }
+  if (a.console !== null) {
+    lines.push(
+      `  console     ${ownUrl(a.console.host, a.console.port)}${a.operatorKey === null ? "" : `   (key in ${a.operatorKey.path})`}`,
     );
   }
   const environment = librechatEnvironment({ ...a, baseUrl: `${url}/v1` });

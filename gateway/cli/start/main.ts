@@ -10,7 +10,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gatewayMemory, heapFlags } from "../../common/gateway-memory.ts";
-import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
+import { ensureKey, hashedKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
 import { imageOf, profileTable } from "../../common/profiles.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
@@ -144,6 +144,8 @@ function lastLines(path: string, count: number): string {
 interface Keys {
   readonly apiKey: StoredKey | null;
   readonly jwt: JwtKeys | null;
+  /** For the console. */
+  readonly operator: StoredKey | null;
 }
 
 /** Makes the keys that the configured ways of authentication need and the operator did not give. */
@@ -151,9 +153,11 @@ function ensureKeys(settings: Settings, directory: DataDirectory): Keys {
   const wantsKey = settings.auth.includes("api-key") && settings.apiKeys === null;
   const wantsPair =
     settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null;
+  const wantsOperator = settings.consolePort !== 0 && settings.operatorKey === null;
   return {
-    apiKey: wantsKey ? ensureApiKey(directory.keys) : null,
+    apiKey: wantsKey ? ensureKey(directory.keys, "api-key") : null,
     jwt: wantsPair ? ensureJwtKeys(directory.keys) : null,
+    operator: wantsOperator ? ensureKey(directory.keys, "operator-key") : null,
   };
 }
 
@@ -166,6 +170,7 @@ function serviceEnvironment(settings: Settings, keys: Keys): NodeJS.ProcessEnv {
       ? {}
       : { KERNELYARD_API_KEYS: hashedKeySetting(DEFAULT_TENANT, keys.apiKey.key) }),
     ...(keys.jwt === null ? {} : { KERNELYARD_JWT_PUBLIC_KEY: keys.jwt.publicKeyPem }),
+    ...(keys.operator === null ? {} : { KERNELYARD_OPERATOR_KEY: hashedKey(keys.operator.key) }),
   };
 }
 
@@ -274,6 +279,9 @@ async function main(): Promise<void> {
         profiles: profileNames(),
         apiKey: keys.apiKey,
         jwt: keys.jwt,
+        operatorKey: keys.operator,
+        console:
+          settings.consolePort === 0 ? null : { host: settings.consoleHost, port: settings.consolePort },
         ownKid: settings.jwtPublicKey === null ? null : verificationKey(settings).kid,
         dataDirectory: directory.root,
         auth: settings.auth,

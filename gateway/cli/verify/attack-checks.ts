@@ -2,17 +2,13 @@
  * What hostile code would try, without harm where it succeeds: it looks and counts, sends nothing anywhere, takes little and
  * leaves nothing behind.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
-import { Confinement, confinementFindings } from "../doctor/findings.ts";
+import { Confinement, confinementFindings } from "../../server/doctor/findings.ts";
+import { answerOf, PROBE, PROBED_LIBRARIES } from "../../server/doctor/probe.ts";
 import { type Check, upload } from "./contract-checks.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { broken, either, type Finding, holds, short, type Verdict, weaker } from "./report.ts";
 
-/** What the doctor runs in a sandbox of its own. */
-const PROBE = readFileSync(join(import.meta.dirname, "../doctor/probe.py"), "utf8");
-const LIBRARIES = ["numpy", "pandas", "scipy", "matplotlib", "IPython", "ipykernel"];
 const MIB = 1024 * 1024;
 /** A larger sandbox is not filled: it may be the whole host. */
 const LARGEST_FILLED = 2048 * MIB;
@@ -31,17 +27,15 @@ async function told<T extends z.ZodType>(endpoint: Endpoint, code: string, schem
 
 /** Kernel, system calls, privileges, network, root: what the doctor finds on its own host, by a call from outside. */
 export async function confinement(endpoint: Endpoint): Promise<Finding[]> {
-  const reply = await endpoint.exec(PROBE, { args: ["confinement", ...LIBRARIES] });
-  const answer = /^kernelyard-doctor:(.*)$/m.exec(reply.stdout)?.[1];
-  if (answer === undefined)
+  const reply = await endpoint.exec(PROBE, { args: ["confinement", ...PROBED_LIBRARIES] });
+  const answer = answerOf(reply.stdout, Confinement);
+  if (answer === null)
     return [{ title: "confinement", ...broken(`the probe ends without an answer: ${short(reply.stderr)}`) }];
-  return confinementFindings(Confinement.parse(JSON.parse(answer)), "runsc").map(
-    ({ state, title, detail, remedy }) => ({
-      title,
-      detail: remedy === undefined ? detail : `${detail}; on the host: ${remedy}`,
-      state: state === "ok" ? "holds" : state === "weaker" ? "weaker" : "broken",
-    }),
-  );
+  return confinementFindings(answer, "runsc").map(({ state, title, detail, remedy }) => ({
+    title,
+    detail: remedy === undefined ? detail : `${detail}; on the host: ${remedy}`,
+    state: state === "ok" ? "holds" : state === "weaker" ? "weaker" : "broken",
+  }));
 }
 
 const HOST = `

@@ -70,10 +70,11 @@ export function readKeyEntry(entry: string): ApiKey | string {
   return { tenant, sha256: keyDigest(key) };
 }
 
-/** The entry by which a key travels to the gateway, which never needs the key itself. */
-export function hashedKeySetting(tenant: string, key: string): string {
-  return `${tenant}=sha256:${keyDigest(key).toString("hex")}`;
-}
+/** By which a key travels to the gateway, which never needs the key itself. */
+export const hashedKey = (key: string): string => `sha256:${keyDigest(key).toString("hex")}`;
+
+/** The entry of `KERNELYARD_API_KEYS`, likewise. */
+export const hashedKeySetting = (tenant: string, key: string): string => `${tenant}=${hashedKey(key)}`;
 
 export interface StoredKey {
   readonly key: string;
@@ -82,9 +83,9 @@ export interface StoredKey {
   readonly created: boolean;
 }
 
-/** Reads `api-key` in `directory`, or makes one. */
-export function ensureApiKey(directory: string): StoredKey {
-  const path = join(directory, "api-key");
+/** Reads the key of this name in `directory`, or makes one: a LibreChat's, or the operator's for the console. */
+export function ensureKey(directory: string, name: "api-key" | "operator-key"): StoredKey {
+  const path = join(directory, name);
   const present = readSecret(path)?.trim() ?? null;
   if (present !== null) {
     if (present.length < SHORTEST_KEY) {

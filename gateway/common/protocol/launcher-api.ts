@@ -86,6 +86,8 @@ export const Sandbox = z.object({
   /** Why the session's earlier variables are not there, as the end of a sentence; null from the first call on. */
   lost: z.string().max(1000).nullable(),
   ended: SandboxEnd.nullable(),
+  /** What its container uses now; only of a list, and null where that cannot be seen. */
+  memory_bytes: z.number().nullish(),
 });
 export type Sandbox = z.infer<typeof Sandbox>;
 

@@ -130,6 +130,15 @@ function contradictions(settings: Settings): string[] {
     settings.metricsPort !== 0 && settings.metricsPort === settings.port,
     `KERNELYARD_METRICS_PORT=${settings.metricsPort}: is KERNELYARD_PORT as well. Change one of them, or set KERNELYARD_METRICS_PORT=0 for no metrics.`,
   );
+  for (const [name, port] of [
+    ["KERNELYARD_PORT", settings.port],
+    ["KERNELYARD_METRICS_PORT", settings.metricsPort],
+  ] as const) {
+    check(
+      settings.operatorKey !== null && settings.consolePort !== 0 && settings.consolePort === port,
+      `KERNELYARD_CONSOLE_PORT=${settings.consolePort}: is ${name} as well. Change one of them, or set KERNELYARD_CONSOLE_PORT=0 for no console.`,
+    );
+  }
   const s3 = settings.fileStore === "s3";
   check(
     s3 && settings.s3Bucket === null,

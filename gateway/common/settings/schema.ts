@@ -180,6 +180,23 @@ export const SETTINGS = {
     "3113",
     "Port that `/metrics` is served on for Prometheus; 0 turns it off.",
   ),
+  KERNELYARD_CONSOLE_HOST: setting(
+    "consoleHost",
+    z.string().min(1),
+    "127.0.0.1",
+    "Address that the operator's console is served on, without TLS: this machine; from elsewhere through an ssh tunnel.",
+  ),
+  KERNELYARD_CONSOLE_PORT: setting(
+    "consolePort",
+    integer(0, 65535),
+    "3115",
+    "Port that the console is served on; 0 turns it off. There is none without `KERNELYARD_OPERATOR_KEY`.",
+  ),
+  KERNELYARD_OPERATOR_KEY: secret(
+    "operatorKey",
+    z.string().min(1),
+    "Key that opens the console: `KEY` or `sha256:HEX`. Default: `npm start` generates one into the data directory.",
+  ),
   KERNELYARD_DATA_DIR: setting(
     "dataDir",
     path,

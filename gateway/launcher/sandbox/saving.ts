@@ -1,14 +1,12 @@
 /** How sessions fall asleep: their sandbox is saved as a checkpoint, with which its container ends. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Slept } from "../../common/protocol/launcher-api.ts";
 import type { Checkpoints } from "../checkpoints/checkpoints.ts";
 import { reserveOf } from "../checkpoints/disk.ts";
 import { keyOf } from "../checkpoints/parts.ts";
 import { SAVE_SIGNAL, SAVED_WITHIN_MS } from "../checkpoints/template.ts";
 import type { LauncherContext } from "../context.ts";
-import { CGROUP_ROOT, GROUPS } from "../engine/cpu-share.ts";
 import { volumeName } from "../engine/labels.ts";
+import { memoryUse } from "../engine/memory-use.ts";
 import { LauncherFailure, messageOf } from "../errors.ts";
 import type { Relay } from "../relay/relay.ts";
 import type { SandboxEnds } from "./ends.ts";
@@ -168,7 +166,8 @@ export class SandboxSaving {
     const { log, settings, volumes } = this.#context;
     const { store } = this.#checkpoints;
     const reserve = await reserveOf(volumes);
-    const needed = memoryOf(sandbox.containerId) ?? settings.memoryBytes;
+    // What it uses now is about what its checkpoint takes.
+    const needed = memoryUse(sandbox.containerId) ?? settings.memoryBytes;
     let taken = store.asleep.bytes;
     let free = await store.freeBytes();
     const fits = needed <= settings.sleepDiskBytes && free + taken >= needed + reserve;
@@ -203,22 +202,4 @@ async function atRest(relay: Relay, id: string): Promise<boolean> {
     ANSWER_WITHIN_MS,
   );
   return reply?.content.status === "ready";
-}
-
-/** What it uses now, which is about what its checkpoint takes; null where that cannot be seen. */
-function memoryOf(containerId: string | null): number | null {
-  if (containerId === null) return null;
-  for (const group of GROUPS) {
-    for (const file of [
-      join(CGROUP_ROOT, "memory", group(containerId), "memory.usage_in_bytes"),
-      join(CGROUP_ROOT, group(containerId), "memory.current"),
-    ]) {
-      try {
-        return Number.parseInt(readFileSync(file, "utf8"), 10);
-      } catch {
-        // The next place.
-      }
-    }
-  }
-  return null;
 }

@@ -24,9 +24,13 @@ export const AuditEntry = z.strictObject({
   time: z.string().describe("When the request came, in UTC."),
   host: z.string().describe("Name of the machine, or of the container."),
   request: z.string().describe("Its id, as in the log and in `X-Request-Id`."),
-  tenant: z.string().describe("Whose key or token it was."),
+  tenant: z.string().describe("Whose key or token it was; `-operator`: the console's."),
   subject: z.string().describe("The token's user; `-` for a key."),
-  auth: z.string().describe("How the caller proved it: `api-key`, `jwt`, `none`."),
+  auth: z
+    .string()
+    .describe(
+      "How the caller proved it: `api-key`, `jwt`, `none`; `operator-key` for what was done in the console.",
+    ),
   action: z.enum(AUDIT_ACTIONS).describe(AUDIT_ACTIONS.map((action) => `\`${action}\``).join(", ")),
   status: z.number().int().describe("HTTP status of the answer."),
   error: z.string().nullable().describe("Code of the service's error."),

@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { AuditEntry } from "./entry.ts";
+import { AuditEntry } from "./entry.ts";
 
 const DAY_MS = 86_400_000;
 /** A file's part of the whole. */
@@ -14,6 +14,8 @@ const FILES = 16;
 const MOST_WAITING = 4096;
 /** Entries of this time are written together: no call waits for the disk. What a killed process loses. */
 const WRITTEN_AFTER_MS = 100;
+/** Read back for whoever looks at the last entries. */
+export const READ_BYTES = 1024 * 1024;
 const NAME = /^audit-(\d{4}-\d{2}-\d{2})\.(\d+)\.jsonl$/;
 
 export interface AuditLogOptions {
@@ -30,6 +32,8 @@ export interface AuditSink {
   write(entry: AuditEntry): void;
   /** Entries that could not be kept. */
   readonly lost: number;
+  /** The last ones, newest first, as far as they are among the last `READ_BYTES`. */
+  recent(most: number): Promise<AuditEntry[]>;
 }
 
 interface LogFile {
@@ -71,6 +75,24 @@ export class AuditLog implements AuditSink {
     }
     this.#waiting.push(entry);
     this.#timer ??= setTimeout(() => this.#begin(), WRITTEN_AFTER_MS);
+  }
+
+  async recent(most: number): Promise<AuditEntry[]> {
+    this.#begin();
+    await this.#writing;
+    const found: AuditEntry[] = [];
+    let left = READ_BYTES;
+    for (const { name } of (await this.#files()).toReversed()) {
+      if (found.length >= most || left <= 0) break;
+      const text = await lastBytes(join(this.#options.directory, name), left);
+      left -= text.length;
+      for (const line of text.split("\n").toReversed()) {
+        if (found.length >= most) break;
+        const entry = entryOf(line);
+        if (entry !== null) found.push(entry);
+      }
+    }
+    return found;
   }
 
   /** Resolves when what was written is in its file. */
@@ -161,5 +183,27 @@ export class AuditLog implements AuditSink {
         return date === undefined ? [] : [{ name, date, number: Number(number) }];
       })
       .sort((one, other) => one.date.localeCompare(other.date) || one.number - other.number);
+  }
+}
+
+async function lastBytes(path: string, most: number): Promise<string> {
+  const handle = await open(path, "r");
+  try {
+    const { size } = await handle.stat();
+    const length = Math.min(size, most);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length);
+    return buffer.subarray(0, bytesRead).toString();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Null: half a line, as a killed process or the beginning of what was read leaves it. */
+function entryOf(line: string): AuditEntry | null {
+  if (line === "") return null;
+  try {
+    return AuditEntry.parse(JSON.parse(line));
+  } catch {
+    return null;
   }
 }

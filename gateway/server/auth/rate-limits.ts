@@ -85,7 +85,7 @@ export interface Limiter {
 }
 
 /** In bounded memory. */
-class BoundedLimiter implements Limiter {
+export class BoundedLimiter implements Limiter {
   readonly #window: Window;
   readonly #limiter: RateLimiterAbstract;
   /** When each caller's window ends; windows are equally long, so the first inserted ends first. */

@@ -3,7 +3,7 @@ import type { CallOutcome, CallRequest, Executor, Finished } from "../execution/
 import type { Metrics } from "./metrics.ts";
 import type { CALL_LOSSES, OUTCOMES } from "./table.ts";
 
-type Outcome = (typeof OUTCOMES)[number];
+export type Outcome = (typeof OUTCOMES)[number];
 type CallLoss = (typeof CALL_LOSSES)[number];
 
 export function measured(executor: Executor, metrics: Metrics): Executor {
@@ -24,7 +24,7 @@ export function measured(executor: Executor, metrics: Metrics): Executor {
 }
 
 function count(metrics: Metrics, call: CallRequest, language: string, outcome: CallOutcome | null): void {
-  metrics.add("kernelyard_executions_total", { language, outcome: outcomeOf(outcome) });
+  metrics.add("kernelyard_executions_total", { language, outcome: outcomeWord(outcome) });
   if (outcome?.kind !== "finished") return;
   const { kernel, wallTimeMs } = outcome;
   const { kind } = call.binding;
@@ -41,7 +41,8 @@ function count(metrics: Metrics, call: CallRequest, language: string, outcome: C
   }
 }
 
-function outcomeOf(outcome: CallOutcome | null): Outcome {
+/** How a call went, in one word; null: the service failed at it. */
+export function outcomeWord(outcome: CallOutcome | null): Outcome {
   if (outcome === null) return "error";
   if (outcome.kind !== "finished") return outcome.kind;
   if (outcome.reason === null) return outcome.exitCode === 0 ? "completed" : "failed";

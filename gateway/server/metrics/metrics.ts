@@ -2,6 +2,37 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { type LabelsOf, METRICS, type MetricName, type MetricSpec, type NameOf } from "./table.ts";
 
+interface ReadSeries {
+  /** With `_bucket`, `_sum`, `_count` for a histogram. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string | number | undefined>>;
+  readonly value: number;
+}
+
+/** What the table's metrics were at one moment, for whoever looks at them here. */
+export class Reading {
+  readonly #series: readonly ReadSeries[];
+
+  constructor(series: readonly ReadSeries[]) {
+    this.#series = series;
+  }
+
+  /** Null: nobody says. */
+  value(name: MetricName): number | null {
+    return this.#series.find((one) => one.name === name)?.value ?? null;
+  }
+
+  /** Of all series of a counter that `fits`. */
+  sum(name: MetricName, fits: (labels: ReadSeries["labels"]) => boolean = () => true): number {
+    return this.series(name).reduce((sum, { labels, value }) => (fits(labels) ? sum + value : sum), 0);
+  }
+
+  /** `name`: also one of a histogram's three. */
+  series(name: MetricName | `${NameOf<"histogram">}_${"bucket" | "sum" | "count"}`): readonly ReadSeries[] {
+    return this.#series.filter((one) => one.name === name);
+  }
+}
+
 type Row<Name extends MetricName> = readonly [labels: LabelsOf<Name>, value: number];
 
 /** A call waits for no bookkeeping: what it counts is entered a moment later, together with what others counted. */
@@ -65,6 +96,21 @@ export class Metrics {
   text(): Promise<string> {
     this.#enter();
     return this.#registry.metrics();
+  }
+
+  /** Every series with its value now. */
+  async read(): Promise<Reading> {
+    this.#enter();
+    const metrics = await this.#registry.getMetricsAsJSON();
+    return new Reading(
+      metrics.flatMap(({ name, values }) =>
+        values.map((one) => ({
+          name: "metricName" in one && typeof one.metricName === "string" ? one.metricName : name,
+          labels: one.labels,
+          value: one.value,
+        })),
+      ),
+    );
   }
 
   #later(entry: () => void): void {

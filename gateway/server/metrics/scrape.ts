@@ -8,7 +8,7 @@ import type { Glance } from "../execution/canary.ts";
 import type { Usage } from "../files/store.ts";
 import { type FleetFigures, FORWARDS, SAVES, TRAVELS, WAITS } from "../fleet/figures.ts";
 import type { KernelFigures } from "../sessions/kernels.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Metrics, Reading } from "./metrics.ts";
 
 /** Prometheus waits 10 s for a whole scrape; what does not answer by then is away. */
 const ANSWER_WITHIN_MS = 5_000;
@@ -37,7 +37,7 @@ export interface ScrapeOptions {
 export class Scrape {
   readonly #options: ScrapeOptions;
   readonly #loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
-  #underWay: Promise<string> | null = null;
+  #underWay: Promise<void> | null = null;
 
   constructor(options: ScrapeOptions) {
     this.#options = options;
@@ -48,19 +48,31 @@ export class Scrape {
     return this.#options.metrics.contentType;
   }
 
-  /** In Prometheus' text format. Joins the look that is under way: many askers cost no more than one. */
-  text(): Promise<string> {
-    this.#underWay ??= this.#look().finally(() => {
-      this.#underWay = null;
-    });
-    return this.#underWay;
+  /** In Prometheus' text format. */
+  async text(): Promise<string> {
+    await this.#joinLook();
+    return this.#options.metrics.text();
+  }
+
+  /** The same, for the console. */
+  async read(): Promise<Reading> {
+    await this.#joinLook();
+    return this.#options.metrics.read();
   }
 
   stop(): void {
     this.#loop.disable();
   }
 
-  async #look(): Promise<string> {
+  /** Joins the look that is under way: many askers cost no more than one. */
+  #joinLook(): Promise<void> {
+    this.#underWay ??= this.#look().finally(() => {
+      this.#underWay = null;
+    });
+    return this.#underWay;
+  }
+
+  async #look(): Promise<void> {
     const { launcher, files, settings } = this.#options;
     const [health, figures, list, usage, own] = await Promise.all([
       answer(launcher.health()),
@@ -76,7 +88,6 @@ export class Scrape {
     this.#launcher(figures);
     this.#processes(own, figures?.process ?? null);
     this.#files(usage);
-    return this.#options.metrics.text();
   }
 
   #service(): void {

@@ -99,6 +99,11 @@ export class Registry {
       .map(({ key }) => key);
   }
 
+  /** With and without a kernel, last used first. */
+  all(): Session[] {
+    return [...this.#sessions.values()].sort((one, other) => other.lastUsedAt - one.lastUsedAt);
+  }
+
   ownedBy(owner: string): Session[] {
     return [...this.#sessions.values()].filter((session) => session.owner === owner);
   }

@@ -154,3 +154,17 @@ describe("the audit log", () => {
     expect(kept.length + log.lost).toBe(20_000);
   });
 });
+
+it("gives its last entries, newest first, of several files and past half a line", async () => {
+  const log = open();
+  for (const request of ["a", "b"]) log.write(entry(request));
+  await log.close();
+  const [name = ""] = readdirSync(directory);
+  appendFileSync(join(directory, name), '{"time":"half');
+  now += DAY_MS;
+  const next = open();
+  next.write(entry("c"));
+  expect((await next.recent(10)).map(({ request }) => request)).toEqual(["c", "b", "a"]);
+  expect((await next.recent(2)).map(({ request }) => request)).toEqual(["c", "b"]);
+  await next.close();
+});

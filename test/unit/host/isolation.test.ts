@@ -2,16 +2,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
-  checkpointFinding,
-  confinementFindings,
-  diskFinding,
-  memoryFinding,
-  processesFinding,
-  render,
-  sessionDiskFinding,
-  summary,
-} from "../../../gateway/cli/doctor/findings.ts";
-import {
   checkpointRuntimeProblem,
   HOST_FILES,
   INSTALL_COMMAND,
@@ -21,6 +11,16 @@ import {
   RUNTIME_NAME,
   SHIPPED_SECCOMP_PROFILE,
 } from "../../../gateway/host/isolation.ts";
+import {
+  checkpointFinding,
+  confinementFindings,
+  diskFinding,
+  memoryFinding,
+  processesFinding,
+  render,
+  sessionDiskFinding,
+  summary,
+} from "../../../gateway/server/doctor/findings.ts";
 
 const good = {
   runtimes: { [RUNTIME_NAME]: { runtimeArgs: RUNTIME_ARGUMENTS } },

@@ -15,7 +15,11 @@ beforeEach(async () => {
   launcher = new LauncherStandIn();
   await launcher.start();
   entries = [];
-  const sink: AuditSink = { lost: 0, write: (entry) => void entries.push(AuditEntry.parse(entry)) };
+  const sink: AuditSink = {
+    lost: 0,
+    write: (entry) => void entries.push(AuditEntry.parse(entry)),
+    recent: async (most) => entries.toReversed().slice(0, most),
+  };
   gateway = startGateway(launcher.socketPath, {}, NO_FILES, sink);
   await gateway.kernels.start();
   return async () => {

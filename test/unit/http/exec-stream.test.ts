@@ -1,11 +1,40 @@
 /** Calls that tell of themselves while they run, and long ones that keep their connection; the launcher is a stand-in. */
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { newId } from "../../../gateway/common/ids.ts";
+import { LARGEST_DISPLAY_BYTES } from "../../../gateway/server/execution/files/displays.ts";
+import { type FileStore, newRecords, type StagedCommit } from "../../../gateway/server/files/store.ts";
 import { EventStream, WAITING_BYTES } from "../../../gateway/server/http/event-stream.ts";
 import { LauncherStandIn, type SandboxStandIn, type Script } from "../sessions/launcher-stand-in.ts";
-import { startGateway, until } from "./gateway-under-test.ts";
+import { NO_FILES, startGateway, until } from "./gateway-under-test.ts";
 import { answerTo, type Listening, listen, reply } from "./listening.ts";
+
+/** Takes files, and forgets what was in them. */
+class KeptInMemory implements FileStore {
+  readonly sizes: number[] = [];
+  readonly discard = NO_FILES.discard;
+  readonly find = NO_FILES.find;
+  readonly list = NO_FILES.list;
+  readonly open = NO_FILES.open;
+  readonly link = NO_FILES.link;
+  readonly remove = NO_FILES.remove;
+  readonly usage = NO_FILES.usage;
+  readonly sweep = NO_FILES.sweep;
+  readonly close = NO_FILES.close;
+
+  async stage(bytes: AsyncIterable<Uint8Array>) {
+    let size = 0;
+    for await (const piece of bytes) size += piece.length;
+    this.sizes.push(size);
+    return { id: newId(), size, etag: String(size) };
+  }
+
+  async commit(files: readonly StagedCommit[]) {
+    return newRecords(files, 0);
+  }
+}
 
 let launcher: LauncherStandIn;
 let gateway: ReturnType<typeof startGateway>;
@@ -106,6 +135,52 @@ describe("POST /exec/stream", () => {
       gateway.logLines.some((line) => line.includes('"path":"/exec/stream"') && line.includes("finished")),
     ).toBe(true);
     expect(await requests("/exec/stream", 200)).toBe(1);
+  });
+
+  it("shows a picture as the sandbox hands it over, before the reply; other files and large pictures are in the reply alone", async () => {
+    launcher.script = HELD;
+    const store = new KeptInMemory();
+    const other = startGateway(launcher.socketPath, {}, store);
+    const there = await listen(other);
+    onTestFinished(async () => {
+      await there.close();
+      other.stop();
+    });
+    const request = there.begin("POST", "/exec/stream");
+    request.end(JSON.stringify(BODY));
+    const heard = events(await answerTo(request));
+    expect((await heard.next()).value).toMatchObject({ event: "running" });
+    const { sandbox, call } = await held();
+    const leave = (path: string, bytes: Buffer) => {
+      const id = `file-${path}`;
+      sandbox.send({
+        msg_type: "file_output",
+        msg_id: id,
+        parent_id: call,
+        content: { path, size: bytes.length, change: "created" },
+      });
+      for (let at = 0; at < bytes.length; at += 65_536) {
+        sandbox.send({ msg_type: "chunk", parent_id: id }, bytes.subarray(at, at + 65_536));
+      }
+      sandbox.send({ msg_type: "chunk", parent_id: id, content: { last: true } });
+    };
+    const picture = randomBytes(90_000);
+    leave("data.csv", Buffer.from("a,b"));
+    leave("plot_1.png", picture);
+    expect((await heard.next()).value).toEqual({
+      event: "display",
+      data: { name: "plot_1.png", media_type: "image/png", data: picture.toString("base64") },
+    });
+    leave("large.png", randomBytes(LARGEST_DISPLAY_BYTES + 1));
+    sandbox.reply(call);
+    const last = (await heard.next()).value;
+    expect(last?.event).toBe("result");
+    expect(last?.data.files.map(({ name }: { name: string }) => name)).toEqual([
+      "data.csv",
+      "plot_1.png",
+      "large.png",
+    ]);
+    expect(store.sizes).toEqual([3, picture.length, LARGEST_DISPLAY_BYTES + 1]);
   });
 
   it("refuses by the status of what never ran", async () => {

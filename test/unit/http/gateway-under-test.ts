@@ -47,7 +47,7 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const json = createJsonReader(settings);
-  const { app, scrape, kernels, executor, fleet, inFlight, drain, close } = assemble({
+  const { app, scrape, console, kernels, executor, fleet, inFlight, drain, close } = assemble({
     settings,
     files,
     json,
@@ -67,7 +67,7 @@ export function startGateway(
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...(signal === undefined ? {} : { signal }),
     });
-  return { app, scrape, post, kernels, executor, fleet, close, inFlight, drain, logLines, stop };
+  return { app, scrape, console, post, kernels, executor, fleet, close, inFlight, drain, logLines, stop };
 }
 
 /** A launcher's stand-in and a gateway before it. */

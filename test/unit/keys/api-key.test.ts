@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import {
-  ensureApiKey,
+  ensureKey,
   hashedKeySetting,
   keyDigest,
   keyEntries,
@@ -20,10 +20,10 @@ function temporaryDirectory(): string {
 describe("a generated key", () => {
   it("is made once, readable by its owner alone, and accepted as an entry", () => {
     const directory = temporaryDirectory();
-    const made = ensureApiKey(directory);
+    const made = ensureKey(directory, "api-key");
     expect(made).toMatchObject({ created: true, key: expect.stringMatching(/^ky_[A-Za-z0-9_-]{43}$/) });
     expect(statSync(made.path).mode & 0o777).toBe(0o600);
-    expect(ensureApiKey(directory)).toEqual({ ...made, created: false });
+    expect(ensureKey(directory, "api-key")).toEqual({ ...made, created: false });
     expect(readKeyEntry(made.key)).toEqual({ tenant: "default", sha256: keyDigest(made.key) });
     expect(newApiKey()).not.toBe(made.key);
   });
@@ -31,8 +31,8 @@ describe("a generated key", () => {
   it("is refused when the file holds something else, without repeating it", () => {
     const directory = temporaryDirectory();
     writeFileSync(join(directory, "api-key"), "too short");
-    expect(() => ensureApiKey(directory)).toThrow(/api-key holds no usable key: remove the file/);
-    expect(() => ensureApiKey(directory)).not.toThrow(/too short/);
+    expect(() => ensureKey(directory, "api-key")).toThrow(/api-key holds no usable key: remove the file/);
+    expect(() => ensureKey(directory, "api-key")).not.toThrow(/too short/);
   });
 });
 

@@ -12,6 +12,8 @@ const print = (more: Partial<Announcement> = {}) =>
     profiles: ["analyst", "default", "documents"],
     apiKey: { key: "ky_1", path: "/keys/api-key", created: true },
     jwt: { privateKeyPem: "PEM", publicKeyPem: "", kid: "k1", path: "/keys/pair.pem", created: true },
+    operatorKey: { key: "ky_2", path: "/keys/operator-key", created: true },
+    console: { host: "127.0.0.1", port: 3115 },
     ownKid: null,
     dataDirectory: "/var/lib/kernelyard",
     auth: ["api-key", "jwt"],
@@ -33,6 +35,13 @@ describe("what npm start prints", () => {
     });
     expect(text).toContain("profile documents sha256:2");
     expect(text).toContain("--profile analyst; README");
+  });
+
+  it("says where the console is and where its key, never the key", () => {
+    expect(print()).toContain("  console     http://127.0.0.1:3115   (key in /keys/operator-key)");
+    expect(print()).not.toContain("ky_2");
+    expect(print({ operatorKey: null })).toMatch(/^ {2}console {5}http:\/\/127\.0\.0\.1:3115$/m);
+    expect(print({ console: null })).not.toContain("  console ");
   });
 
   it("has the yaml lines as yaml, with the address in them", () => {

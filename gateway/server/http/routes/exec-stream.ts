@@ -15,7 +15,8 @@ const DESCRIPTION = [
   "",
   "- `running`: `{}`, the code has begun;",
   "- `stdout`, `stderr`: `{text}`, as the code prints;",
-  "- `left_out`: `{bytes}` of output that the reader was too slow for; `result` has them, within its limits;",
+  "- `display`: `{name, media_type, data}`, a picture that the code left (figures among them), in base64, as soon as the sandbox hands it over; where it has at most 96 KiB;",
+  "- `left_out`: `{bytes}` of output and pictures that the reader was too slow for; `result` has them, within its limits;",
   "- `result`: the reply of `POST /exec`, with the files that the call left, figures among them. The last one;",
   "- `error`: the error of `POST /exec` with its HTTP `status`. The last one instead.",
   "",
@@ -66,6 +67,8 @@ async function streamed(
       events.piece("running", {}, 0);
       running.resolve("running");
     },
+    onDisplay: ({ bytes, mediaType, name }) =>
+      events.piece("display", { name, media_type: mediaType, data: bytes.toString("base64") }, bytes.length),
     onStream: (name, bytes) => {
       for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
         const piece = bytes.subarray(at, at + PIECE_BYTES);

@@ -4,6 +4,7 @@ import { newId } from "../../../common/ids.ts";
 import { callerOf } from "../../auth/principal.ts";
 import type { CallRequest, Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
+import { type Display, withDisplays } from "../../execution/files/displays.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
@@ -100,14 +101,16 @@ export async function inExecSession(
 }
 
 /** What a route wants to know of a call while it is under way. */
-export type ExecHooks = Pick<CallRequest, "mayRun" | "onRunning" | "onStream" | "signal">;
+export type ExecHooks = Pick<CallRequest, "mayRun" | "onRunning" | "onStream" | "signal"> & {
+  readonly onDisplay?: (display: Display) => void;
+};
 
 /** Throws `ServiceError`. */
 export async function runExec(
   c: AppContext,
   deps: AppDeps,
   call: ExecCall,
-  hooks: ExecHooks,
+  { onDisplay, ...hooks }: ExecHooks,
 ): Promise<ExecReply> {
   const { args, code, hint } = call;
   applyProfile(c, hint === null ? "default" : "stateful");
@@ -145,7 +148,7 @@ export async function runExec(
       timeoutMs: Math.min(call.timeoutMs ?? deps.settings.timeoutMs, deps.settings.timeoutMaxMs),
       binding,
       inputs: files.inputs,
-      outputs: files.outputs,
+      outputs: onDisplay === undefined ? files.outputs : withDisplays(files.outputs, onDisplay),
       ...hooks,
     });
     facts.outcome = outcome.kind;
