@@ -23,8 +23,6 @@ beforeAll(async () => {
       KERNELYARD_POOL_SIZE: "0",
       KERNELYARD_RATE_LIMITS: "off",
       KERNELYARD_SLEEP_DISK: "100g",
-      // Twenty conversations wait for few processors.
-      KERNELYARD_BUSY_WAIT_MS: "60000",
     },
   });
 }, 120_000);
