@@ -309,6 +309,7 @@ export class Launcher {
     const ours = await engine.listContainers(`${LABEL.instance}=${instance}`);
     const templates = ours.filter(({ labels }) => labels[LABEL.kind] === "template");
     await Promise.all(templates.map(({ id }) => this.#ends.removeContainer(id)));
+    await this.#checkpoints.atRest();
   }
 
   /** Sessions sleep as long as there is time for it, all else ends. */
@@ -318,5 +319,6 @@ export class Launcher {
     await Promise.allSettled(this.#register.all().map((sandbox) => this.#putAway(sandbox, until)));
     const left = await engine.listContainers(`${LABEL.instance}=${instance}`);
     await Promise.all(left.map((container) => this.#ends.removeContainer(container.id)));
+    await this.#checkpoints.atRest();
   }
 }

@@ -132,6 +132,11 @@ export class Checkpoints {
     return this.#preparing;
   }
 
+  /** Resolves when no template is in the making, and nothing of one is left in the engine. */
+  async atRest(): Promise<void> {
+    await this.#preparing;
+  }
+
   /** A sandbox was restored from a template. */
   succeeded(): void {
     this.#restored += 1;

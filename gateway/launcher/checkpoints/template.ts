@@ -157,7 +157,8 @@ async function inContainer<T>(
   id: string,
   use: (containerId: string) => Promise<T>,
 ): Promise<T> {
-  const { engine, instance, seccomp, settings, now } = shop.context;
+  const { engine, instance, seccomp, settings, now, stopping } = shop.context;
+  stopping.throwIfAborted();
   const body = sandboxSpec({
     id,
     instance,
@@ -172,6 +173,8 @@ async function inContainer<T>(
   const labels = { ...body.Labels, [LABEL.kind]: "template" };
   const containerId = await engine.createContainer(containerName(id), { ...body, Labels: labels });
   try {
+    // Who stops has listed what there is to remove, and this may not have been there yet.
+    stopping.throwIfAborted();
     return await use(containerId);
   } finally {
     await engine.removeContainer(containerId);

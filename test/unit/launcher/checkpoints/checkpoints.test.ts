@@ -39,6 +39,37 @@ function checkpointsOf(change: Partial<LauncherContext["settings"]> = {}): Check
   );
 }
 
+test("a launcher that stops leaves no container of a template, not even one that the engine was just making", async () => {
+  const stopping = new AbortController();
+  const made = Promise.withResolvers<string>();
+  const asked = Promise.withResolvers<void>();
+  const removed: string[] = [];
+  const engine = strictEngine({
+    createContainer: () => {
+      asked.resolve();
+      return made.promise;
+    },
+    removeContainer: async (id) => void removed.push(id),
+  });
+  const context = { ...contextOf(engine), stopping: stopping.signal };
+  const settings = { ...context.settings, memoryBytes: 1 };
+  const checkpoints = new Checkpoints(
+    { ...context, settings },
+    store,
+    new Set(),
+    new CheckpointNotes(join(root, "notes")),
+  );
+  checkpoints.decide(ENGINE);
+  void checkpoints.prepare([IMAGE]);
+  await asked.promise;
+  stopping.abort();
+  made.resolve("c".repeat(64));
+  await checkpoints.atRest();
+  expect(removed).toEqual(["c".repeat(64)]);
+  await checkpoints.prepare([IMAGE]);
+  expect(removed).toHaveLength(1);
+});
+
 describe("checkpoints are off", () => {
   test.each<[string, Partial<LauncherContext["settings"]>, EngineVersion, string]>([
     ["where they are not wanted", { checkpoints: "off" }, ENGINE, "KERNELYARD_CHECKPOINTS=off"],
