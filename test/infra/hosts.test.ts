@@ -223,7 +223,7 @@ END
     test().configure({ hosts: entries(0) });
     await expect(stack.up()).rejects.toThrow(/protected/);
     await release("kernelyard-box-2-data-folder");
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-1-volume");
     await stack.up();
     expect(await containers(1)).toBe("");
     // One machine is alone.
@@ -242,7 +242,7 @@ END
     // Where the images are built from then on.
     await machine(1).bringImages([SANDBOX_BASE, SERVICE_BASE]);
     test().configure({ hosts: entries(1, 0) });
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-1-volume");
     const up = await stack.up();
     expect(output(up, "registry")).toBe(`${machine(1).address}:5000`);
     expect(await containers(0)).not.toMatch(/registry|valkey/);
@@ -256,7 +256,7 @@ END
     const prepared = await urnOf("kernelyard-box-1-prepared");
     await test().pulumi("state", "delete", prepared, "--target-dependents", "--force", "--yes");
     test().configure({ hosts: entries(1) });
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-2-volume");
     await stack.up();
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
     expect(await changes(stack)).toEqual(["same"]);

@@ -131,8 +131,9 @@ export class Valkey extends pulumi.ComponentResource {
 
   #container(name: string, access: local.Command, opts: pulumi.CustomResourceOptions): docker.Container {
     const args = this.#args;
+    // Named by its machine: with another first one it is another volume, and this one goes when it is released.
     const volume = new docker.Volume(
-      `${name}-volume`,
+      `${name}-${args.machine.name}-volume`,
       { name: `${args.prefix}-valkey`, labels: [{ label: "kernelyard.part", value: "valkey" }] },
       { ...opts, protect: args.protect },
     );
