@@ -71,7 +71,7 @@ export class Valkey extends pulumi.ComponentResource {
     const options = { parent: this, replacementTrigger: args.machine.name };
     this.image =
       args.image === null
-        ? packageImage(`${name}-image`, { ...args, image: "valkey" }, options)
+        ? packageImage(`${name}-image`, { ...args, image: "valkey" }, { ...options, dependsOn: [args.after] })
         : pulumi.output(args.image);
     const certificate = serverCertificate(
       `${name}-certificate`,
