@@ -100,7 +100,8 @@ describe("target hosts", () => {
       "print(x + 1)\nopen('/mnt/data/made.txt', 'w').write('by one')",
       "conversation-1",
     );
-    expect([other.stdout, other.stderr]).toEqual(["42\n", ""]);
+    expect(other.stdout).toMatch(/^42\n/);
+    expect(other.stderr).toBe("");
     // Its file is in the bucket: both serve it.
     const [file] = other.files;
     if (file === undefined) throw new Error("no file came of it");
