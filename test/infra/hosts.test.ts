@@ -100,7 +100,8 @@ describe("target hosts", () => {
       "print(x + 1)\nopen('/mnt/data/made.txt', 'w').write('by one')",
       "conversation-1",
     );
-    expect([other.stdout, other.stderr]).toEqual(["42\n", ""]);
+    expect(other.stdout).toMatch(/^42\n/);
+    expect(other.stderr).toBe("");
     // Its file is in the bucket: both serve it.
     const [file] = other.files;
     if (file === undefined) throw new Error("no file came of it");
@@ -223,7 +224,7 @@ END
     test().configure({ hosts: entries(0) });
     await expect(stack.up()).rejects.toThrow(/protected/);
     await release("kernelyard-box-2-data-folder");
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-1-volume");
     await stack.up();
     expect(await containers(1)).toBe("");
     // One machine is alone.
@@ -242,7 +243,7 @@ END
     // Where the images are built from then on.
     await machine(1).bringImages([SANDBOX_BASE, SERVICE_BASE]);
     test().configure({ hosts: entries(1, 0) });
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-1-volume");
     const up = await stack.up();
     expect(output(up, "registry")).toBe(`${machine(1).address}:5000`);
     expect(await containers(0)).not.toMatch(/registry|valkey/);
@@ -256,7 +257,7 @@ END
     const prepared = await urnOf("kernelyard-box-1-prepared");
     await test().pulumi("state", "delete", prepared, "--target-dependents", "--force", "--yes");
     test().configure({ hosts: entries(1) });
-    await release("kernelyard-valkey-volume");
+    await release("kernelyard-valkey-box-2-volume");
     await stack.up();
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
     expect(await changes(stack)).toEqual(["same"]);

@@ -70,7 +70,8 @@ const fleet: Check = {
   run: async (endpoint) => {
     const answer = await endpoint.call("/health?detail", { method: "GET" });
     const { fleet: said } = readReply(answer, Fleet, "GET /health?detail");
-    if (said === null || said === undefined) return holds("one host, which is alone");
+    if (said === undefined) return weaker("GET /health?detail says nothing of it to these credentials");
+    if (said === null) return holds("one host, which is alone");
     const { hosts, problem } = said;
     if (problem !== null)
       return broken(

@@ -71,7 +71,7 @@ export class Valkey extends pulumi.ComponentResource {
     const options = { parent: this, replacementTrigger: args.machine.name };
     this.image =
       args.image === null
-        ? packageImage(`${name}-image`, { ...args, image: "valkey" }, options)
+        ? packageImage(`${name}-image`, { ...args, image: "valkey" }, { ...options, dependsOn: [args.after] })
         : pulumi.output(args.image);
     const certificate = serverCertificate(
       `${name}-certificate`,
@@ -131,8 +131,9 @@ export class Valkey extends pulumi.ComponentResource {
 
   #container(name: string, access: local.Command, opts: pulumi.CustomResourceOptions): docker.Container {
     const args = this.#args;
+    // Named by its machine: with another first one it is another volume, and this one goes when it is released.
     const volume = new docker.Volume(
-      `${name}-volume`,
+      `${name}-${args.machine.name}-volume`,
       { name: `${args.prefix}-valkey`, labels: [{ label: "kernelyard.part", value: "valkey" }] },
       { ...opts, protect: args.protect },
     );

@@ -282,7 +282,11 @@ function runArguments(c: z.output<typeof ContainerInputs>): string[] {
     ...flag("memory", [`${c.memory}m`]),
     ...flag("memory-swap", [`${c.memorySwap}m`]),
     ...(c.cpus === undefined ? [] : ["--cpus", c.cpus]),
-    ...flag("network", c.networkMode === undefined ? c.networksAdvanced.map((n) => n.name) : [c.networkMode]),
+    // Further ones are joined before it starts: older engines take one at creation.
+    ...flag(
+      "network",
+      c.networkMode === undefined ? c.networksAdvanced.slice(0, 1).map((n) => n.name) : [c.networkMode],
+    ),
     ...flag("device-cgroup-rule", c.deviceCgroupRules),
     ...flag(
       "publish",
@@ -389,6 +393,8 @@ const container: ResourceHandler = {
     const { stdout } = await client.run(["create", ...runArguments(parsed), parsed.image, ...parsed.command]);
     const id = stdout.trim();
     try {
+      for (const { name } of parsed.networksAdvanced.slice(1))
+        await client.run(["network", "connect", name, id]);
       await client.run(["start", id]);
     } catch (error) {
       await client.run(["rm", "--force", id], true);

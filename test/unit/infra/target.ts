@@ -156,7 +156,7 @@ export function describeTarget(
       const holders = customs().filter(
         (resource) =>
           DATA_BEARING.test(resource.type) ||
-          /^kernelyard(-[a-z0-9-]+)?-(data-folder|valkey-volume)$/.test(resource.name),
+          /^kernelyard(-[a-z0-9-]+)?-(data-folder|valkey-[a-z0-9-]+-volume)$/.test(resource.name),
       );
       expect(holders.length).toBeGreaterThan(0);
       for (const holder of holders)
