@@ -17,11 +17,17 @@ import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherAnswers, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import { stopWithinMs } from "../../common/stopping.ts";
-import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
+import {
+  type DataDirectory,
+  type Owner,
+  prepareDataDirectory,
+  UnfinishedRestore,
+} from "../../host/data-directory.ts";
 import { verificationKey } from "../../server/auth/jwt.ts";
 import { announcement } from "./announce.ts";
 import { LogFile } from "./log-file.ts";
 import { ServiceProcess } from "./service-process.ts";
+import { writeSettingsFile } from "./settings-file.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 /** The user the gateway runs as; `gateway/host/install.sh` creates it. */
@@ -189,6 +195,7 @@ async function main(): Promise<void> {
   const owner = gatewayOwner();
   const directory = prepareDataDirectory(settings.dataDir, owner);
   checkReachable(directory.gateway, owner);
+  writeSettingsFile(directory.root, process.env);
   const keys = ensureKeys(settings, directory);
   const env = serviceEnvironment(settings, keys);
 
@@ -291,7 +298,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  if (error instanceof StartError || error instanceof SettingsError) {
+  if (error instanceof StartError || error instanceof SettingsError || error instanceof UnfinishedRestore) {
     process.stderr.write(`\n${error.message}\n`);
   } else {
     process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
