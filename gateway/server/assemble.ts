@@ -6,10 +6,12 @@ import { LauncherClient } from "../common/protocol/launcher-client.ts";
 import type { Settings } from "../common/settings/read.ts";
 import type { AuditSink } from "./audit/log.ts";
 import { createAuthentication } from "./auth/authenticate.ts";
+import { OperatorKey } from "./auth/operator.ts";
 import { createRateLimiter } from "./auth/rate-limits.ts";
 import { SharedLimiter } from "./auth/shared-limiter.ts";
 import { JsonReader } from "./bounds/json-reader.ts";
 import { MemoryBudget } from "./bounds/memory.ts";
+import { Erasure } from "./erasure/erasure.ts";
 import { Canary } from "./execution/canary.ts";
 import { Execution } from "./execution/execute.ts";
 import { Programs } from "./execution/programs/programs.ts";
@@ -21,6 +23,7 @@ import type { OpenFleet } from "./fleet/load.ts";
 import { createApp } from "./http/app.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { CANCEL_BODY } from "./http/requests/cancel.ts";
+import { ERASE_BODY } from "./http/requests/erase.ts";
 import { EXEC_BODY } from "./http/requests/exec.ts";
 import { PROGRAMMATIC_BODY } from "./http/requests/programmatic.ts";
 import { RUN_BODY } from "./http/requests/run.ts";
@@ -68,7 +71,7 @@ export interface Gateway {
 /** Reads all the JSON that comes from outside. To be started before privileges are dropped. */
 export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">): JsonReader {
   return new JsonReader({
-    kinds: [RUN_BODY, EXEC_BODY, PROGRAMMATIC_BODY, CANCEL_BODY, TOOL_CALLS],
+    kinds: [RUN_BODY, EXEC_BODY, PROGRAMMATIC_BODY, CANCEL_BODY, ERASE_BODY, TOOL_CALLS],
     heapMib: gatewayMemory(settings.gatewayMemoryBytes).jsonHeapMib,
   });
 }
@@ -91,13 +94,26 @@ export function assemble({ settings, files, json, audit, openFleet, log }: Gatew
   const fleet = openFleet?.({ sessions: kernels.travelling, digestOf: sessionDigest, log }) ?? null;
   const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
+  const rateLimiter = createRateLimiter(
+    settings.rateLimits,
+    fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
+  );
+  const erasure = new Erasure({
+    registry: kernels.registry,
+    launcher,
+    files,
+    programs,
+    rateLimiter,
+    audit,
+    auditErased: settings.auditErased,
+    onForgotten: async (key) => fleet?.forgotten(key),
+  });
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
-    rateLimiter: createRateLimiter(
-      settings.rateLimits,
-      fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
-    ),
+    rateLimiter,
+    erasure,
+    operatorKey: settings.operatorKey === null ? null : new OperatorKey(settings.operatorKey),
     executor: metrics === null ? executor : measured(executor, metrics),
     sessions: kernels.owned,
     health: canary,

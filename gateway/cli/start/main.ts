@@ -10,7 +10,13 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gatewayMemory, heapFlags } from "../../common/gateway-memory.ts";
-import { ensureApiKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
+import {
+  ensureApiKey,
+  hashedKeySetting,
+  keyDigest,
+  OPERATOR_KEY_FILE,
+  type StoredKey,
+} from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
 import { imageOf, profileTable } from "../../common/profiles.ts";
 import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
@@ -148,6 +154,8 @@ function lastLines(path: string, count: number): string {
 }
 
 interface Keys {
+  /** Null: the operator gave one. */
+  readonly operator: StoredKey | null;
   readonly apiKey: StoredKey | null;
   readonly jwt: JwtKeys | null;
 }
@@ -158,6 +166,7 @@ function ensureKeys(settings: Settings, directory: DataDirectory): Keys {
   const wantsPair =
     settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null;
   return {
+    operator: settings.operatorKey === null ? ensureApiKey(directory.keys, OPERATOR_KEY_FILE) : null,
     apiKey: wantsKey ? ensureApiKey(directory.keys) : null,
     jwt: wantsPair ? ensureJwtKeys(directory.keys) : null,
   };
@@ -168,6 +177,9 @@ function serviceEnvironment(settings: Settings, keys: Keys): NodeJS.ProcessEnv {
     ...process.env,
     KERNELYARD_DATA_DIR: settings.dataDir,
     KERNELYARD_LAUNCHER_SOCKET: settings.launcherSocket,
+    ...(keys.operator === null
+      ? {}
+      : { KERNELYARD_OPERATOR_KEY: `sha256:${keyDigest(keys.operator.key).toString("hex")}` }),
     ...(keys.apiKey === null
       ? {}
       : { KERNELYARD_API_KEYS: hashedKeySetting(DEFAULT_TENANT, keys.apiKey.key) }),

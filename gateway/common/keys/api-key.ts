@@ -82,9 +82,12 @@ export interface StoredKey {
   readonly created: boolean;
 }
 
-/** Reads `api-key` in `directory`, or makes one. */
-export function ensureApiKey(directory: string): StoredKey {
-  const path = join(directory, "api-key");
+/** File of the operator's key, beside that of the callers' one. */
+export const OPERATOR_KEY_FILE = "operator-key";
+
+/** Reads the key in `directory`, or makes one. */
+export function ensureApiKey(directory: string, file = "api-key"): StoredKey {
+  const path = join(directory, file);
   const present = readSecret(path)?.trim() ?? null;
   if (present !== null) {
     if (present.length < SHORTEST_KEY) {

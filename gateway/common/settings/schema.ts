@@ -219,6 +219,16 @@ export const SETTINGS = {
     z.string().min(1),
     "Accepted keys, separated by commas: `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`. Default: one is generated into the data directory.",
   ),
+  KERNELYARD_OPERATOR_KEY: secret(
+    "operatorKey",
+    z
+      .string()
+      .regex(
+        /^(sha256:[0-9a-fA-F]{64}|[\x21-\x7e]{32,512})$/,
+        "must have at least 32 characters, or be `sha256:HEX`",
+      ),
+    "Key of operators, in the header `X-Operator-Key`, who may erase users and see everybody's usage. Default: `npm start` makes one in the data directory; without one there are no such routes.",
+  ),
   KERNELYARD_JWT_PUBLIC_KEY: secret(
     "jwtPublicKey",
     z.string().min(1),
@@ -419,6 +429,13 @@ export const SETTINGS = {
     bytes(MIB, 1024 * GIB),
     "1g",
     "What the audit log may take of the disk; beyond it the oldest entries go before their time, and the log says so.",
+  ),
+
+  KERNELYARD_AUDIT_ERASED: setting(
+    "auditErased",
+    z.enum(["anonymous", "remove"]),
+    "anonymous",
+    "What becomes of the audit log's entries of a user who is erased: `anonymous` keeps what happened without who it was, `remove` removes them.",
   ),
 
   KERNELYARD_FILE_STORE: setting(

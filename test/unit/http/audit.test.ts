@@ -15,7 +15,11 @@ beforeEach(async () => {
   launcher = new LauncherStandIn();
   await launcher.start();
   entries = [];
-  const sink: AuditSink = { lost: 0, write: (entry) => void entries.push(AuditEntry.parse(entry)) };
+  const sink: AuditSink = {
+    lost: 0,
+    write: (entry) => void entries.push(AuditEntry.parse(entry)),
+    erase: () => Promise.reject(new Error("this test erases nobody")),
+  };
   gateway = startGateway(launcher.socketPath, {}, NO_FILES, sink);
   await gateway.kernels.start();
   return async () => {
