@@ -1,5 +1,5 @@
 /** The layout of the data directory, and who may read which part of it. */
-import { chmodSync, chownSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 export interface DataDirectory {
@@ -17,7 +17,15 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** Throws as `node:fs` does. */
+/** Where `npm run restore` works, below the root, until all is in its place. */
+export const RESTORING = ".restoring";
+
+/** The directory has a part of what it is to have. */
+export class UnfinishedRestore extends Error {
+  override readonly name = "UnfinishedRestore";
+}
+
+/** Throws `UnfinishedRestore`, or as `node:fs` does. */
 export function prepareDataDirectory(root: string, gateway: Owner): DataDirectory {
   const layout = {
     root,
@@ -25,6 +33,11 @@ export function prepareDataDirectory(root: string, gateway: Owner): DataDirector
     gateway: join(root, "gateway"),
     run: join(root, "run"),
   };
+  if (existsSync(join(root, RESTORING))) {
+    throw new UnfinishedRestore(
+      `A restore into ${root} was not finished. Run \`npm run restore -- SRC\` again: it goes on, or begins anew.`,
+    );
+  }
   makeEnterable(root);
   const entries = [
     { path: layout.keys, uid: 0, gid: 0, mode: 0o700 },

@@ -16,7 +16,10 @@ export interface Instance {
 /** Throws `InstanceError` when another launcher has the directory. */
 export function openInstance(dataDir: string): Instance {
   mkdirSync(dataDir, { recursive: true });
-  const descriptor = lock(join(dataDir, "launcher.lock"), dataDir);
+  const descriptor = lockFile(
+    launcherLock(dataDir),
+    `another launcher uses ${dataDir}; stop it, or give this one its own KERNELYARD_DATA_DIR`,
+  );
   const path = join(dataDir, "instance");
   let id = readId(path);
   if (id === null) {
@@ -27,11 +30,14 @@ export function openInstance(dataDir: string): Instance {
   return { id, unlock: () => closeSync(descriptor) };
 }
 
+/** Held by whoever may change the directory as a whole: its launcher, or a restore. */
+export const launcherLock = (dataDir: string) => join(dataDir, "launcher.lock");
+
 /**
  * flock(2) belongs to the open file description, which the helper shares with us: it locks and goes, the lock stays
- * until this process ends in whatever way.
+ * until this process ends in whatever way. Throws `InstanceError` with the sentence `taken` when somebody else has it.
  */
-function lock(path: string, dataDir: string): number {
+export function lockFile(path: string, taken: string): number {
   const descriptor = openSync(path, "a", 0o600);
   const locked = spawnSync("flock", ["--nonblock", "3"], {
     stdio: ["ignore", "ignore", "pipe", descriptor],
@@ -42,9 +48,7 @@ function lock(path: string, dataDir: string): number {
   if (locked.error !== undefined) {
     throw new InstanceError(`flock (package util-linux) cannot be run: ${locked.error.message}`);
   }
-  throw new InstanceError(
-    `another launcher uses ${dataDir}; stop it, or give this one its own KERNELYARD_DATA_DIR`,
-  );
+  throw new InstanceError(taken);
 }
 
 function readId(path: string): string | null {

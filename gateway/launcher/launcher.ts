@@ -6,6 +6,8 @@ import type {
   CreateSandbox,
   ForgetVariables,
   LauncherHealth,
+  Owned,
+  OwnedQuery,
   Sandbox,
   SessionKey,
   SleepingSession,
@@ -141,7 +143,17 @@ export class Launcher {
       );
     }
     const owner = request.kind === "session" ? (request.owner ?? null) : null;
-    const identity = { id: newId(), kind, profile, session, owner, image, createdAt: this.#context.now() };
+    const tenant = request.kind === "session" ? (request.tenant ?? null) : null;
+    const identity = {
+      id: newId(),
+      kind,
+      profile,
+      session,
+      owner,
+      tenant,
+      image,
+      createdAt: this.#context.now(),
+    };
     return (await this.#arrivals.create(identity)).view();
   }
 
@@ -225,6 +237,10 @@ export class Launcher {
     if (!(await this.#context.volumes.forget(session))) {
       throw new LauncherFailure("not_found", "this session has no data");
     }
+  }
+
+  owned(query: OwnedQuery): Promise<Owned> {
+    return this.#context.volumes.owned(query);
   }
 
   /** Removes what was saved of a session asleep. Throws `LauncherFailure`: `not_found` when it does not sleep, `session_exists`. */

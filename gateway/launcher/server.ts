@@ -13,6 +13,7 @@ import {
   CreateSandbox,
   ForgetVariables,
   type LauncherError,
+  OwnedQuery,
   SessionKey,
   UPGRADE_PROTOCOL,
 } from "../common/protocol/launcher-api.ts";
@@ -55,6 +56,9 @@ export function createApp(launcher: Launcher, log: Logger): Hono {
   app.post("/sessions/forget", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     await launcher.forget(await read(SessionKey, c));
     return c.body(null, 204);
+  });
+  app.post("/sessions/owned", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
+    return c.json(await launcher.owned(await read(OwnedQuery, c)));
   });
   app.post("/sessions/forget-variables", bodyLimit({ maxSize: MAX_BODY_BYTES }), async (c) => {
     await launcher.forgetVariables(await read(ForgetVariables, c));

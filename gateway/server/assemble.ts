@@ -6,12 +6,14 @@ import { LauncherClient } from "../common/protocol/launcher-client.ts";
 import type { Settings } from "../common/settings/read.ts";
 import type { AuditSink } from "./audit/log.ts";
 import { createAuthentication } from "./auth/authenticate.ts";
+import { OperatorKey } from "./auth/operator.ts";
 import { createRateLimiter } from "./auth/rate-limits.ts";
 import { SharedLimiter } from "./auth/shared-limiter.ts";
 import { JsonReader } from "./bounds/json-reader.ts";
 import { MemoryBudget } from "./bounds/memory.ts";
 import { Console, consoleKey } from "./console/console.ts";
 import { LastOutcomes } from "./console/last-outcomes.ts";
+import { Erasure } from "./erasure/erasure.ts";
 import { Canary } from "./execution/canary.ts";
 import { Execution } from "./execution/execute.ts";
 import { Programs } from "./execution/programs/programs.ts";
@@ -24,6 +26,7 @@ import type { WorkspaceObjects } from "./fleet/workspaces.ts";
 import { createApp } from "./http/app.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { CANCEL_BODY } from "./http/requests/cancel.ts";
+import { ERASE_BODY } from "./http/requests/erase.ts";
 import { EXEC_BODY } from "./http/requests/exec.ts";
 import { PROGRAMMATIC_BODY } from "./http/requests/programmatic.ts";
 import { RUN_BODY } from "./http/requests/run.ts";
@@ -75,7 +78,7 @@ export interface Gateway {
 /** Reads all the JSON that comes from outside. To be started before privileges are dropped. */
 export function createJsonReader(settings: Pick<Settings, "gatewayMemoryBytes">): JsonReader {
   return new JsonReader({
-    kinds: [RUN_BODY, EXEC_BODY, PROGRAMMATIC_BODY, CANCEL_BODY, TOOL_CALLS],
+    kinds: [RUN_BODY, EXEC_BODY, PROGRAMMATIC_BODY, CANCEL_BODY, ERASE_BODY, TOOL_CALLS],
     heapMib: gatewayMemory(settings.gatewayMemoryBytes).jsonHeapMib,
   });
 }
@@ -110,13 +113,26 @@ export function assemble({
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const outcomes = operatorKey === null ? null : new LastOutcomes();
   const counted = metrics === null ? executor : measured(executor, metrics);
+  const rateLimiter = createRateLimiter(
+    settings.rateLimits,
+    fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
+  );
+  const erasure = new Erasure({
+    registry: kernels.registry,
+    launcher,
+    files,
+    programs,
+    rateLimiter,
+    audit,
+    auditErased: settings.auditErased,
+    onForgotten: async (key) => void (await fleet?.forgotten(key)),
+  });
   const app = createApp({
     settings,
     authentication: createAuthentication(settings),
-    rateLimiter: createRateLimiter(
-      settings.rateLimits,
-      fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
-    ),
+    rateLimiter,
+    erasure,
+    operatorKey: settings.operatorKey === null ? null : new OperatorKey(settings.operatorKey),
     executor: outcomes === null ? counted : outcomes.watch(counted),
     sessions: kernels.owned,
     health: canary,

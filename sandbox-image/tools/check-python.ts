@@ -6,6 +6,7 @@ import { ensureVenv } from "./venv.ts";
 const HERE = join(import.meta.dirname, "..");
 const SETTINGS = join(HERE, "pyproject.toml");
 const HOST = join(HERE, "../gateway/host");
+const KEEPING = join(HERE, "../gateway/cli/keeping");
 
 const CHECKS: readonly { readonly folder: string; readonly args: readonly string[] }[] = [
   { folder: HERE, args: ["ruff", "check", "."] },
@@ -14,6 +15,9 @@ const CHECKS: readonly { readonly folder: string; readonly args: readonly string
   { folder: HOST, args: ["ruff", "check", "--config", SETTINGS, "."] },
   { folder: HOST, args: ["ruff", "format", "--check", "--config", SETTINGS, "."] },
   { folder: HOST, args: ["mypy", "--strict", "daemon_config.py"] },
+  { folder: KEEPING, args: ["ruff", "check", "--config", SETTINGS, "."] },
+  { folder: KEEPING, args: ["ruff", "format", "--check", "--config", SETTINGS, "."] },
+  { folder: KEEPING, args: ["mypy", "--strict", "extents.py"] },
 ];
 
 const python = await ensureVenv((line) => void process.stdout.write(`${line}\n`));

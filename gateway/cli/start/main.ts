@@ -17,11 +17,17 @@ import { DEFAULT_TENANT } from "../../common/protocol/launcher-api.ts";
 import { gatewayHealthy, launcherAnswers, launcherHealth, waitFor } from "../../common/protocol/readiness.ts";
 import { readSettings, type Settings, SettingsError } from "../../common/settings/read.ts";
 import { stopWithinMs } from "../../common/stopping.ts";
-import { type DataDirectory, type Owner, prepareDataDirectory } from "../../host/data-directory.ts";
+import {
+  type DataDirectory,
+  type Owner,
+  prepareDataDirectory,
+  UnfinishedRestore,
+} from "../../host/data-directory.ts";
 import { verificationKey } from "../../server/auth/jwt.ts";
 import { announcement } from "./announce.ts";
 import { LogFile } from "./log-file.ts";
 import { ServiceProcess } from "./service-process.ts";
+import { writeSettingsFile } from "./settings-file.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 /** The user the gateway runs as; `gateway/host/install.sh` creates it. */
@@ -142,10 +148,10 @@ function lastLines(path: string, count: number): string {
 }
 
 interface Keys {
+  /** Null: the operator gave one. */
+  readonly operator: StoredKey | null;
   readonly apiKey: StoredKey | null;
   readonly jwt: JwtKeys | null;
-  /** For the console. */
-  readonly operator: StoredKey | null;
 }
 
 /** Makes the keys that the configured ways of authentication need and the operator did not give. */
@@ -153,11 +159,10 @@ function ensureKeys(settings: Settings, directory: DataDirectory): Keys {
   const wantsKey = settings.auth.includes("api-key") && settings.apiKeys === null;
   const wantsPair =
     settings.auth.includes("jwt") && settings.jwtPublicKey === null && settings.jwtJwksUrl === null;
-  const wantsOperator = settings.consolePort !== 0 && settings.operatorKey === null;
   return {
+    operator: settings.operatorKey === null ? ensureKey(directory.keys, "operator-key") : null,
     apiKey: wantsKey ? ensureKey(directory.keys, "api-key") : null,
     jwt: wantsPair ? ensureJwtKeys(directory.keys) : null,
-    operator: wantsOperator ? ensureKey(directory.keys, "operator-key") : null,
   };
 }
 
@@ -194,6 +199,7 @@ async function main(): Promise<void> {
   const owner = gatewayOwner();
   const directory = prepareDataDirectory(settings.dataDir, owner);
   checkReachable(directory.gateway, owner);
+  writeSettingsFile(directory.root, process.env);
   const keys = ensureKeys(settings, directory);
   const env = serviceEnvironment(settings, keys);
 
@@ -299,7 +305,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  if (error instanceof StartError || error instanceof SettingsError) {
+  if (error instanceof StartError || error instanceof SettingsError || error instanceof UnfinishedRestore) {
     process.stderr.write(`\n${error.message}\n`);
   } else {
     process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

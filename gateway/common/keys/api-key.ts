@@ -83,8 +83,11 @@ export interface StoredKey {
   readonly created: boolean;
 }
 
-/** Reads the key of this name in `directory`, or makes one: a LibreChat's, or the operator's for the console. */
-export function ensureKey(directory: string, name: "api-key" | "operator-key"): StoredKey {
+/** File of the operator's key, beside that of the callers' one. */
+export const OPERATOR_KEY_FILE = "operator-key";
+
+/** Reads the key of this name in `directory`, or makes one: a LibreChat's, or the operator's. */
+export function ensureKey(directory: string, name: "api-key" | typeof OPERATOR_KEY_FILE): StoredKey {
   const path = join(directory, name);
   const present = readSecret(path)?.trim() ?? null;
   if (present !== null) {

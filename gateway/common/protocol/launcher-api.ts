@@ -11,6 +11,7 @@
  *                                    sandbox to tell; without it nobody needs to be told
  *   GET    /sessions/asleep        → 200 { sessions: SleepingSession[] }
  *   POST   /sessions/forget        SessionKey → 204 once its data is gone | 404: there was none | 409 session_exists
+ *   POST   /sessions/owned         OwnedQuery → 200 Owned: sessions that have data here
  *   POST   /sessions/forget-variables  ForgetVariables → 204 once what was saved of a session asleep is gone | 404: it does not
  *                                    sleep | 409 session_exists
  *   GET    /health                 → 200 LauncherHealth, also when the engine is away
@@ -43,6 +44,19 @@ export const SessionOwner = z.string().regex(/^[A-Za-z0-9-]{21}$/);
 export const ForgetVariables = z.object({ session: SessionKey, lost: z.string().min(1).max(1000) }).strict();
 export type ForgetVariables = z.infer<typeof ForgetVariables>;
 
+/** Whose sessions: of an owner (digest), or of a tenant, by its digest and by the names that sessions of keys carry. */
+export const OwnedQuery = z.discriminatedUnion("of", [
+  z.object({ of: z.literal("owner"), owner: SessionOwner }).strict(),
+  z.object({ of: z.literal("tenant"), tenant: SessionOwner, name: TenantName }).strict(),
+]);
+export type OwnedQuery = z.infer<typeof OwnedQuery>;
+
+/** Most sessions of one answer; those that were forgotten are not in the next one. */
+export const MOST_OWNED = 1000;
+/** `unknown`: sessions of tokens' users with data of which nobody knows whose it is, since they were last used before that was noted. */
+export const Owned = z.object({ sessions: z.array(SessionKey), unknown: z.number().int() });
+export type Owned = z.infer<typeof Owned>;
+
 export const CreateSandbox = z.discriminatedUnion("kind", [
   z
     .object({
@@ -50,6 +64,8 @@ export const CreateSandbox = z.discriminatedUnion("kind", [
       profile: z.string().max(64),
       session: SessionKey,
       owner: SessionOwner.optional(),
+      /** Its tenant, likewise a digest. */
+      tenant: SessionOwner.optional(),
     })
     .strict(),
   z.object({ kind: z.literal("fresh"), profile: z.string().max(64) }).strict(),

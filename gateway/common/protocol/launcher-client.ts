@@ -7,6 +7,8 @@ import {
   type ForgetVariables,
   LauncherError,
   LauncherHealth,
+  Owned,
+  type OwnedQuery,
   Sandbox,
   SandboxList,
   type SessionKey,
@@ -139,6 +141,13 @@ export class LauncherClient {
     if (answer.status === 404) return false;
     if (answer.status !== 204) throw this.#refusal(answer);
     return true;
+  }
+
+  /** Sessions that have data on this host. */
+  async owned(query: OwnedQuery): Promise<Owned> {
+    const answer = await this.#ask("POST", "/sessions/owned", CREATE_TIMEOUT_MS, JSON.stringify(query));
+    if (answer.status !== 200) throw this.#refusal(answer);
+    return parse(Owned, answer.body);
   }
 
   /** Removes what was saved of a session asleep; its files stay. False: it does not sleep. `lost` as in `remove`. */

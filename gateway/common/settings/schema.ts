@@ -192,11 +192,6 @@ export const SETTINGS = {
     "3115",
     "Port that the console is served on; 0 turns it off. There is none without `KERNELYARD_OPERATOR_KEY`.",
   ),
-  KERNELYARD_OPERATOR_KEY: secret(
-    "operatorKey",
-    z.string().min(1),
-    "Key that opens the console: `KEY` or `sha256:HEX`. Default: `npm start` generates one into the data directory.",
-  ),
   KERNELYARD_DATA_DIR: setting(
     "dataDir",
     path,
@@ -235,6 +230,16 @@ export const SETTINGS = {
     "apiKeys",
     z.string().min(1),
     "Accepted keys, separated by commas: `KEY`, `TENANT=KEY` or `TENANT=sha256:HEX`. Default: one is generated into the data directory.",
+  ),
+  KERNELYARD_OPERATOR_KEY: secret(
+    "operatorKey",
+    z
+      .string()
+      .regex(
+        /^(sha256:[0-9a-fA-F]{64}|[\x21-\x7e]{32,512})$/,
+        "must have at least 32 characters, or be `sha256:HEX`",
+      ),
+    "Key of the operator, `KEY` or `sha256:HEX`: opens the console, and in the header `X-Operator-Key` the routes below `/operator`. Default: `npm start` makes one in the data directory; without one there is neither.",
   ),
   KERNELYARD_JWT_PUBLIC_KEY: secret(
     "jwtPublicKey",
@@ -436,6 +441,13 @@ export const SETTINGS = {
     bytes(MIB, 1024 * GIB),
     "1g",
     "What the audit log may take of the disk; beyond it the oldest entries go before their time, and the log says so.",
+  ),
+
+  KERNELYARD_AUDIT_ERASED: setting(
+    "auditErased",
+    z.enum(["anonymous", "remove"]),
+    "anonymous",
+    "What becomes of the audit log's entries of a user who is erased: `anonymous` keeps what happened without who it was, `remove` removes them.",
   ),
 
   KERNELYARD_FILE_STORE: setting(

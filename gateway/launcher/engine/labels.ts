@@ -84,6 +84,18 @@ export function volumeName(session: SessionKey): string {
   return `librechat_vol_-${session.tenant}.${session.name}`;
 }
 
+/** The inverse of `volumeName`; null for a name that it never made. */
+export function sessionOf(volume: string): SessionKey | null {
+  const [, rest] = /^librechat_vol_(.+)$/.exec(volume) ?? [];
+  if (rest === undefined) return null;
+  const [, tenant, name] = /^-([a-z0-9-]+)\.(.+)$/.exec(rest) ?? [];
+  const key = rest.startsWith("_")
+    ? { kind: "runtime", digest: rest.slice(1) }
+    : { kind: "named", tenant: tenant ?? DEFAULT_TENANT, name: name ?? rest };
+  const parsed = SessionKey.safeParse(key);
+  return parsed.success && volumeName(parsed.data) === volume ? parsed.data : null;
+}
+
 /** Short and stable, for a device's symlink. */
 export function shortDigest(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);

@@ -108,8 +108,8 @@ export class SandboxArrivals {
 
   async #start(sandbox: SandboxState): Promise<void> {
     const { volumes } = this.#context;
-    const { session } = sandbox.identity;
-    const lease = session === null ? null : await volumes.acquire(session);
+    const { owner, session, tenant = null } = sandbox.identity;
+    const lease = session === null ? null : await volumes.acquire(session, { owner, tenant });
     try {
       if (!(await this.#wake(sandbox, lease)) && !(await this.#clone(sandbox, lease))) {
         await this.#begin(sandbox, lease, null);

@@ -30,6 +30,8 @@ export interface SandboxIdentity {
   readonly profile: string;
   readonly session: SessionKey | null;
   readonly owner: string | null;
+  /** Absent where it was found, not made. */
+  readonly tenant?: string | null;
   readonly image: string;
   readonly createdAt: number;
   /** Of the parts that it is made of, where it can be saved as a checkpoint; null where it cannot. */

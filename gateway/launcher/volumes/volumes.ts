@@ -4,18 +4,34 @@
  *
  *   volumes/images/{volume}.ext4   the data
  *   volumes/devices/{digest}       symlink to the loop device, only while a container starts
- *   volumes/last-use/{volume}      its mtime is the session's last use
+ *   volumes/last-use/{volume}      its mtime is the session's last use, its content whose the session is (two digests)
  *   volumes/quota-mode             `loop`, or `none` where this host has no loop devices
  *
  * Without loop devices a plain Docker volume is used: no size limit, otherwise the same.
  */
-import { mkdir, open, readdir, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DiskReserve } from "../../common/disk-space.ts";
-import type { SessionKey } from "../../common/protocol/launcher-api.ts";
+import {
+  MOST_OWNED,
+  type Owned,
+  type OwnedQuery,
+  type SessionKey,
+} from "../../common/protocol/launcher-api.ts";
 import type { Engine, EngineVolume } from "../engine/engine.ts";
-import { encodeSession, LABEL, newId, shortDigest, volumeName } from "../engine/labels.ts";
+import { encodeSession, LABEL, newId, sessionOf, shortDigest, volumeName } from "../engine/labels.ts";
 import { LauncherFailure, messageOf } from "../errors.ts";
 import { Images } from "./images.ts";
 import {
@@ -54,6 +70,14 @@ export interface VolumeLease {
   /** After the container has mounted it, or failed to: leaves the device to the kernel. */
   release(): Promise<void>;
 }
+
+/** Digests of whom a session belongs to; null: nobody said. */
+export interface VolumeOwner {
+  readonly owner: string | null;
+  readonly tenant: string | null;
+}
+
+const NOBODY: VolumeOwner = { owner: null, tenant: null };
 
 class NoLoopDevices extends Error {
   override readonly name = "NoLoopDevices";
@@ -152,7 +176,7 @@ export class Volumes {
     return null;
   }
 
-  async acquire(session: SessionKey): Promise<VolumeLease> {
+  async acquire(session: SessionKey, whose: VolumeOwner = NOBODY): Promise<VolumeLease> {
     const volume = volumeName(session);
     // One that is past its time and wanted again: either it is removed and made anew, or it is not removed. Not a moment
     // between having looked and having it: a removal could begin in it.
@@ -165,6 +189,7 @@ export class Volumes {
     this.#starting.add(volume);
     try {
       await this.#mustWork();
+      await this.#note(volume, whose);
       await this.touch(session);
       return this.#mode === "loop"
         ? await this.#acquireImage(session, volume)
@@ -196,6 +221,34 @@ export class Volumes {
     } finally {
       await handle.close();
     }
+  }
+
+  /** Sessions with data, at most `MOST_OWNED`. */
+  async owned(query: OwnedQuery): Promise<Owned> {
+    const sessions: SessionKey[] = [];
+    let unknown = 0;
+    for (const volume of (await this.list()).keys()) {
+      const session = sessionOf(volume);
+      if (session === null) continue;
+      const { owner, tenant } = await this.#whose(volume);
+      if (session.kind === "runtime" && owner === null) unknown += 1;
+      const named = query.of === "tenant" && session.kind === "named" && session.tenant === query.name;
+      const match = query.of === "owner" ? owner === query.owner : tenant === query.tenant || named;
+      if (match && sessions.length < MOST_OWNED) sessions.push(session);
+    }
+    return { sessions, unknown };
+  }
+
+  /** Whose it is lasts, also where the engine forgets the volume and its labels. */
+  async #note(volume: string, { owner, tenant }: VolumeOwner): Promise<void> {
+    if (owner === null) return;
+    await writeFile(join(this.#lastUse, volume), `${owner} ${tenant ?? "-"}\n`, { mode: 0o600 });
+  }
+
+  async #whose(volume: string): Promise<VolumeOwner> {
+    const text = await readFile(join(this.#lastUse, volume), "utf8").catch(() => "");
+    const [, owner = null, tenant = null] = /^([A-Za-z0-9-]{21}) ([A-Za-z0-9-]{21}|-)\n$/.exec(text) ?? [];
+    return { owner, tenant };
   }
 
   /** Every volume that has data, with the time of its last use. */

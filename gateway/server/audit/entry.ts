@@ -11,6 +11,7 @@ export const AUDIT_ACTIONS = [
   "upload",
   "download",
   "delete",
+  "erase",
 ] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
@@ -60,4 +61,22 @@ export interface Audited {
   readonly code?: string;
   readonly inputs?: readonly string[];
   readonly outputs?: readonly string[];
+}
+
+/** In the place of whoever was erased. */
+export const ERASED = "erased";
+
+/** What happened, without who it was and what leads there: sessions, files, the code's digest. */
+export function anonymous(entry: AuditEntry, tenantToo: boolean): AuditEntry {
+  const uncounted = (files: AuditedFiles | null) => (files === null ? null : { count: files.count, ids: [] });
+  return {
+    ...entry,
+    request: ERASED,
+    subject: ERASED,
+    ...(tenantToo ? { tenant: ERASED } : {}),
+    session: null,
+    code_sha256: null,
+    inputs: uncounted(entry.inputs),
+    outputs: uncounted(entry.outputs),
+  };
 }

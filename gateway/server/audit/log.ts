@@ -3,9 +3,10 @@
  * begins a new one; whole files go when they are too old, or when all together are too large.
  */
 import { mkdirSync } from "node:fs";
-import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { AuditEntry } from "./entry.ts";
+import type { Subject } from "../auth/principal.ts";
+import { AuditEntry, anonymous } from "./entry.ts";
 
 const DAY_MS = 86_400_000;
 /** A file's part of the whole. */
@@ -28,8 +29,13 @@ export interface AuditLogOptions {
   readonly onProblem: (problem: string | null) => void;
 }
 
+/** What becomes of the entries of whom is erased: they stay without saying who it was, or go. */
+export type ErasedEntries = "anonymous" | "remove";
+
 export interface AuditSink {
   write(entry: AuditEntry): void;
+  /** Of the subject's entries; how many there were. Rejects as `node:fs` does. */
+  erase(subject: Subject, policy: ErasedEntries): Promise<number>;
   /** Entries that could not be kept. */
   readonly lost: number;
   /** The last ones, newest first, as far as they are among the last `READ_BYTES`. */
@@ -93,6 +99,35 @@ export class AuditLog implements AuditSink {
       }
     }
     return found;
+  }
+
+  /** File by file, each written anew and put in the place of the old one; entries that come meanwhile wait. */
+  async erase(subject: Subject, policy: ErasedEntries): Promise<number> {
+    this.#begin();
+    await this.#writing;
+    let erased = 0;
+    this.#writing = this.#rewriteAll(subject, policy).then((count) => {
+      erased = count;
+    });
+    try {
+      await this.#writing;
+    } finally {
+      this.#writing = null;
+      this.#begin();
+    }
+    return erased;
+  }
+
+  async #rewriteAll(subject: Subject, policy: ErasedEntries): Promise<number> {
+    const { directory } = this.#options;
+    await this.#file?.handle.close();
+    this.#file = null;
+    let erased = 0;
+    for (const name of await readdir(directory)) {
+      if (name.endsWith(".new")) await rm(join(directory, name));
+      if (NAME.test(name)) erased += await rewrite(join(directory, name), subject, policy);
+    }
+    return erased;
   }
 
   /** Resolves when what was written is in its file. */
@@ -196,6 +231,35 @@ async function lastBytes(path: string, most: number): Promise<string> {
   } finally {
     await handle.close();
   }
+}
+
+/** Lines that are no entry stay as they are. A file in which nobody is erased is not touched. */
+async function rewrite(path: string, subject: Subject, policy: ErasedEntries): Promise<number> {
+  const written = `${path}.new`;
+  const [from, to] = [await open(path, "r"), await open(written, "w", 0o600)];
+  let erased = 0;
+  try {
+    for await (const line of from.readLines({ autoClose: false })) {
+      const entry = entryOf(line);
+      if (entry === null || !isWhose(entry, subject)) {
+        await to.appendFile(`${line}\n`);
+        continue;
+      }
+      erased += 1;
+      if (policy === "anonymous")
+        await to.appendFile(`${JSON.stringify(anonymous(entry, subject.user === null))}\n`);
+    }
+    await to.sync();
+  } finally {
+    await Promise.all([from.close(), to.close()]);
+  }
+  if (erased > 0) await rename(written, path);
+  else await rm(written);
+  return erased;
+}
+
+function isWhose({ auth, subject, tenant }: AuditEntry, { tenant: of, user }: Subject): boolean {
+  return tenant === of && (user === null || (auth === "jwt" && subject === user));
 }
 
 /** Null: half a line, as a killed process or the beginning of what was read leaves it. */

@@ -20,6 +20,29 @@ export function principalKey(principal: Principal): string {
   return JSON.stringify([principal.mode, principal.tenant, principal.subject]);
 }
 
+/** Whom something is about that lasts: a user of tokens, or (null) all of a tenant, its keys and its users. */
+export interface Subject {
+  readonly tenant: string;
+  readonly user: string | null;
+}
+
+/** `key`: what `principalKey` made. */
+export function isOf(key: string, { tenant, user }: Subject): boolean {
+  const [mode, of, subject]: unknown[] = JSON.parse(key);
+  return of === tenant && (user === null || (mode === "jwt" && subject === user));
+}
+
+/** Likewise. */
+export function tenantOf(key: string): string {
+  const [, tenant]: unknown[] = JSON.parse(key);
+  return String(tenant);
+}
+
+/** The principal of a token's user. */
+export function userPrincipal(tenant: string, user: string): Principal {
+  return { mode: "jwt", tenant, subject: user };
+}
+
 /** Whose share of something counts: of places, of memory, of storage. */
 export interface Caller {
   readonly key: string;

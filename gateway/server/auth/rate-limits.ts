@@ -7,7 +7,7 @@
  * sessions' queues and the host's admission bound it.
  */
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
-import { type Principal, principalKey, speaksForMany } from "./principal.ts";
+import { isOf, type Principal, principalKey, type Subject, speaksForMany } from "./principal.ts";
 
 export type LimitedAction = "request" | "exec" | "upload" | "download" | "files";
 
@@ -82,6 +82,8 @@ export interface Consumed {
 /** One window over many callers. */
 export interface Limiter {
   consume(caller: string): Promise<Consumed>;
+  /** Of callers for whom `matches` holds; absent where only digests are known, whose windows end by themselves. */
+  forget?(matches: (caller: string) => boolean): Promise<void>;
 }
 
 /** In bounded memory. */
@@ -106,6 +108,13 @@ export class BoundedLimiter implements Limiter {
     }
   }
 
+  async forget(matches: (caller: string) => boolean): Promise<void> {
+    for (const key of [...this.#endsAtMs.keys()].filter(matches)) {
+      this.#endsAtMs.delete(key);
+      await this.#limiter.delete(key);
+    }
+  }
+
   async #remember(key: string): Promise<void> {
     const now = Date.now();
     if ((this.#endsAtMs.get(key) ?? 0) > now) return;
@@ -122,6 +131,7 @@ export class BoundedLimiter implements Limiter {
 export interface RateLimiter {
   /** Counts one request of this caller. */
   admit(principal: Principal, action: LimitedAction): Promise<RateDecision>;
+  forget(subject: Subject): Promise<void>;
 }
 
 class WindowedRateLimiter implements RateLimiter {
@@ -147,6 +157,10 @@ class WindowedRateLimiter implements RateLimiter {
       },
       message: MESSAGES[action],
     };
+  }
+
+  async forget(subject: Subject): Promise<void> {
+    for (const { limiter } of this.#limiters.values()) await limiter.forget?.((key) => isOf(key, subject));
   }
 
   #limiter(action: LimitedAction, shared: boolean): { limiter: Limiter; window: Window } {

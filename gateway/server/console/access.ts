@@ -1,23 +1,14 @@
 /** Who may use the console: whoever has the operator's key, for as long as a cookie says so, from the console's own pages. */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { keyDigest, readKeyEntry } from "../../common/keys/api-key.ts";
-import { SettingsError } from "../../common/settings/read.ts";
+import { createHash, randomBytes } from "node:crypto";
+import type { OperatorKey } from "../auth/operator.ts";
 import { BoundedLimiter, type Limiter } from "../auth/rate-limits.ts";
 
 /** Since it was last used. */
 const SIGNED_IN_MS = 12 * 3_600_000;
 /** Browsers at a time; one more signs the oldest out. */
 const MOST_SIGNED_IN = 64;
-const LONGEST_KEY = 512;
 /** Tries of one address, right or wrong. */
 export const TRIES = { points: 10, seconds: 60 } as const;
-
-/** The digest of `KERNELYARD_OPERATOR_KEY`. Throws `SettingsError`. */
-export function operatorKeyDigest(setting: string): Buffer {
-  const key = readKeyEntry(setting);
-  if (typeof key === "string") throw new SettingsError([`KERNELYARD_OPERATOR_KEY: ${key}`]);
-  return key.sha256;
-}
 
 export type SignIn =
   | { readonly kind: "signed_in"; readonly token: string }
@@ -25,12 +16,12 @@ export type SignIn =
   | { readonly kind: "too_many"; readonly retryAfterSeconds: number };
 
 export class Access {
-  readonly #key: Buffer;
+  readonly #key: OperatorKey;
   readonly #tries: Limiter = new BoundedLimiter(TRIES);
   /** By the digest of each token: until when. The one used longest ago comes first. */
   readonly #signedIn = new Map<string, number>();
 
-  constructor(key: Buffer) {
+  constructor(key: OperatorKey) {
     this.#key = key;
   }
 
@@ -38,7 +29,7 @@ export class Access {
     const { allowed, result } = await this.#tries.consume(address);
     if (!allowed)
       return { kind: "too_many", retryAfterSeconds: Math.max(1, Math.ceil(result.msBeforeNext / 1000)) };
-    if (key.length > LONGEST_KEY || !timingSafeEqual(keyDigest(key), this.#key)) return { kind: "wrong" };
+    if (!this.#key.accepts(key)) return { kind: "wrong" };
     const token = randomBytes(32).toString("base64url");
     this.#keep(digest(token));
     return { kind: "signed_in", token };

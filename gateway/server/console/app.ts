@@ -11,7 +11,7 @@ import { examine } from "../doctor/examine.ts";
 import { PROBE, PROBED_LIBRARIES } from "../doctor/probe.ts";
 import { outgoingOf } from "../http/in-flight.ts";
 import { launcherFailure } from "../http/launcher-failure.ts";
-import { OPERATOR, operatorBindings } from "../http/operator.ts";
+import { CONSOLE, operatorBindings } from "../http/operator.ts";
 import { ofPackage, StaticFiles } from "../http/static-files.ts";
 import type { Access } from "./access.ts";
 import { isOwnRequest } from "./access.ts";
@@ -267,8 +267,8 @@ function entryOf(key: SessionKey, action: AuditAction, { image }: ConsoleDeps) {
     time: new Date().toISOString(),
     host: HOST,
     request: randomBytes(12).toString("base64url"),
-    tenant: OPERATOR.tenant,
-    subject: OPERATOR.subject,
+    tenant: CONSOLE.tenant,
+    subject: CONSOLE.subject,
     auth: "operator-key",
     action,
     session: key.kind === "named" ? `${key.tenant}/${key.name}` : key.digest,

@@ -2,8 +2,9 @@
 import { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Settings } from "../../common/settings/read.ts";
+import { OperatorKey } from "../auth/operator.ts";
 import { CONNECTION_LIMITS, guardConnections } from "../http/intake/connections.ts";
-import { Access, operatorKeyDigest } from "./access.ts";
+import { Access } from "./access.ts";
 import { createConsoleApp } from "./app.ts";
 import type { ConsoleDeps } from "./deps.ts";
 import { History } from "./history.ts";
@@ -16,11 +17,10 @@ export class Console {
   readonly app: ReturnType<typeof createConsoleApp>;
   readonly #history: History;
 
-  /** Throws `SettingsError` when the operator's key cannot be used. */
   constructor(operatorKey: string, deps: ConsoleDeps) {
     this.#history = new History(() => deps.scrape.read());
     this.app = createConsoleApp({
-      access: new Access(operatorKeyDigest(operatorKey)),
+      access: new Access(new OperatorKey(operatorKey)),
       history: this.#history,
       deps,
     });

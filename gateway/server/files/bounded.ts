@@ -7,10 +7,12 @@ import type { DiskReserve } from "../../common/disk-space.ts";
 import { type MemoryBudget, MemoryTaken } from "../bounds/memory.ts";
 import {
   type ByteRange,
+  type ErasedFiles,
   type FileLink,
   type FileRecord,
   type FileStore,
   FileStoreError,
+  type FilesOf,
   type Holder,
   type SessionFile,
   type StagedCommit,
@@ -104,6 +106,10 @@ export class BoundedFileStore implements FileStore {
 
   remove(sessionId: string, fileId: string): Promise<boolean> {
     return this.#store.remove(sessionId, fileId);
+  }
+
+  erase(of: FilesOf): Promise<ErasedFiles> {
+    return this.#store.erase(of);
   }
 
   usage(holder: string | null): Promise<Usage> {

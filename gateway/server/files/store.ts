@@ -144,6 +144,38 @@ export interface SweepResult {
 /** Most entries that one session lists. */
 export const MAX_LISTED_FILES = 5000;
 
+/** Whose files. */
+export interface FilesOf {
+  /** An owner key, or where they all begin. */
+  readonly owner: { readonly is: string } | { readonly begins: string };
+  /** On whose account files of other owners may be; null: nobody's. */
+  readonly holder: string | null;
+  /** Those on the account go, too; otherwise they stay, on nobody's. */
+  readonly shared: boolean;
+}
+
+export interface ErasedFiles {
+  readonly files: number;
+  readonly bytes: number;
+  /** Files of others that were listed among theirs. */
+  readonly links: number;
+  /** Files of others that were on their account and stay. */
+  readonly kept: number;
+}
+
+export function isFileOf(
+  { owner, storedBy }: Pick<FileRecord, "owner" | "storedBy">,
+  of: FilesOf,
+): "gone" | "kept" | null {
+  if (isOwner(owner, of)) return "gone";
+  if (of.holder === null || storedBy !== of.holder) return null;
+  return of.shared ? "gone" : "kept";
+}
+
+export function isOwner(owner: string, { owner: of }: FilesOf): boolean {
+  return "is" in of ? owner === of.is : owner.startsWith(of.begins);
+}
+
 export interface FileStore {
   /**
    * Reads `bytes` to its end, durably, in bounded memory. Throws `FileStoreError` (`too_large` as soon as `maxBytes`
@@ -168,6 +200,8 @@ export interface FileStore {
   link(links: readonly FileLink[]): Promise<void>;
   /** Removes the file, or only the link where it was linked. False when there was none. */
   remove(sessionId: string, fileId: string): Promise<boolean>;
+  /** Removes all of somebody's files, their bytes and every trace in the records. Looks at every file. */
+  erase(of: FilesOf): Promise<ErasedFiles>;
   /** What a holder has stored; null: all of them. Of several gateways on one store as of a minute ago. */
   usage(holder: string | null): Promise<Usage>;
   /** Removes files whose time is over, content without a record, and records without content. One at a time. */

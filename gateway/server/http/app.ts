@@ -4,18 +4,19 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuditSink } from "../audit/log.ts";
 import type { AuthRefusal } from "../auth/authenticator.ts";
+import { OPERATOR, OPERATOR_HEADER } from "../auth/operator.ts";
 import { principalKey, speaksForMany } from "../auth/principal.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { HOP_HEADER } from "../fleet/hop/token.ts";
 import { auditEntry } from "./audit.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
-import { serviceErrorOf } from "./failure.ts";
+import { beingErased, serviceErrorOf } from "./failure.ts";
 import { cameFromAHost } from "./hop-server.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
 import { NOT_RUN_HEADER } from "./not-run.ts";
 import { openApiDocument } from "./openapi.ts";
-import { isOperators, OPERATOR } from "./operator.ts";
+import { CONSOLE, isOperators } from "./operator.ts";
 import { addPages, pagesSettings } from "./pages/pages.ts";
 import { countRequest } from "./rate-limit.ts";
 import { routes } from "./routes.ts";
@@ -51,7 +52,7 @@ function authenticated(deps: AppDeps, begin: (c: AppContext) => void) {
   return async (c: AppContext, next: Next) => {
     begin(c);
     const decision = isOperators(c.env)
-      ? ({ kind: "accepted", principal: OPERATOR } as const)
+      ? ({ kind: "accepted", principal: CONSOLE } as const)
       : await deps.authentication.decide((name) => c.req.header(name));
     const facts = c.get("facts");
     if (decision.kind === "refused") {
@@ -66,6 +67,28 @@ function authenticated(deps: AppDeps, begin: (c: AppContext) => void) {
   };
 }
 
+/** The operator's key, and no other. */
+function operated(deps: AppDeps, begin: (c: AppContext) => void) {
+  return async (c: AppContext, next: Next) => {
+    begin(c);
+    if (deps.operatorKey === null) {
+      throw new ServiceError("not_found", "This service has no operator: set KERNELYARD_OPERATOR_KEY");
+    }
+    if (!deps.operatorKey.accepts(c.req.header(OPERATOR_HEADER))) {
+      throw new ServiceError("unauthorized", `The operator's key is required in ${OPERATOR_HEADER}`);
+    }
+    if (deps.inFlight.stopping) throw stopping();
+    c.set("principal", OPERATOR);
+    const facts = c.get("facts");
+    facts.tenant = OPERATOR.tenant;
+    facts.auth = "operator";
+    holdRequest(c, deps.memory);
+    const { hold } = c.get("memory");
+    void c.get("ended").then(() => hold.release());
+    await next();
+  };
+}
+
 /** What a request may cost, settled before a byte of its body is read. */
 function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted }: Route) {
   return async (c: AppContext, next: Next) => {
@@ -74,11 +97,16 @@ function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted
     deps.inFlight.admit(principalKey(principal), speaksForMany(principal), c.get("ended"));
     await countRequest(c, deps, "request");
     if (uncounted !== true) await countRequest(c, deps, bucket);
+    const erased = deps.erasure.enter(principal, c.get("ended"));
+    if (erased === null) throw beingErased();
+    c.set("erased", erased);
     holdRequest(c, deps.memory);
     const { hold } = c.get("memory");
     void c.get("ended").then(() => hold.release());
     if (streams === true) holdMore(c, STREAM_BYTES);
     await next();
+    // What it came to is gone in a moment.
+    if (erased.aborted) throw beingErased();
   };
 }
 
@@ -118,6 +146,10 @@ function register(app: OpenAPIHono<AppEnv>, deps: AppDeps, route: Route): void {
       begin(c);
       return route.handle(c);
     });
+    return;
+  }
+  if (route.access === "operator") {
+    app.on(method, path, operated(deps, begin), (c) => route.handle(c));
     return;
   }
   app.on(method, path, authenticated(deps, begin), admitted(deps, route.access, route), (c) =>

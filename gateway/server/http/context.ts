@@ -6,10 +6,12 @@ import type { Settings } from "../../common/settings/read.ts";
 import type { AuditAction, Audited } from "../audit/entry.ts";
 import type { AuditSink } from "../audit/log.ts";
 import type { Authentication } from "../auth/authenticate.ts";
+import type { OperatorKey } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { LimitedAction, RateLimiter } from "../auth/rate-limits.ts";
 import type { JsonReader } from "../bounds/json-reader.ts";
 import type { Hold, MemoryBudget } from "../bounds/memory.ts";
+import type { Erasure } from "../erasure/erasure.ts";
 import type { Executor } from "../execution/call.ts";
 import type { HealthMonitor } from "../execution/canary.ts";
 import type { Programs } from "../execution/programs/programs.ts";
@@ -46,6 +48,9 @@ export interface AppDeps {
   /** What requests may hold together. */
   readonly memory: MemoryBudget;
   readonly inFlight: InFlight;
+  readonly erasure: Erasure;
+  /** Null: nobody is one. */
+  readonly operatorKey: OperatorKey | null;
   /** Null: this host is alone. */
   readonly fleet: Fleet | null;
   /** Null: there is no audit log. */
@@ -72,6 +77,8 @@ export interface AppEnv {
     /** What its route is in the audit log; null: nothing. */
     action: AuditAction | null;
     audited: Audited | undefined;
+    /** Aborted when its principal is erased. */
+    erased: AbortSignal | undefined;
     /** Set where the response begins before its content is there: settles when it is. */
     answered: Promise<void> | undefined;
     /** Status that a response should have had which broke off after another one was out. */
@@ -87,8 +94,8 @@ export type AppContext = Context<AppEnv>;
 
 export interface Route {
   readonly spec: RouteConfig;
-  /** `open`: answered without authentication. Otherwise: authenticated, and counted in this bucket. */
-  readonly access: "open" | Bucket;
+  /** `open`: answered without authentication. `operator`: with the operator's key alone, and only where there is one. Otherwise: authenticated, and counted in this bucket. */
+  readonly access: "open" | "operator" | Bucket;
   /** Counted as a request alone; the bucket's own window is not for it, or the route counts itself. */
   readonly uncounted?: true;
   /** Serves on while the service stops: what began before goes on through it. */
@@ -98,4 +105,10 @@ export interface Route {
   /** A file streams through it: what that holds in memory. */
   readonly streams?: true;
   handle(c: AppContext): Response | Promise<Response>;
+}
+
+/** Aborted when the caller hangs up, and when they are erased. */
+export function callSignal(c: AppContext): AbortSignal {
+  const erased = c.get("erased");
+  return erased === undefined ? c.req.raw.signal : AbortSignal.any([c.req.raw.signal, erased]);
 }

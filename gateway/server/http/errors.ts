@@ -17,6 +17,7 @@ export const ERROR_STATUS = {
   conflict: 409,
   payload_too_large: 413,
   session_input_too_large: 413,
+  being_erased: 409,
   stale_route: 421,
   session_input_unavailable: 422,
   rate_limited: 429,

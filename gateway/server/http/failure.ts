@@ -11,9 +11,23 @@ function placesOf({ stack = "" }: Error): string[] {
     .map((line) => line.trim());
 }
 
+/** Whatever went wrong then did because of that. */
+function erasedMeanwhile(c: AppContext): ServiceError | null {
+  return c.get("erased")?.aborted === true ? beingErased() : null;
+}
+
+export const beingErased = () =>
+  new ServiceError(
+    "being_erased",
+    "Everything of this user or tenant is being erased; the call did not run to its end",
+    {
+      headers: { Connection: "close" },
+    },
+  );
+
 /** Also a fact of the request's log line. */
 export function serviceErrorOf(error: unknown, c: AppContext, { log }: Pick<AppDeps, "log">): ServiceError {
-  const known = error instanceof ServiceError ? error : storeFailure(error);
+  const known = erasedMeanwhile(c) ?? (error instanceof ServiceError ? error : storeFailure(error));
   if (known !== null) {
     c.get("facts").error = known.code;
     return known;

@@ -14,6 +14,11 @@ export function openApiDocument(app: OpenAPIHono<AppEnv>) {
     scheme: "bearer",
     bearerFormat: "JWT",
   });
+  app.openAPIRegistry.registerComponent("securitySchemes", "operatorKey", {
+    type: "apiKey",
+    in: "header",
+    name: "X-Operator-Key",
+  });
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

@@ -1,9 +1,10 @@
 /** Requests that the console makes of the application itself, for the operator who is signed in there. */
 import type { ServerResponse } from "node:http";
+import { OPERATOR } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 
 /** No key, token or setting can name it: its sessions and files are nobody else's. */
-export const OPERATOR: Principal = { mode: "api-key", tenant: "-operator", subject: "console" };
+export const CONSOLE: Principal = { ...OPERATOR, subject: "console" };
 
 /** What marks such a request; nothing that is sent can. */
 const AS_OPERATOR = Symbol("the operator's, from the console");

@@ -4,6 +4,9 @@ import { ErrorEnvelope } from "./errors.ts";
 /** Either proves who is calling. */
 export const SECURITY = [{ apiKey: [] }, { bearer: [] }];
 
+/** Whoever runs the service. */
+export const OPERATOR_SECURITY = [{ operatorKey: [] }];
+
 export const errorResponse = (description: string) => ({
   description,
   content: { "application/json": { schema: ErrorEnvelope } },

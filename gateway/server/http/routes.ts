@@ -8,6 +8,7 @@ import { deleteObjectRoute, objectRoute } from "./routes/files/object.ts";
 import { uploadRoute } from "./routes/files/upload.ts";
 import { uploadBatchRoute } from "./routes/files/upload-batch.ts";
 import { healthRoute } from "./routes/health.ts";
+import { eraseRoute } from "./routes/operator/erase.ts";
 import { programmaticRoute } from "./routes/programmatic.ts";
 import { programmaticCancelRoute } from "./routes/programmatic-cancel.ts";
 import { runRoute } from "./routes/run.ts";
@@ -33,6 +34,7 @@ export function routes(deps: AppDeps): readonly Route[] {
     interruptRoute(deps),
     restartRoute(deps),
     forgetRoute(deps),
+    eraseRoute(deps),
     healthRoute(deps),
   ];
 }

@@ -7,12 +7,13 @@ import type {
   SleepingSession,
 } from "../../common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../common/protocol/launcher-client.ts";
+import { callerOf, isOf, type Subject, userPrincipal } from "../auth/principal.ts";
 import type { From, RoomMaker } from "./admission.ts";
 import type { Lease, SessionBinding } from "./lease.ts";
 import type { Loss } from "./losses.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 import { Session } from "./session.ts";
-import { keyText } from "./session-key.ts";
+import { keyText, ownerOf } from "./session-key.ts";
 
 /** Sessions without a kernel that are remembered, so that they can be told that they lost one. */
 const REMEMBERED = 10_000;
@@ -106,6 +107,25 @@ export class Registry {
 
   ownedBy(owner: string): Session[] {
     return [...this.#sessions.values()].filter((session) => session.owner === owner);
+  }
+
+  /** Those whose last call was the subject's, or that are known to be its. */
+  keysOf(subject: Subject): SessionKey[] {
+    const { tenant, user } = subject;
+    const owner = user === null ? null : ownerOf(callerOf(userPrincipal(tenant, user)));
+    return [...this.#sessions.values()]
+      .filter(
+        (session) =>
+          (session.caller !== null && isOf(session.caller.key, subject)) ||
+          (owner !== null && session.owner === owner),
+      )
+      .map(({ key }) => key);
+  }
+
+  /** Nothing is remembered of it. */
+  drop(key: SessionKey): void {
+    const text = keyText(key);
+    if (this.#sessions.get(text)?.idle === true) this.#sessions.delete(text);
   }
 
   knows(sandboxId: string): boolean {

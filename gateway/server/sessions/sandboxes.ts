@@ -1,4 +1,5 @@
 /** Sandboxes as the registry and the pool need them: made, attached, greeted, removed for certain. */
+
 import type { Logger } from "pino";
 import type { CreateSandbox, Sandbox, SessionKey } from "../../common/protocol/launcher-api.ts";
 import {
@@ -6,10 +7,11 @@ import {
   LauncherRefusal,
   LauncherUnavailable,
 } from "../../common/protocol/launcher-client.ts";
+import { tenantOf } from "../auth/principal.ts";
 import { KernelConnection } from "../kernel/connection.ts";
 import type { Admission, Place, Turn } from "./admission.ts";
 import type { Fate, KernelStatus } from "./lease.ts";
-import { ownerOf } from "./session-key.ts";
+import { ownerOf, tenantDigest } from "./session-key.ts";
 
 /** After a stream's end the launcher may need a moment to know why. */
 const END_KNOWN_WITHIN_MS = 5_000;
@@ -106,7 +108,9 @@ export class Sandboxes {
     turn: Turn,
     signal: AbortSignal,
   ): Promise<OpenedSession> {
-    const owner = turn.caller === null ? {} : { owner: ownerOf(turn.caller) };
+    const { caller } = turn;
+    const owner =
+      caller === null ? {} : { owner: ownerOf(caller), tenant: tenantDigest(tenantOf(caller.key)) };
     const spec = { kind: "session", profile, session, ...owner } as const;
     // Twice: a sandbox that is there and does not answer is removed and replaced.
     for (let attempt = 1; ; attempt++) {

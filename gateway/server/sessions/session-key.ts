@@ -38,6 +38,11 @@ export function ownerOf({ key }: Caller): string {
   return shortDigest(["owner", key]);
 }
 
+/** Whose sessions are a tenant's, likewise. */
+export function tenantDigest(tenant: string): string {
+  return shortDigest(["tenant", tenant]);
+}
+
 /** The key as one string, the same for the same session only. */
 export function keyText(key: SessionKey): string {
   return key.kind === "named" ? `n ${key.tenant} ${key.name}` : `r ${key.digest}`;

@@ -8,6 +8,7 @@ import { ABSENT } from "../../../gateway/server/auth/authenticator.ts";
 import type { Principal } from "../../../gateway/server/auth/principal.ts";
 import type { RateLimiter } from "../../../gateway/server/auth/rate-limits.ts";
 import { MemoryBudget } from "../../../gateway/server/bounds/memory.ts";
+import { Erasure } from "../../../gateway/server/erasure/erasure.ts";
 import type { CallOutcome, CallRequest, Executor } from "../../../gateway/server/execution/call.ts";
 import { Programs } from "../../../gateway/server/execution/programs/programs.ts";
 import type { ProgramReply } from "../../../gateway/server/execution/programs/run-program.ts";
@@ -68,6 +69,17 @@ export function filesApp(
     image: () => null,
     onAnswered: null,
     inFlight: new InFlight(),
+    erasure: new Erasure({
+      registry: { keysOf: () => [], session: unexpected("a session"), drop: unexpected("a session") },
+      launcher: { owned: unexpected("the launcher") },
+      files,
+      programs: { erase: unexpected("programs") },
+      rateLimiter: null,
+      audit: null,
+      auditErased: "anonymous",
+      onForgotten: unexpected("a fleet"),
+    }),
+    operatorKey: null,
     log: pino({}, { write: (line: string) => void log.push(JSON.parse(line)) }),
   });
   const as =

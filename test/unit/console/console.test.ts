@@ -32,6 +32,7 @@ beforeEach(async () => {
     lost: 0,
     write: (entry) => void entries.push(entry),
     recent: async (most) => entries.toReversed().slice(0, most),
+    erase: () => Promise.reject(new Error("the console erases nobody")),
   };
   const files = { ...NO_FILES, usage: async () => ({ bytes: 1024, files: 1 }) };
   gateway = startGateway(launcher.socketPath, { KERNELYARD_OPERATOR_KEY: OPERATOR_KEY }, files, audit);

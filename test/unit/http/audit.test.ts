@@ -19,6 +19,7 @@ beforeEach(async () => {
     lost: 0,
     write: (entry) => void entries.push(AuditEntry.parse(entry)),
     recent: async (most) => entries.toReversed().slice(0, most),
+    erase: () => Promise.reject(new Error("this test erases nobody")),
   };
   gateway = startGateway(launcher.socketPath, {}, NO_FILES, sink);
   await gateway.kernels.start();

@@ -20,6 +20,7 @@ class KeptInMemory implements FileStore {
   readonly open = NO_FILES.open;
   readonly link = NO_FILES.link;
   readonly remove = NO_FILES.remove;
+  readonly erase = NO_FILES.erase;
   readonly usage = NO_FILES.usage;
   readonly sweep = NO_FILES.sweep;
   readonly close = NO_FILES.close;

@@ -23,6 +23,7 @@ export const NO_FILES: FileStore = {
   // Every execution links its inputs; here it has none.
   link: (links) => (links.length === 0 ? Promise.resolve() : unexpectedUse()),
   remove: unexpectedUse,
+  erase: unexpectedUse,
   usage: unexpectedUse,
   sweep: unexpectedUse,
   close: unexpectedUse,

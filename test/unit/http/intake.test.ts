@@ -21,6 +21,7 @@ describe("before a body is read", () => {
     ["/upload/batch", "upload"],
   ])("the rate of %s is counted (%s)", async (path, usedUp) => {
     const refuses: RateLimiter = {
+      forget: () => Promise.reject(new Error("not expected")),
       admit: async (_principal, action) => ({
         allowed: action !== usedUp,
         retryAfterSeconds: 7,

@@ -1,7 +1,14 @@
 /** All programs that run or wait for tools: found by token, cancelled by request id, bounded in number. */
 
 import { newId } from "../../../common/ids.ts";
-import { callerOf, type Principal, principalKey, speaksForMany } from "../../auth/principal.ts";
+import {
+  callerOf,
+  isOf,
+  type Principal,
+  principalKey,
+  type Subject,
+  speaksForMany,
+} from "../../auth/principal.ts";
 import type { JsonReader } from "../../bounds/json-reader.ts";
 import type { MemoryBudget } from "../../bounds/memory.ts";
 import { MAX_PROGRAMS, MAX_PROGRAMS_PER_USER } from "./limits.ts";
@@ -132,6 +139,12 @@ export class Programs<Reply> {
     if (program === undefined) return "already_completed";
     program.cancel();
     return "cancellation_requested";
+  }
+
+  /** Ends those of the subject, and forgets its request ids. */
+  erase(subject: Subject): void {
+    for (const program of this.#programs.values()) if (isOf(program.caller, subject)) program.cancel();
+    this.#requestIds.forgetCallers((caller) => isOf(caller, subject));
   }
 
   /** The service stops: those that wait for their tools have `withinMs` to be continued, then they are ended. */

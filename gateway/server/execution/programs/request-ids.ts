@@ -35,6 +35,12 @@ export class RequestIds {
     return this.#entries.get(id) ?? null;
   }
 
+  forgetCallers(matches: (caller: string) => boolean): void {
+    for (const [caller, ids] of [...this.#ofCaller]) {
+      if (matches(caller)) for (const id of [...ids]) this.#forget(id);
+    }
+  }
+
   /** Who sends too many forgets their own, not somebody else's. */
   #insert(id: string, entry: Entry): void {
     this.#forget(id);

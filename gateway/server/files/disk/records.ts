@@ -103,6 +103,7 @@ const Row = z
 
 const LinkColumns = z.object({ link_session_id: z.string(), link_owner: z.string(), link_name: z.string() });
 const IdRow = z.object({ id: z.string() });
+const OwnerRow = z.object({ id: z.string(), owner: z.string(), storedBy: z.string(), size: z.number() });
 const UsageRow = z.object({ bytes: z.number(), files: z.number() });
 const VersionRow = z.object({ user_version: z.number() });
 
@@ -283,6 +284,46 @@ export class FileRecords {
 
   idsAfter(id: string, limit: number): string[] {
     return this.#idsAfter.all(id, limit).map((row) => IdRow.parse(row).id);
+  }
+
+  /** A page of all files, by their ids. */
+  after(id: string, limit: number): { id: string; owner: string; storedBy: string; size: number }[] {
+    return this.#db
+      .prepare("SELECT id, owner, stored_by AS storedBy, size FROM files WHERE id > ? ORDER BY id LIMIT ?")
+      .all(id, limit)
+      .map((row) => OwnerRow.parse(row));
+  }
+
+  /** They stay, on nobody's account. */
+  disown(holder: string): void {
+    this.#transaction(() => {
+      const { bytes, files } = this.usage(holder);
+      this.#db.prepare("UPDATE files SET stored_by = '' WHERE stored_by = ?").run(holder);
+      this.#db.prepare("DELETE FROM usage WHERE holder = ?").run(holder);
+      if (files === 0) return;
+      this.#db
+        .prepare(
+          "INSERT INTO usage VALUES ('', ?, ?) ON CONFLICT (holder) DO UPDATE SET bytes = bytes + excluded.bytes, files = files + excluded.files",
+        )
+        .run(bytes, files);
+    });
+  }
+
+  /** How many there were. */
+  unlinkAll(of: { readonly is: string } | { readonly begins: string }): number {
+    const statement =
+      "is" in of
+        ? this.#db.prepare("DELETE FROM links WHERE owner = ?")
+        : this.#db.prepare("DELETE FROM links WHERE substr(owner, 1, length(?1)) = ?1");
+    return Number(statement.run("is" in of ? of.is : of.begins).changes);
+  }
+
+  /** What was deleted is in no page of the database any more, and not in its log. Takes as long as copying it. */
+  scrub(): void {
+    this.#db.exec("VACUUM");
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    // The log has to be there for the store.
+    this.#db.prepare("INSERT OR REPLACE INTO opened (only, at_ms) VALUES (1, ?)").run(Date.now());
   }
 
   /** `null`: of all holders. */

@@ -7,12 +7,16 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { newId } from "../../../common/ids.ts";
 import {
   type ByteRange,
+  type ErasedFiles,
   type FileLink,
   type FileRecord,
   type FileStore,
+  type FilesOf,
+  isFileOf,
   newRecords,
   type SessionFile,
   type StagedCommit,
@@ -26,6 +30,9 @@ import { type Retention, Sweeping } from "../sweeping.ts";
 import { DiskContent, translate } from "./content.ts";
 import { FileRecords, isDatabaseFull } from "./records.ts";
 import { sweepDisk } from "./sweep.ts";
+
+/** Files per step; between steps other work gets its turn. */
+const ERASED_TOGETHER = 200;
 
 export interface DiskFileStoreOptions extends Retention {
   readonly directory: string;
@@ -169,6 +176,32 @@ export class DiskFileStore implements FileStore {
     await this.#syncLog();
     await this.#content.remove(fileId);
     return true;
+  }
+
+  async erase(of: FilesOf): Promise<ErasedFiles> {
+    this.#assertOpen();
+    let [files, bytes, kept, last] = [0, 0, 0, ""];
+    for (;;) {
+      const page = this.#records.after(last, ERASED_TOGETHER);
+      if (page.length === 0) break;
+      last = page.at(-1)?.id ?? "";
+      const gone = page.filter((record) => isFileOf(record, of) === "gone");
+      kept += page.filter((record) => isFileOf(record, of) === "kept").length;
+      await this.#spendingReserve(() => this.#records.delete(gone.map(({ id }) => id)));
+      await this.#syncLog();
+      for (const { id, size } of gone) {
+        await this.#content.remove(id);
+        bytes += size;
+      }
+      files += gone.length;
+      await nextTurn();
+      this.#assertOpen();
+    }
+    const links = this.#records.unlinkAll(of.owner);
+    if (of.holder !== null) this.#records.disown(of.holder);
+    if (files + links + kept > 0) this.#records.scrub();
+    await this.#syncLog();
+    return { files, bytes, links, kept };
   }
 
   async usage(holder: string | null): Promise<Usage> {

@@ -19,10 +19,14 @@ import { isId, newId } from "../../../common/ids.ts";
 import { KINDS } from "../ownership.ts";
 import {
   type ByteRange,
+  type ErasedFiles,
   type FileLink,
   type FileRecord,
   type FileStore,
   FileStoreError,
+  type FilesOf,
+  isFileOf,
+  isOwner,
   MAX_LISTED_FILES,
   newRecords,
   type SessionFile,
@@ -231,6 +235,42 @@ export class S3FileStore implements FileStore {
     if (!found.linked) this.#usage.add(storedBy, -size);
     await this.#bucket.deleteAll([entryKey(sessionId, fileId), ...rest]);
     return true;
+  }
+
+  async erase(of: FilesOf): Promise<ErasedFiles> {
+    this.#assertOpen();
+    const erased = { files: 0, bytes: 0, links: 0, kept: 0 };
+    for await (const page of this.#bucket.list(UNDER.records)) {
+      await inParallel(page, async ({ key }) => {
+        const record = Record.nullable().parse(await this.#bucket.getJson(key));
+        const fate = record === null ? null : isFileOf(record, of);
+        if (record === null || fate === null) return;
+        const { id, size, storageSessionId, storedBy } = record;
+        const account = usageKey(storedBy, id, size);
+        if (fate === "kept") {
+          erased.kept += 1;
+          await this.#bucket.putJson(usageKey("", id, size), {});
+          await this.#bucket.putJson(key, { ...record, storedBy: "" });
+          await this.#bucket.deleteAll([account]);
+          return;
+        }
+        erased.files += 1;
+        erased.bytes += size;
+        this.#usage.add(storedBy, -size);
+        await this.#bucket.deleteAll([key, entryKey(storageSessionId, id), account, contentKey(id)]);
+      });
+    }
+    for await (const page of this.#bucket.list(UNDER.sessions)) {
+      // A session's own file is an empty object there.
+      const links = page.filter(({ bytes }) => bytes > 2);
+      await inParallel(links, async ({ key }) => {
+        const entry = Link.safeParse(await this.#bucket.getJson(key));
+        if (!entry.success || !isOwner(entry.data.link.owner, of)) return;
+        erased.links += 1;
+        await this.#bucket.deleteAll([key]);
+      });
+    }
+    return erased;
   }
 
   async usage(holder: string | null): Promise<Usage> {

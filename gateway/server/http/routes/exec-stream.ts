@@ -1,5 +1,5 @@
 /** `POST /exec/stream`: LibreChat's call, told as it happens. */
-import type { AppContext, AppDeps, Route } from "../context.ts";
+import { type AppContext, type AppDeps, callSignal, type Route } from "../context.ts";
 import { EventStream } from "../event-stream.ts";
 import { brokeOff } from "../failure.ts";
 import { readBody } from "../intake/body.ts";
@@ -61,7 +61,7 @@ async function streamed(
   const running = Promise.withResolvers<"running">();
   const text = { stdout: new TextDecoder(), stderr: new TextDecoder() };
   const answer = runExec(c, deps, call, {
-    signal: AbortSignal.any([c.req.raw.signal, gone.signal]),
+    signal: AbortSignal.any([callSignal(c), gone.signal]),
     mayRun,
     onRunning: () => {
       events.piece("running", {}, 0);

@@ -10,7 +10,7 @@ import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts
 import type { Binding } from "../../sessions/lease.ts";
 import { runtimeSessionKey } from "../../sessions/session-key.ts";
 import { audited } from "../audit.ts";
-import type { AppContext, AppDeps, Route } from "../context.ts";
+import { type AppContext, type AppDeps, callSignal, type Route } from "../context.ts";
 import { inSession, whereThereIsRoom } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
@@ -82,7 +82,7 @@ export function execRoute(deps: AppDeps): Route {
       const call = await readBody(c, deps, EXEC_BODY);
       return inExecSession(c, deps, call, (mayRun) => {
         const running = Promise.withResolvers<void>();
-        const hooks = { onRunning: running.resolve, signal: c.req.raw.signal, mayRun };
+        const hooks = { onRunning: running.resolve, signal: callSignal(c), mayRun };
         return answerInTime(c, deps, runExec(c, deps, call, hooks), running.promise);
       });
     },

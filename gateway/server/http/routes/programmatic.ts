@@ -11,7 +11,7 @@ import { type ProgramAnswer, type ProgramRequest, REUSED } from "../../execution
 import { type ProgramReply, runProgram } from "../../execution/programs/run-program.ts";
 import { decodeToken } from "../../execution/programs/token.ts";
 import { audited } from "../audit.ts";
-import type { AppContext, AppDeps, Route } from "../context.ts";
+import { type AppContext, type AppDeps, callSignal, type Route } from "../context.ts";
 import { ServiceError } from "../errors.ts";
 import { atHost, whereThereIsRoom } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
@@ -59,7 +59,7 @@ function requestOf(c: AppContext): ProgramRequest {
   if (header !== undefined && !RequestId.safeParse(header).success) {
     throw bad(`${REQUEST_ID_HEADER} must be 1 to 128 characters of A-Z a-z 0-9 . _ : -`);
   }
-  return { principal: c.get("principal"), signal: c.req.raw.signal, requestId: header ?? null };
+  return { principal: c.get("principal"), signal: callSignal(c), requestId: header ?? null };
 }
 
 /** Of several hosts none takes a request id a second time. Throws `ServiceError`. */

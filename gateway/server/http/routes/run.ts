@@ -5,7 +5,7 @@ import type { CallRequest } from "../../execution/call.ts";
 import { exitCode, stderrWithNotes, waitRemark } from "../../execution/verdict.ts";
 import { namedSessionKey } from "../../sessions/session-key.ts";
 import { audited } from "../audit.ts";
-import type { AppContext, AppDeps, Route } from "../context.ts";
+import { type AppContext, type AppDeps, callSignal, type Route } from "../context.ts";
 import { inSession } from "../in-session.ts";
 import { readBody } from "../intake/body.ts";
 import { answerInTime } from "../keep-alive.ts";
@@ -81,7 +81,7 @@ async function run(
     inputs: [],
     outputs: null,
     ...hooks,
-    signal: c.req.raw.signal,
+    signal: callSignal(c),
   });
   facts.outcome = outcome.kind;
   if (outcome.kind !== "finished") throw notRunError(outcome);
