@@ -78,7 +78,7 @@ function draw(element, lines, columns) {
 if (lastHours !== null) {
   let columns = null;
   const drawAll = () => {
-    if (columns === null || columns.time.length === 0) return;
+    if (columns === null || columns.time.length < 2) return;
     lastHours.hidden = false;
     document.getElementById("no-history").hidden = true;
     for (const element of lastHours.querySelectorAll("[data-chart]")) {
