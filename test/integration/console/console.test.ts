@@ -6,7 +6,7 @@ import { startChromium, type Visit, visit } from "../../support/chromium/browser
 import { freePort } from "../../support/free-port.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
-const KEY = "operator-key-of-the-test";
+const KEY = "operator-key-of-the-test-0123456789";
 const DESK = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 /** Where the documentation's pictures go, when they are to be made anew; see `docs/console.md`. */

@@ -11,7 +11,7 @@ import { ALERTS } from "../../../monitoring/alerts.ts";
 import { KEY, NO_FILES, startGateway, until } from "../http/gateway-under-test.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
-const OPERATOR_KEY = "operator-key-0123456789";
+const OPERATOR_KEY = "operator-key-0123456789-0123456789";
 const HOSTILE = `"><img src=x onerror=alert(1)><script>'&`;
 
 let launcher: LauncherStandIn;
@@ -103,7 +103,7 @@ describe("the way in", () => {
       other.stop();
     }
     expect(() => without({ KERNELYARD_OPERATOR_KEY: "short" })).toThrow(
-      /KERNELYARD_OPERATOR_KEY: is shorter/,
+      /KERNELYARD_OPERATOR_KEY: must have at least 32/,
     );
   });
 });

@@ -21,7 +21,10 @@ it.each(["/", "/v1", "/v1/"])("a person at %s is told where things are, without 
 });
 
 it("the console's address is said where there is one", async () => {
-  const env = { KERNELYARD_OPERATOR_KEY: "operator-key-0123456789", KERNELYARD_CONSOLE_PORT: "4321" };
+  const env = {
+    KERNELYARD_OPERATOR_KEY: "operator-key-0123456789-0123456789",
+    KERNELYARD_CONSOLE_PORT: "4321",
+  };
   const answer = await gateway(env).request("/", { headers: HTML });
   expect(await answer.text()).toContain("http://127.0.0.1:4321");
 });
