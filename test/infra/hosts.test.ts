@@ -17,6 +17,8 @@ import { verify } from "./verify.ts";
 const STACK = `hosts-${process.pid}`;
 const PREFIX = `kernelyard-${STACK}`;
 const SESSION = `infra-hosts-${process.pid}`;
+/** Five seconds of rest, once a minute at most, and a busy machine. */
+const SAVED_WITHIN_MS = 120_000;
 const OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3fQyq6yV1Yj0m0m3Xc0mDb1Tq1Z0n6rWw0cX4yqk9b";
 
 const Exported = z.object({
@@ -38,6 +40,7 @@ describe("target hosts", () => {
     if (opened === undefined) throw new Error("the set-up has failed");
     return opened;
   };
+  let bucket = "";
   const machine = (index: number): Machine => {
     const found = machines[index];
     if (found === undefined) throw new Error("the set-up has failed");
@@ -62,11 +65,12 @@ describe("target hosts", () => {
     await machine(0).bringImages(images);
     // The operator's bucket, by an address that is there as long as the second machine.
     s3 = await startS3(machine(1).gateway);
+    bucket = await s3.makeBucket();
     opened = await openStack("hosts", STACK, {
       hosts: entries(0, 1),
       // The two have one operator, whose key outlives the first machine.
       sshKeyFile: machine(1).keyFile,
-      fileStore: { bucket: await s3.makeBucket(), endpoint: s3.endpoint },
+      fileStore: { bucket, endpoint: s3.endpoint },
     });
     const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = TEST_CREDENTIALS;
     await opened.pulumi("config", "set", "--secret", "fileStoreKey", `${id}:${secret}`);
@@ -89,6 +93,9 @@ describe("target hosts", () => {
       for (const one of machines) await one.stop();
     }
   });
+
+  const savedFiles = async () =>
+    ((await s3?.keys(bucket)) ?? []).filter((key) => key.startsWith("workspaces/"));
 
   /** What holds data goes only when an operator says so. */
   const release = async (name: string) => test().pulumi("state", "unprotect", await urnOf(name), "--yes");
@@ -117,7 +124,7 @@ describe("target hosts", () => {
     const certificate = `/etc/${PREFIX}/valkey/tls.crt`;
     expect(
       await machine(0).command(`docker inspect --format '{{.State.Health.Status}}' ${PREFIX}-valkey`),
-    ).toBe("healthy");
+    ).toBe("healthy\n");
     expect(await containers(1)).not.toContain("valkey");
     const ping = `docker exec ${PREFIX}-valkey directory-cli --tls --insecure -p 6379 ping 2>&1 || true`;
     expect(await machine(0).command(ping)).toContain("NOAUTH");
@@ -206,7 +213,15 @@ END
   });
 
   it("survives a reboot of every machine", async () => {
+    const before = await savedFiles();
     await client.run(SESSION, "open('/mnt/session_data/c.txt', 'w').write('kept')");
+    // A machine that is away for longer than its lease has its sessions taken over, with their files as they were last saved.
+    await expect
+      .poll(async () => (await savedFiles()).some((key) => !before.includes(key)), {
+        timeout: SAVED_WITHIN_MS,
+        interval: 500,
+      })
+      .toBe(true);
     await Promise.all(machines.map((one) => one.reboot()));
     for (const one of [client, second]) await one.untilHealthy(120);
     expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
@@ -221,6 +236,11 @@ END
   });
 
   it("lets a machine go: its data first, then its entry; and takes another one in its place", async () => {
+    // Its sessions first: on the other machine while there are two, with their files.
+    await second.run("leaving", "open('/mnt/session_data/mine.txt', 'w').write('moved')");
+    const drain = `docker exec ${PREFIX}-gateway node gateway/image/drain.ts`;
+    expect(await machine(1).command(drain)).toContain("Drained");
+    for (const session of ["leaving", SESSION]) await client.run(session, "print('here')");
     test().configure({ hosts: entries(0) });
     await expect(stack.up()).rejects.toThrow(/protected/);
     await release("kernelyard-box-2-data-folder");
@@ -232,6 +252,9 @@ END
     expect(await machine(1).command(`ls -d /var/lib/${PREFIX} 2>/dev/null || true`)).toBe("");
     expect(await machine(1).command("docker image ls --format '{{.Repository}}'")).not.toContain(PREFIX);
     expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
+    expect(await client.run("leaving", "print(open('/mnt/session_data/mine.txt').read())")).toContain(
+      "moved",
+    );
     expect(await changes(stack)).toEqual(["same"]);
 
     test().configure({ hosts: entries(0, 1) });
