@@ -1,4 +1,5 @@
 /** The sessions of this gateway. The launcher's labels are the truth; this is a cache with a queue per session. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type {
   CheckpointHealth,
@@ -21,6 +22,9 @@ const LONGEST_SWEEP_MS = 15_000;
 const SHORTEST_SWEEP_MS = 250;
 /** Of those that could give way on a full host; more would keep the call waiting that needs the place. */
 const ASKED_TO_SLEEP = 3;
+/** A kernel that comes to rest, on a machine that has no time for it: variables are worth a wait. Less than a call waits for a place. */
+const ASKED_AGAIN_MS = 6_000;
+const ASKED_AGAIN_AFTER_MS = 100;
 
 export interface RegistryOptions {
   readonly sandboxes: Sandboxes;
@@ -186,7 +190,7 @@ export class Registry {
     try {
       for (const session of this.#idleLongest(() => true)) {
         const idle = performance.now() - session.lastUsedAt;
-        if (idle > sleepAfterMs && (await this.#putToSleep(session))) continue;
+        if (idle > sleepAfterMs && (await this.#putToSleep(session)) === "gone") continue;
         if (idle < idleMs) continue;
         const sandbox = await session.end("idle");
         if (sandbox !== null) log.info({ sandbox }, "idle kernel ended");
@@ -197,15 +201,23 @@ export class Registry {
   }
 
   /**
-   * The host is full: whoever has been idle longest sleeps, and where none of the first few can, the first one ends. Its
-   * files stay, and its next call is told.
+   * The host is full: whoever has been idle longest sleeps. Those that are busy for a moment are asked again for a while; where none of
+   * the first few can, the first one ends. Its files stay, and its next call is told.
    */
   async #giveWay(from: From): ReturnType<RoomMaker> {
     const { log, sandboxes } = this.#options;
     if (sandboxes.stuck) return "stays";
-    const idle = this.#idleLongest(from);
-    for (const session of idle.slice(0, ASKED_TO_SLEEP)) if (await this.#putToSleep(session)) return "gone";
-    const sandbox = (await idle[0]?.end("gave_way")) ?? null;
+    const until = performance.now() + ASKED_AGAIN_MS;
+    for (let busy = true; busy && performance.now() < until; ) {
+      busy = false;
+      for (const session of this.#idleLongest(from).slice(0, ASKED_TO_SLEEP)) {
+        const outcome = await this.#putToSleep(session);
+        if (outcome === "gone") return "gone";
+        busy ||= outcome === "busy";
+      }
+      if (busy) await delay(ASKED_AGAIN_AFTER_MS);
+    }
+    const sandbox = (await this.#idleLongest(from)[0]?.end("gave_way")) ?? null;
     if (sandbox === null) return "none";
     log.info({ sandbox }, "idle kernel gave way");
     return sandboxes.isDoomed(sandbox) ? "stays" : "gone";
@@ -217,11 +229,11 @@ export class Registry {
       .sort((a, b) => a.lastUsedAt - b.lastUsedAt);
   }
 
-  /** Whether its place is free. */
-  async #putToSleep(session: Session): Promise<boolean> {
-    if (!this.#sleeps) return false;
+  /** `gone`: its place is free; `busy`: it may sleep a moment later; `stays`: it cannot. */
+  async #putToSleep(session: Session): Promise<"gone" | "busy" | "stays"> {
+    if (!this.#sleeps) return "stays";
     try {
-      return await session.sleep();
+      return (await session.sleep()) ? "gone" : "busy";
     } catch (error) {
       const { log } = this.#options;
       if (error instanceof LauncherRefusal && error.code === "cannot_sleep") {
@@ -230,7 +242,7 @@ export class Registry {
       } else {
         log.warn({ err: error }, "a session did not fall asleep");
       }
-      return session.sandboxId === null;
+      return session.sandboxId === null ? "gone" : "stays";
     }
   }
 

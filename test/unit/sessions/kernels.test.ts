@@ -393,6 +393,19 @@ describe("a session that sleeps", () => {
     expect(launcher.created).toBe(1);
   });
 
+  it("is asked again on a full host where it is busy for a moment", async () => {
+    launcher.sleeping = "busy";
+    launcher.capacity = 1;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    const next = exec(gateway, "2", other);
+    await until(() => launcher.askedToSleep > 0);
+    launcher.sleeping = "on";
+    expect(await next).toMatchObject({ runtime_status: "new" });
+    expect(await exec(gateway, "3", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
+  });
+
   it.each(["busy", "off"] as const)("ends on a full host where it cannot (%s), and is told", async (how) => {
     launcher.sleeping = how;
     launcher.capacity = 1;
