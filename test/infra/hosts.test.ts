@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Stack, UpResult } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { sessionDigest } from "../../gateway/server/sessions/session-key.ts";
 import { type S3Server, startS3, TEST_CREDENTIALS } from "../integration/files/s3-server.ts";
 import { DeployedClient } from "./client.ts";
 import { SANDBOX_BASE, SERVICE_BASE, sandboxImage } from "./images.ts";
@@ -94,8 +95,8 @@ describe("target hosts", () => {
     }
   });
 
-  const savedFiles = async () =>
-    ((await s3?.keys(bucket)) ?? []).filter((key) => key.startsWith("workspaces/"));
+  const OF_SESSION = `workspaces/${sessionDigest({ kind: "named", tenant: "default", name: SESSION })}/`;
+  const savedFiles = async () => ((await s3?.keys(bucket)) ?? []).filter((key) => key.startsWith(OF_SESSION));
 
   /** What holds data goes only when an operator says so. */
   const release = async (name: string) => test().pulumi("state", "unprotect", await urnOf(name), "--yes");
