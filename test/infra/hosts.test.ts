@@ -263,30 +263,6 @@ END
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
   });
 
-  it("moves registry and directory when the first machine changes; nobody's files are lost", async () => {
-    // Where the images are built from then on.
-    await machine(1).bringImages([SANDBOX_BASE, SERVICE_BASE]);
-    test().configure({ hosts: entries(1, 0) });
-    await release("kernelyard-valkey-box-1-volume");
-    const up = await stack.up();
-    expect(output(up, "registry")).toBe(`${machine(1).address}:5000`);
-    expect(await containers(0)).not.toMatch(/registry|valkey/);
-    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
-    expect(await client.run(SESSION, "print(open('/mnt/session_data/c.txt').read())")).toContain("kept");
-    expect(await changes(stack)).toEqual(["same"]);
-  });
-
-  it("forgets a machine that died", async () => {
-    await machine(0).stop();
-    const prepared = await urnOf("kernelyard-box-1-prepared");
-    await test().pulumi("state", "delete", prepared, "--target-dependents", "--force", "--yes");
-    test().configure({ hosts: entries(1) });
-    await release("kernelyard-valkey-box-2-volume");
-    await stack.up();
-    expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
-    expect(await changes(stack)).toEqual(["same"]);
-  });
-
   it("leaves nothing but what is protected", async () => {
     await stack.destroy({ excludeProtected: true });
     expect(await containers(1)).toBe("");
