@@ -2,6 +2,8 @@
 # Prints a command that runs a headless Chromium. One on PATH is taken as it is; elsewhere Debian's packages are downloaded once, with the
 # libraries and fonts that this machine lacks, unpacked outside the checkout, and neither installed nor started.
 set -euo pipefail
+# shellcheck source=../debian-packages.sh source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/../debian-packages.sh"
 
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/kernelyard/chromium"
 # Fonts: Latin, and Japanese for the console's second language.
@@ -13,24 +15,15 @@ for name in chromium-headless-shell chromium google-chrome-stable; do
     exit 0
   fi
 done
-mkdir -p "$CACHE"
-# Two test runs at once: the second waits and finds the first one's work.
-exec 9>"$CACHE/lock"
-flock 9
+lock_cache
 if [ ! -x "$CACHE/chromium" ]; then
-  if ! command -v apt-get >/dev/null; then
-    echo "chromium: not on PATH, and no apt-get to get it with: install Chromium" >&2
-    exit 1
-  fi
-  echo "chromium: downloading Debian's packages (once, 100 MB)" >&2
-  folder=$(mktemp -d)
-  trap 'rm -rf "$folder"' EXIT
+  begin_download chromium "Debian's packages (once, 100 MB)" "Chromium"
   mkdir "$folder/partial"
-  # Finds what is missing here and installs none of it. Where the lists are missing or old, they are read again.
+  # Finds what is missing here and installs none of it.
   download() {
     apt-get install -q -y --no-install-recommends --download-only -o "Dir::Cache::archives=$folder" -o Debug::NoLocking=1 "${PACKAGES[@]}"
   }
-  { download || { apt-get update -q && download; }; } >&2
+  with_lists download
   rm -rf "$CACHE/root"
   for package in "$folder"/*.deb; do dpkg-deb -x "$package" "$CACHE/root"; done
   root="$CACHE/root"
