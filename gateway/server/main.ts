@@ -10,7 +10,7 @@ import { drainMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { AuditLog } from "./audit/log.ts";
 import { createConsoleServer } from "./console/console.ts";
-import { loadFileStore, loadWorkspaces } from "./files/load-store.ts";
+import { loadStores } from "./files/load-store.ts";
 import { FileStoreError } from "./files/store.ts";
 import { FleetError } from "./fleet/fleet.ts";
 import { loadFleet } from "./fleet/load.ts";
@@ -33,11 +33,10 @@ async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
   const settings = readSettings(process.env);
   process.umask(0o077);
-  const openFiles = await loadFileStore(settings);
+  const { openFiles, workspaces } = await loadStores(settings);
   const json = createJsonReader(settings);
   await json.start();
   const openFleet = await loadFleet(settings);
-  const workspaces = await loadWorkspaces(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
@@ -78,7 +77,6 @@ async function start(): Promise<void> {
     operators?.closeAllConnections();
     await gateway.close();
     await files.close();
-    workspaces?.close();
     await audit?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");

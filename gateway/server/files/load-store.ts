@@ -20,12 +20,18 @@ const DISK_STAGE_BYTES = 1024 * 1024;
 
 type OpenFiles = (onSweepError: (error: unknown) => void) => Promise<FileStore>;
 
+export interface Stores {
+  readonly openFiles: OpenFiles;
+  /** Where sessions' files are saved for other hosts, until the file store is closed; null: there are none, or the operator wants it off. */
+  readonly workspaces: S3Workspaces | null;
+}
+
 /**
- * Loads the store's code, which must happen before privileges are dropped: the code may be root's alone. What it returns
- * opens the store, which must happen after. The S3 client is only loaded where it is used, and then connects at once,
- * because it loads parts of itself when it first needs them.
+ * Loads the stores' code, which must happen before privileges are dropped: the code may be root's alone. `openFiles` opens the file
+ * store, which must happen after. The S3 client is only loaded where it is used, and then connects at once, because it loads parts
+ * of itself when it first needs them.
  */
-export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
+export async function loadStores(settings: Settings): Promise<Stores> {
   const { fileTtlMs: ttlMs, s3Bucket } = settings;
   const bounds = {
     memory: new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).transferBytes),
@@ -34,16 +40,19 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
   };
   if (settings.fileStore === "disk" || s3Bucket === null) {
     const directory = join(settings.dataDir, "gateway", "files");
-    return async (onSweepError) => {
-      const store = await DiskFileStore.open({
-        directory,
-        ttlMs,
-        sweepEveryMs: DISK_SWEEP_MS,
-        onSweepError,
-        now: new SteadyClock(join(settings.dataDir, "gateway", "last-seen")).now,
-      });
-      const reserve = new DiskReserve(directory, settings.diskReserveBytes);
-      return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES });
+    return {
+      workspaces: null,
+      async openFiles(onSweepError) {
+        const store = await DiskFileStore.open({
+          directory,
+          ttlMs,
+          sweepEveryMs: DISK_SWEEP_MS,
+          onSweepError,
+          now: new SteadyClock(join(settings.dataDir, "gateway", "last-seen")).now,
+        });
+        const reserve = new DiskReserve(directory, settings.diskReserveBytes);
+        return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES });
+      },
     };
   }
   const [{ connectS3 }, { S3FileStore }, { UPLOAD_BYTES }] = await Promise.all([
@@ -51,32 +60,23 @@ export async function loadFileStore(settings: Settings): Promise<OpenFiles> {
     import("./s3/store.ts"),
     import("./s3/upload.ts"),
   ]);
-  const place = placeOf(settings, s3Bucket);
-  const client = await connectS3(place);
-  return async (onSweepError) => {
-    const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
-    const store = new S3FileStore({ ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now }, client);
-    return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
-  };
-}
-
-/** Null: no other host could have them, or the operator wants none to. As the file store, to be loaded before privileges are dropped. */
-export async function loadWorkspaces(settings: Settings): Promise<S3Workspaces | null> {
-  const { fleetUrl, s3Bucket, workspaceCheckpoint } = settings;
-  if (fleetUrl === null || s3Bucket === null || workspaceCheckpoint === "off") return null;
-  const [{ connectS3 }, { S3Workspaces }] = await Promise.all([
-    import("./s3/bucket.ts"),
-    import("./s3/workspaces.ts"),
-  ]);
-  const place = placeOf(settings, s3Bucket);
-  return new S3Workspaces(place, await connectS3(place));
-}
-
-function placeOf(settings: Settings, bucket: string) {
-  return {
-    bucket,
+  const place = {
+    bucket: s3Bucket,
     prefix: settings.s3Prefix ?? "",
     region: settings.s3Region ?? "us-east-1",
     endpoint: settings.s3Endpoint ?? undefined,
+  };
+  const client = await connectS3(place);
+  const saves = settings.fleetUrl !== null && settings.workspaceCheckpoint !== "off";
+  return {
+    workspaces: saves ? new (await import("./s3/workspaces.ts")).S3Workspaces(place, client) : null,
+    async openFiles(onSweepError) {
+      const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
+      const store = new S3FileStore(
+        { ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now },
+        client,
+      );
+      return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
+    },
   };
 }

@@ -1,16 +1,16 @@
 /** Uses every part of the store that the environment asks for, and prints which packages' code that loaded, and when. */
 import { createRequire } from "node:module";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
-import { loadFileStore } from "../../../gateway/server/files/load-store.ts";
+import { loadStores } from "../../../gateway/server/files/load-store.ts";
 import type { FileRecord } from "../../../gateway/server/files/store.ts";
 import { HOLDER, newFile } from "../../support/files/new-file.ts";
 
 const loaded = () => Object.keys(createRequire(import.meta.url).cache);
 
-const open = await loadFileStore(readSettings(process.env));
+const { openFiles } = await loadStores(readSettings(process.env));
 // From here on the gateway may no longer be able to read its own code.
 const early = new Set(loaded());
-const store = await open((error) => {
+const store = await openFiles((error) => {
   throw error;
 });
 const block = Buffer.alloc(1024 * 1024);

@@ -7,7 +7,7 @@ import { UNDER } from "./layout.ts";
 export class S3Workspaces {
   readonly #bucket: Bucket;
 
-  /** Takes the client over: `close` ends it. */
+  /** The client stays the file store's, which ends it. */
   constructor(place: BucketPlace, client: S3Client) {
     this.#bucket = new Bucket(client, place);
   }
@@ -51,9 +51,5 @@ export class S3Workspaces {
     for await (const upload of this.#bucket.openUploads(UNDER.workspaces)) {
       if (upload.begunMs < before) await this.#bucket.abortUpload(upload);
     }
-  }
-
-  close(): void {
-    this.#bucket.close();
   }
 }
