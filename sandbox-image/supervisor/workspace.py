@@ -246,16 +246,16 @@ class Workspace:
         self._loop.cancel(job.timer)
         said = self._said(job)
         code = job.exit_code
+        enough = (0,) if job.kind == "write" else (0, _CHANGED, _LEFT_OUT)
+        fine = job.failed is None and code in enough
         if job.kind == "write":
             # Whatever came of it: it is what the next kernel finds, and nobody's output.
             self._files.known.clear()
             self._files.remember_present()
         else:
-            failed = job.failed is not None or code not in (0, _CHANGED, _LEFT_OUT)
-            end: dict[str, Any] = {"aborted": True} if failed else {"last": True}
+            end: dict[str, Any] = {"last": True} if fine else {"aborted": True}
             self._channel.send({"msg_type": "chunk", "parent_id": job.id, "content": end})
-        fine = (0,) if job.kind == "write" else (0, _CHANGED, _LEFT_OUT)
-        if job.failed is not None or code not in fine:
+        if not fine:
             why = job.failed or said or f"tar ended with {code}"
             self._reply(job.kind, job.id, {"status": "error", "message": why})
         elif job.kind == "write":

@@ -436,16 +436,16 @@ export class Fleet {
     const { log, sessions } = this.#options;
     const deadline = performance.now() + withinMs;
     await this.takeNoMore();
-    const recent = sessions.keys().map((key) => this.#options.digestOf(key));
-    const waiting = [...new Set([...recent, ...this.#keys.keys()])].filter(
-      (digest) => this.#member.epochOf(digest) !== null,
+    const recent = sessions.keys().map((key) => [this.#options.digestOf(key), key] as const);
+    const waiting = [...new Map([...recent, ...this.#keys])].filter(
+      ([digest]) => this.#member.epochOf(digest) !== null,
     );
     log.info({ sessions: waiting.length }, "the host is drained: its sessions go to others");
     let parked = 0;
     let left = 0;
     const work = async () => {
-      for (let digest = waiting.shift(); digest !== undefined; digest = waiting.shift()) {
-        if (await this.#park(digest, deadline)) parked += 1;
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        if (await this.#park(...next, deadline)) parked += 1;
         else left += 1;
       }
     };
@@ -466,11 +466,8 @@ export class Fleet {
   }
 
   /** Whether another host can have it. Never rejects. */
-  async #park(digest: string, deadline: number): Promise<boolean> {
+  async #park(digest: string, key: SessionKey, deadline: number): Promise<boolean> {
     const { log, sessions } = this.#options;
-    const key =
-      this.#keys.get(digest) ?? sessions.keys().find((one) => this.#options.digestOf(one) === digest);
-    if (key === undefined) return false;
     const signal = AbortSignal.timeout(Math.ceil(Math.max(1, deadline - performance.now())));
     for (let told = false; ; ) {
       try {

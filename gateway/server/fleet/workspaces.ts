@@ -94,10 +94,8 @@ export class Workspaces {
       await pipelined(archive, createZstdCompress(), async (packed: AsyncIterable<Uint8Array>) => {
         bytes = await objects.put(object, packed);
       });
-      const pointed = await member.ckpt(digest, { key: object, bytes }).catch(async (error: unknown) => {
-        // Whether it points there nobody knows: the next save's object takes its place, or the sweep takes this one.
-        throw error;
-      });
+      // Where that is not answered nobody knows where it points: the next save's object takes its place, or the sweep takes this one.
+      const pointed = await member.ckpt(digest, { key: object, bytes });
       fenced = pointed.kind === "fenced";
       const old = pointed.kind === "fenced" ? object : pointed.former;
       if (old !== null) await objects.delete(old).catch(() => {});
