@@ -4,6 +4,7 @@ import { mkdir, open, readdir, readFile, rm, stat, statfs } from "node:fs/promis
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import type { DiskReserve } from "../../common/disk-space.ts";
+import { STAT_BLOCK_BYTES } from "../../launcher/volumes/images.ts";
 import { ArchiveWriter } from "./archive.ts";
 import { CopiedRecords, CopyError, copyDatabase, copyImage } from "./copies.ts";
 import { COPIES, strangers } from "./layout.ts";
@@ -12,8 +13,6 @@ import { formatBytes, KeepingError, say } from "./place.ts";
 import { type Planned, planBackup } from "./plan.ts";
 import { extentsOf } from "./sparse.ts";
 
-/** `stat` counts in these, whatever the file system's blocks are. */
-const STAT_BLOCK_BYTES = 512;
 const TAIL_BYTES = 64 * 1024;
 /** Records of files that are gone, forgotten together. */
 const FORGOTTEN_TOGETHER = 1000;

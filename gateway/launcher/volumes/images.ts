@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const COMMAND_DEADLINE_MS = 60_000;
 const SUFFIX = ".ext4";
 /** `stat` counts in these, whatever the file system's blocks are. */
-const STAT_BLOCK_BYTES = 512;
+export const STAT_BLOCK_BYTES = 512;
 
 /** The part of an ext4 superblock that tells how it was left: offsets from the beginning of the file system. */
 const SUPERBLOCK = { at: 1024, bytes: 1024, magicAt: 0x38, stateAt: 0x3a, incompatAt: 0x60 } as const;
