@@ -210,27 +210,23 @@ export class LauncherClient {
     return new LauncherUnavailable(`The launcher cannot be reached (${code})`, { cause: error });
   }
 
-  /** One retry for a kept-alive connection that turns out dead: a restarted launcher costs no caller an error. */
-  async #ask(method: string, path: string, timeoutMs: number, body?: string): Promise<Answer> {
-    const first = await this.#attempt(method, path, timeoutMs, body);
-    if (first !== "stale") return first;
-    const second = await this.#attempt(method, path, timeoutMs, body);
-    if (second !== "stale") return second;
-    throw new LauncherUnavailable("The launcher closes every connection");
-  }
-
-  #attempt(
+  /**
+   * A kept-alive connection that turns out dead costs no caller an error. Where one is, all may be: a launcher that was
+   * restarted, or that lets idle ones go, closes them together. So the question is asked again over a new one.
+   */
+  #ask(
     method: string,
     path: string,
     timeoutMs: number,
-    body: string | undefined,
-  ): Promise<Answer | "stale"> {
+    body?: string,
+    agent: Agent | false = this.#agent,
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const call = request({
         socketPath: this.socketPath,
         path,
         method,
-        agent: this.#agent,
+        agent,
         headers:
           body === undefined
             ? {}
@@ -256,7 +252,7 @@ export class LauncherClient {
       call.on("error", (error) => {
         const reset = "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
         settle(() => {
-          if (call.reusedSocket && reset) resolve("stale");
+          if (call.reusedSocket && reset) resolve(this.#ask(method, path, timeoutMs, body, false));
           else reject(this.#unavailable(error));
         });
       });

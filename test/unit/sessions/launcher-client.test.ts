@@ -57,6 +57,16 @@ describe("LauncherClient", () => {
     expect((await client.health()).capacity).toBe(8);
   });
 
+  it("asks again over a new connection when all kept ones were closed at once", async () => {
+    const together = () => Promise.all(Array.from({ length: 4 }, () => client.health()));
+    await together();
+    // In one turn of the loop: the client has not seen yet that its connections are gone.
+    launcher.closeIdleConnections();
+    expect((await together()).map((health) => health.capacity)).toEqual([8, 8, 8, 8]);
+    launcher.closeIdleConnections();
+    expect((await client.health()).capacity).toBe(8);
+  });
+
   it("takes an answer outside the API for no launcher", async () => {
     launcher.refusal = { status: 418, body: JSON.parse('{"error":"teapot","message":"x"}') };
     await expect(client.create(SESSION)).rejects.toBeInstanceOf(LauncherUnavailable);

@@ -193,6 +193,10 @@ export class LauncherStandIn {
     await closed;
   }
 
+  closeIdleConnections(): void {
+    this.#server?.closeIdleConnections();
+  }
+
   async dispose(): Promise<void> {
     await this.stop();
     rmSync(this.#directory, { recursive: true, force: true });
