@@ -22,6 +22,7 @@ export interface RecordedOptions {
   readonly parent: string | null;
   readonly protect: boolean;
   readonly ignoreChanges: readonly string[];
+  readonly timeouts: pulumi.CustomTimeouts;
 }
 
 export interface Graph {
@@ -171,6 +172,7 @@ export async function recordStack(
         parent: opts.parent === undefined ? null : (names.get(opts.parent) ?? null),
         protect: opts.protect ?? false,
         ignoreChanges: opts.ignoreChanges ?? [],
+        timeouts: "customTimeouts" in opts ? (opts.customTimeouts ?? {}) : {},
       });
       return undefined;
     });
