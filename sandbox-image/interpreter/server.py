@@ -7,6 +7,9 @@ standard error) for a kernel, `D` to drop the waiting fork, `Z` to come to rest,
 waits if there is memory for one), `P` pid (a kernel), `T` pid client (a fork has become the interpreter for a client),
 `X` pid status (a fork has ended), `Z` (at rest: whatever was forked has its role, or has ended).
 
+The light template (`interpreter/light.py`) has a server of its own, which makes no kernels. It is asked by the other
+one, and answers that with `Z`; the rest it reports to the supervisor itself, first of all `L` pid, which is its own.
+
 Clients are not believed more than the user's own code may do: they can end forks, which it can as well.
 """
 
@@ -28,7 +31,7 @@ from interpreter.eligible import objection
 from interpreter.facts import Facts
 from interpreter.request import BadRequest, Request, agree, receive, refuse, word
 
-_REPORT = struct.Struct(">cIi")
+REPORT = struct.Struct(">cIi")
 _WAKE = struct.Struct(">cQ")
 #: After an interpreter's end: a program that starts the next one does so at once, and must not wait for two forks.
 _REFILL_SECONDS = 0.02
@@ -93,12 +96,21 @@ class ForkServer:
         fits: Callable[[int, int], bool],
         prepare: Callable[[int], None],
         memory: int,
+        *,
+        reports: socket.socket | None = None,
+        light: socket.socket | None = None,
     ) -> None:
-        """`memory`: what a kernel may use, in bytes. `fits`: whether there is so much for one more fork beside so many
+        """`light`: to the light template, if there is one. `reports`: of the light template, to the supervisor.
+
+        `memory`: what a kernel may use, in bytes. `fits`: whether there is so much for one more fork beside so many
         that may yet grow. `prepare`: what a fork does while it waits for its role, with so much memory.
         """
         self.memory = memory
         self._requests = requests
+        self._reports = requests if reports is None else reports
+        self._is_light = reports is not None
+        self._light = light
+        self._light_rests = False
         self._listener = listener
         self._facts = facts
         self._fits = fits
@@ -114,7 +126,7 @@ class ForkServer:
         self._resting = False
         self._tend_at: float | None = 0.0
         self._last_client = -_KEEP_SECONDS
-        self._told_ready = False
+        self._told_ready = self._is_light
 
     # ------------------------------------------------------------ the loop
 
@@ -127,6 +139,9 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         self._watch(self._requests.fileno(), self._on_request)
         self._watch(self._wake.fileno(), self._on_child)
+        if self._light is not None:
+            self._light.setblocking(False)
+            self._watch(self._light.fileno(), self._on_light)
         if self._listener is not None:
             self._listener.setblocking(False)
             self._listener.listen(_MOST_CLIENTS)
@@ -174,10 +189,11 @@ class ForkServer:
         if self._resting:
             return None
         kept_until = self._last_client + _KEEP_SECONDS
-        if self._kernels and now >= kept_until:
+        only_for_clients = self._is_light or bool(self._kernels)
+        if only_for_clients and now >= kept_until:
             self._drop_waiting()
             return None
-        if self._kernels:
+        if only_for_clients:
             self._tend_at = kept_until
         if self._waiting is not None:
             return None
@@ -244,7 +260,7 @@ class ForkServer:
             other.connection.close()  # type: ignore[union-attr]
         for fork in self._forks.values():
             fork.channel.close()
-        for end in (self._requests, self._wake, self._wake_write, self._listener):
+        for end in (self._requests, self._reports, self._light, self._wake, self._wake_write, self._listener):
             if end is not None:
                 end.close()
 
@@ -284,6 +300,8 @@ class ForkServer:
 
     def _on_request(self, _events: int) -> Role | None:
         data, fds, _flags, _address = socket.recv_fds(self._requests, 16, 8)
+        if not fds:
+            self._ask_light(data)
         if data == b"D" and not fds:
             self._drop_waiting()
             return None
@@ -295,7 +313,7 @@ class ForkServer:
         if data[:1] == b"W" and len(data) == _WAKE.size and not fds:
             self._woken(_WAKE.unpack(data)[1])
             return None
-        if data != b"F" or len(fds) != 3:
+        if data != b"F" or len(fds) != 3 or self._is_light:
             os._exit(0)
         role = self._make_kernel(fds)
         if role is None:
@@ -326,16 +344,38 @@ class ForkServer:
             return None
         return None
 
+    def _ask_light(self, request: bytes) -> None:
+        self._light_rests = False
+        if self._light is not None:
+            with contextlib.suppress(OSError):
+                self._light.send(request)
+
+    def _on_light(self, _events: int) -> Role | None:
+        """It is at rest, or has ended: then programs without libraries are forked here."""
+        assert self._light is not None
+        said = _word(self._light)
+        if said is None:
+            return None
+        if said:
+            self._light_rests = True
+        else:
+            self._forget(self._light.fileno())
+            self._light.close()
+            self._light = None
+        self._tell_rest()
+        return None
+
     def _tell_rest(self) -> None:
-        if self._resting and self._children <= self._kernels | set(self._running):
-            self._report(b"Z", 0, 0)
+        lights_out = self._light is None or self._light_rests
+        if self._resting and lights_out and self._children <= self._kernels | set(self._running):
+            self._requests.send(REPORT.pack(b"Z", 0, 0))
 
     def _woken(self, memory: int) -> None:
         """A fork waits again, and that is reported: not one from before, which is what the memory was then."""
         self._resting = False
         self.memory = memory
         self._drop_waiting()
-        self._told_ready = False
+        self._told_ready = self._is_light
         self._tend_at = 0.0
 
     def _tell_ready(self, pid: int) -> None:
@@ -344,7 +384,7 @@ class ForkServer:
             self._report(b"R", pid, 0)
 
     def _report(self, kind: bytes, pid: int, value: int) -> None:
-        self._requests.send(_REPORT.pack(kind, pid, value))
+        self._reports.send(REPORT.pack(kind, pid, value))
 
     # ------------------------------------------------------------ children
 
