@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: makes every committed copy of what the code says: settings, metrics, audit entries, alerts, dashboards, API description, days of the
- * simulation, locks, seccomp profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
+ * `npm run generate`: makes every committed copy of what the code says: settings, metrics, audit entries, alerts, dashboards, API description, performance, days
+ * of the simulation, locks, seccomp profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
  * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import { DASHBOARDS } from "../monitoring/dashboards/all.ts";
 import { dashboardFile } from "../monitoring/dashboards/build.ts";
 import { alertRules, RULES_FILE } from "../monitoring/rules.ts";
 import { japaneseRunbooksDocument, runbooksDocument } from "../monitoring/runbooks.ts";
+import { PERFORMANCE_COPIES } from "./bench/document.ts";
 import { runStage, type Stage } from "./runner/stage.ts";
 import { startGateway } from "./unit/http/gateway-under-test.ts";
 
@@ -40,6 +41,7 @@ export const COPIES: readonly { readonly path: string; readonly make: () => stri
     make: () => dashboardFile(dashboard),
   })),
   { path: "docs/openapi.json", make: apiDescription },
+  ...PERFORMANCE_COPIES,
 ];
 
 const PROGRAMS: readonly Stage[] = [

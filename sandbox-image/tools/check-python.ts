@@ -6,6 +6,7 @@ import { ensureVenv } from "./venv.ts";
 const HERE = join(import.meta.dirname, "..");
 const SETTINGS = join(HERE, "pyproject.toml");
 const HOST = join(HERE, "../gateway/host");
+const YARDSTICKS = join(HERE, "../test/bench/yardsticks");
 const KEEPING = join(HERE, "../gateway/cli/keeping");
 
 const CHECKS: readonly { readonly folder: string; readonly args: readonly string[] }[] = [
@@ -18,6 +19,8 @@ const CHECKS: readonly { readonly folder: string; readonly args: readonly string
   { folder: KEEPING, args: ["ruff", "check", "--config", SETTINGS, "."] },
   { folder: KEEPING, args: ["ruff", "format", "--check", "--config", SETTINGS, "."] },
   { folder: KEEPING, args: ["mypy", "--strict", "extents.py"] },
+  { folder: YARDSTICKS, args: ["ruff", "check", "--config", SETTINGS, "."] },
+  { folder: YARDSTICKS, args: ["ruff", "format", "--check", "--config", SETTINGS, "."] },
 ];
 
 const python = await ensureVenv((line) => void process.stdout.write(`${line}\n`));

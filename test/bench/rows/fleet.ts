@@ -3,12 +3,13 @@
  * fleet; how long a lost host costs its sessions; how long a host takes to give its sessions away. Real sandboxes, a real engine and a real
  * S3 server, all on this machine.
  */
-import { startS3, TEST_CREDENTIALS } from "../integration/files/s3-server.ts";
-import { drainHost, loseHost, startFleetHost } from "../support/fleet/hosts-here.ts";
-import { RedisServer } from "../support/redis/redis-server.ts";
-import { type Stack, startStack } from "../support/stack.ts";
-import { Client } from "./client.ts";
-import { summarise, timed } from "./statistics.ts";
+import { startS3, TEST_CREDENTIALS } from "../../integration/files/s3-server.ts";
+import { drainHost, loseHost, startFleetHost } from "../../support/fleet/hosts-here.ts";
+import { RedisServer } from "../../support/redis/redis-server.ts";
+import { type Stack, startStack } from "../../support/stack.ts";
+import { Client } from "../client.ts";
+import { type Figure, figure, p50, type Row, times } from "../row.ts";
+import { summarise, timed, timedEach } from "../statistics.ts";
 
 const ROUNDS = 20;
 const CALLS_PER_ROUND = 50;
@@ -19,8 +20,7 @@ const DRAINED_MIB = Number(process.env.KERNELYARD_BENCH_MIB ?? 50);
 const ENV = { KERNELYARD_POOL_SIZE: "0", KERNELYARD_RATE_LIMITS: "off", KERNELYARD_SLEEP_AFTER_MS: "0" };
 const SAVED_WITHIN_MS = 60_000;
 
-/** `print`: takes each line when it is known. */
-export async function benchFleet(print: (line: string) => void): Promise<void> {
+async function measure(): Promise<Figure[]> {
   const engine = await RedisServer.start();
   const s3 = await startS3();
   const alone = await startStack({ env: ENV });
@@ -38,9 +38,8 @@ export async function benchFleet(print: (line: string) => void): Promise<void> {
     };
     const saved = async () =>
       (await s3.keys(place.name)).filter((key) => key.startsWith("workspaces/")).length;
-    for (const known of await hop(alone, await join(), await join())) print(known);
-    print(await takeovers(hosts, join, saved));
-    print(await drain(join));
+    const calls = await hop(alone, await join(), await join());
+    return [...calls, await takeovers(hosts, join, saved), await drain(join)];
   } finally {
     for (const host of hosts) await host.stop().catch(() => {});
     await alone.stop();
@@ -49,7 +48,14 @@ export async function benchFleet(print: (line: string) => void): Promise<void> {
   }
 }
 
-async function hop(alone: Stack, home: Stack, other: Stack): Promise<string[]> {
+export const fleet: Row = {
+  name: "fleet",
+  title: "several hosts",
+  measure,
+  because: () => "",
+};
+
+async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
   const call = { session_id: "bench-hop", code: "print(1+1)" };
   // The engine's volumes are named by their sessions, whoever's they are.
   const callAlone = { ...call, session_id: "bench-alone" };
@@ -63,18 +69,18 @@ async function hop(alone: Stack, home: Stack, other: Stack): Promise<string[]> {
   // Alternating rounds: what the machine does besides hits all alike.
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const { call: one, client, samples } of rows) {
-      for (let n = 0; n < CALLS_PER_ROUND; n += 1)
-        samples.push(await timed(() => client.output("/run", one, "2\n")));
+      samples.push(...(await timedEach(CALLS_PER_ROUND, () => client.output("/run", one, "2\n"))));
     }
   }
   for (const { client } of rows) client.close();
-  const [without, own, via] = rows.map(({ samples }) => summarise(samples).p50);
-  if (without === undefined || own === undefined || via === undefined)
-    throw new Error("nothing was measured");
+  const [without = Number.NaN, own = Number.NaN, via = Number.NaN] = rows.map(
+    ({ samples }) => summarise(samples).p50,
+  );
   return [
-    ...rows.map(({ name, samples }) => line(name, `p50 ${summarise(samples).p50.toFixed(2)} ms`)),
-    line("  its own host against no fleet", `${(own / without).toFixed(2)} ×`),
-    line("  the hop", `${(via - own).toFixed(2)} ms (goal 0.8)`),
+    ...rows.map(({ name, samples }) =>
+      p50(`${name}, p50`, samples, { ratio: times(summarise(samples).p50, "no fleet", without) }),
+    ),
+    figure("the hop", via - own, "ms", { goal: { atMost: 0.8 } }),
   ];
 }
 
@@ -82,7 +88,7 @@ async function takeovers(
   hosts: Stack[],
   join: () => Promise<Stack>,
   saved: () => Promise<number>,
-): Promise<string> {
+): Promise<Figure> {
   const seconds: number[] = [];
   for (let n = 0; n < TAKEOVERS; n += 1) {
     const [home, other] = [await join(), hosts[1]];
@@ -105,11 +111,13 @@ async function takeovers(
     elsewhere.close();
     seconds.push(ms / 1000);
   }
-  const longest = Math.max(...seconds).toFixed(1);
-  return line(`a lost host's session, files and all, ${TAKEOVERS} times`, `${longest} s at most (goal 15)`);
+  return figure("a lost host's session, files and all, the longest", Math.max(...seconds), "s", {
+    count: TAKEOVERS,
+    goal: { atMost: 15 },
+  });
 }
 
-async function drain(join: (env?: Record<string, string>) => Promise<Stack>): Promise<string> {
+async function drain(join: (env?: Record<string, string>) => Promise<Stack>): Promise<Figure> {
   const home = await join({ KERNELYARD_MEMORY: "256m", KERNELYARD_FRESH_DISK: "64m" });
   const client = new Client(home);
   const code = `import os
@@ -121,7 +129,5 @@ print(1)`;
   client.close();
   const ms = await timed(() => drainHost(home));
   const what = `a host of ${DRAINED_SESSIONS} sessions of ${DRAINED_MIB} MiB is drained`;
-  return line(what, `${(ms / 1000).toFixed(1)} s (goal for 50 of them: 60)`);
+  return figure(what, ms / 1000, "s", DRAINED_SESSIONS < 50 ? {} : { goal: { atMost: 60 } });
 }
-
-const line = (name: string, value: string) => `${name.padEnd(56)}${value}`;

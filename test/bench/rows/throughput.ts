@@ -1,0 +1,111 @@
+/** Many sessions at once, each with a little work: what is in their way beside gVisor. */
+import { availableParallelism } from "node:os";
+import { figure, type Row } from "../row.ts";
+import { newSession } from "../service.ts";
+import { RawKernel } from "../yardsticks/raw-kernel.ts";
+
+const SIZES = [10, 50] as const;
+const ROUNDS = 4;
+const ROUND_MS = 4000;
+const AT_ONCE = 4;
+const CODE = `import time
+until = time.perf_counter() + 0.002
+while time.perf_counter() < until: pass
+print("done")`;
+const PRINTED = "done\n";
+/** All of them fit by count; what they use is a third of what they may. */
+const ENV = {
+  KERNELYARD_POOL_SIZE: "0",
+  KERNELYARD_SLEEP_AFTER_MS: "0",
+  KERNELYARD_MEMORY_BUDGET: "128g",
+};
+
+/** The machine's CPU time for each call, while all CPUs have work. */
+const millisecondsOf = (callsASecond: number) => (1000 * availableParallelism()) / callsASecond;
+
+type Call = () => Promise<void>;
+
+async function inTurn<T>(count: number, make: (n: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = [];
+  for (let n = 0; n < count; n += AT_ONCE)
+    made.push(
+      ...(await Promise.all(Array.from({ length: Math.min(AT_ONCE, count - n) }, (_, i) => make(n + i)))),
+    );
+  return made;
+}
+
+/** Calls of all together that were answered in this time, each caller's one after another. */
+async function answeredIn(ms: number, calls: readonly Call[]): Promise<{ calls: number; seconds: number }> {
+  const began = performance.now();
+  let answered = 0;
+  const caller = async (call: Call) => {
+    while (performance.now() - began < ms) {
+      await call();
+      answered += 1;
+    }
+  };
+  await Promise.all(calls.map(caller));
+  return { calls: answered, seconds: (performance.now() - began) / 1000 };
+}
+
+export const throughput: Row = {
+  name: "throughput",
+  title: "10 and 50 sessions, 2 ms of work per call",
+  async measure(lab) {
+    const sizes = lab.trial ? ([1, 2] as const) : SIZES;
+    const kernels: RawKernel[] = [];
+    try {
+      return await lab.own("ready", ENV, async (service) => {
+        const most = Math.max(...sizes);
+        const clients = await inTurn(most, async () => {
+          const client = service.connect();
+          const session_id = newSession();
+          const call = () => client.output("/run", { session_id, code: CODE }, PRINTED);
+          await call();
+          return { client, call };
+        });
+        await inTurn(most, async () => {
+          const kernel = await RawKernel.start();
+          kernels.push(kernel);
+          await kernel.run(CODE, PRINTED);
+        });
+        const figures = [];
+        for (const size of sizes) {
+          const total = { ours: { calls: 0, seconds: 0 }, raw: { calls: 0, seconds: 0 } };
+          const sides = {
+            raw: kernels.slice(0, size).map((kernel) => () => kernel.run(CODE, PRINTED)),
+            ours: clients.slice(0, size).map(({ call }) => call),
+          };
+          for (let round = 0; round < lab.count(ROUNDS); round += 1) {
+            for (const side of ["raw", "ours"] as const) {
+              const { calls, seconds } = await answeredIn(lab.count(ROUND_MS, 50), sides[side]);
+              total[side].calls += calls;
+              total[side].seconds += seconds;
+            }
+          }
+          const rate = (side: { calls: number; seconds: number }) => side.calls / side.seconds;
+          const [own, raw] = [rate(total.ours), rate(total.raw)];
+          figures.push(
+            figure(`${size} sessions, calls a second of the raw streams'`, (100 * own) / raw, "%", {
+              count: total.ours.calls,
+              ratio: { of: "raw stream", value: own / raw },
+              goal: { atLeast: 85 },
+            }),
+            figure(`${size} sessions, CPU time a call, raw`, millisecondsOf(raw), "ms", {
+              count: total.raw.calls,
+            }),
+            figure(`${size} sessions, CPU time a call, over HTTP`, millisecondsOf(own), "ms", {
+              count: total.ours.calls,
+            }),
+          );
+        }
+        for (const { client } of clients) client.close();
+        return figures;
+      });
+    } finally {
+      for (const kernel of kernels) await kernel.stop();
+    }
+  },
+  because: (of) =>
+    `gateway and launcher share the CPUs with the sandboxes: of a call's CPU time, over HTTP ${of("50 sessions, CPU time a call, over HTTP")} against ${of("50 sessions, CPU time a call, raw")} raw, the difference is theirs`,
+};
