@@ -31,7 +31,7 @@ Usage: install.sh [options]
                           checked, not changed.
   --engine-dir DIR        A second engine with everything it has in DIR (config, data, socket), and no network; for tests.
   --gvisor-url URL        Folder of gvisor.tar.bz2 and gvisor.tar.bz2.sha512: a mirror, or a fixed release.
-  --gvisor-sha512 HEX     The only accepted hash of gvisor.tar.bz2.
+  --gvisor-sha512 HEX     The hash of gvisor.tar.bz2: no other gVisor is taken, whichever is here; another hash is an update.
   --no-start              Install and configure, but neither start nor reload the engine.
   --help                  This text.
 

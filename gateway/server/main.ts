@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { type Logger, pino } from "pino";
 import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../common/settings/read.ts";
-import { drainMs } from "../common/stopping.ts";
+import { drainMs, putAwayMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
 import { AuditLog } from "./audit/log.ts";
 import { createConsoleServer } from "./console/console.ts";
@@ -25,8 +25,6 @@ const TIMEOUTS_CHECKED_EVERY_MS = 5_000;
 /** Idle connections are kept longer than a load balancer keeps its own, which outlive the longest answer: it must never
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
-/** Beyond the longest call: for the files of all sessions to be saved. */
-const DRAIN_FOR_MS = 120_000;
 const HOPS_CLOSE_WITHIN_MS = 1_000;
 
 async function start(): Promise<void> {
@@ -128,7 +126,7 @@ async function closed(hops: ReturnType<typeof createHopServer> | null): Promise<
 /** The operator, or whoever ends the machine, asks for it; the service goes on until it is stopped. */
 async function drainHost({ fleet }: Gateway, settings: Settings, log: Logger): Promise<void> {
   if (fleet === null) log.warn("asked to put sessions away, and there is no other host to have them");
-  else await fleet.drain(drainMs(settings.timeoutMaxMs) + DRAIN_FOR_MS);
+  else await fleet.drain(putAwayMs(settings.timeoutMaxMs));
 }
 
 /** Listens for the other hosts, then joins them. Null: this host is alone. Rejects with `FleetError`. */

@@ -29,22 +29,34 @@ engine_pid() {
   if [[ $pid =~ ^[0-9]+$ && $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]]; then printf '%s' "$pid"; fi
 }
 
-# Keys that the daemon was given on its command line must not be in the file as well: it would not start again.
-keys_to_leave() {
-  local pid key keys="" command
-  # The second engine has no firewall rules of its own, which icc needs.
-  [[ -z $ENGINE_DIR ]] || keys="icc,"
+# The words that the daemon runs with; of one that does not run, those that its unit would give it.
+engine_command() {
+  local pid file
   pid=$(engine_pid)
   if [[ -n $pid ]]; then
-    command=$(tr '\0' ' ' <"/proc/$pid/cmdline")
-    for key in live-restore icc userland-proxy no-new-privileges log-driver; do
-      [[ $command == *" --$key"* ]] && keys+="$key,"
+    tr '\0' ' ' <"/proc/$pid/cmdline"
+  elif [[ -z $ENGINE_DIR ]] && has_systemd; then
+    systemctl show --property=ExecStart --value docker.service 2>/dev/null || true
+    # Each line: FILE (ignore_errors=yes).
+    systemctl show --property=EnvironmentFiles --value docker.service 2>/dev/null | while read -r file _; do
+      [[ ! -r $file ]] || sed "/^[[:space:]]*[#;]/d; s/[=\"']/ /g" "$file"
     done
-    [[ $command == *" --log-opt"* ]] && keys+="log-opts,"
-    [[ $command == *" --default-ulimit"* ]] && keys+="default-ulimits,"
-    # The engine refuses live-restore in a swarm.
-    engine_get /info | grep -q '"LocalNodeState":"active"' && keys+="live-restore,"
-  fi
+  fi | tr '\n' ' '
+}
+
+# Keys that the daemon is given on its command line must not be in the file as well: it would not start again.
+keys_to_leave() {
+  local key keys="" command
+  # The second engine has no firewall rules of its own, which icc needs.
+  [[ -z $ENGINE_DIR ]] || keys="icc,"
+  command=$(engine_command)
+  for key in live-restore icc userland-proxy no-new-privileges log-driver; do
+    [[ $command == *" --$key"* ]] && keys+="$key,"
+  done
+  [[ $command == *" --log-opt"* ]] && keys+="log-opts,"
+  [[ $command == *" --default-ulimit"* ]] && keys+="default-ulimits,"
+  # The engine refuses live-restore in a swarm.
+  [[ -z $(engine_pid) ]] || ! engine_get /info | grep -q '"LocalNodeState":"active"' || keys+="live-restore,"
   printf '%s' "$keys"
 }
 

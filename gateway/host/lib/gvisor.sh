@@ -30,9 +30,29 @@ runsc_runs() {
 
 runsc_suitable() { runsc_has_flags "$1" && runsc_reachable "$1" && runsc_runs "$1"; }
 
+# Of a release, by the hash of its archive.
+release_id() { printf 'release-%s' "${1:0:12}"; }
+
+# Only what came out of the archive with that hash will do, whatever else is there or in use: so another hash is an update.
+find_pinned_runsc() {
+  local pinned
+  pinned="$GVISOR_FOLDER/$(release_id "$GVISOR_SHA512")/runsc"
+  if runsc_suitable "$pinned"; then
+    RUNSC=$pinned
+  else
+    runsc_from_release ||
+      fail "gVisor: the archive that --gvisor-sha512 names could not be installed from $GVISOR_URL." \
+        "Give a folder that has it with --gvisor-url, then run this again."
+  fi
+}
+
 find_runsc() {
   local configured candidate
   configured=$(daemon_config --show-path) || exit 3
+  if [[ -n $GVISOR_SHA512 ]]; then
+    find_pinned_runsc
+    return
+  fi
   if [[ -n $configured && $configured != */* ]]; then configured=$(command -v "$configured" || true); fi
   # Already in use as the runtime: no need to start a sandbox to know that it can.
   if runsc_has_flags "$configured"; then
@@ -93,7 +113,7 @@ runsc_from_release() {
   mkdir "$work/unpacked"
   "$PYTHON" -m tarfile -e "$work/gvisor.tar.bz2" "$work/unpacked"
   found=$(find "$work/unpacked" -maxdepth 3 -type f -name runsc | head -n 1)
-  if [[ -z $found ]] || ! place_runsc "$(dirname "$found")" "release-${actual:0:12}"; then
+  if [[ -z $found ]] || ! place_runsc "$(dirname "$found")" "$(release_id "$actual")"; then
     say "gVisor: the release cannot be used here; trying the next way"
     rm -rf "$work"
     return 1
@@ -106,7 +126,6 @@ runsc_from_module() {
   go=$(command -v go || true)
   [[ -n $go || ! -x /usr/local/go/bin/go ]] || go=/usr/local/go/bin/go
   [[ -n $go ]] || { say "gVisor: no Go here to build it with; trying the next way"; return 1; }
-  [[ -z $GVISOR_SHA512 ]] || { say "gVisor: --gvisor-sha512 is given, so it is not built from source"; return 1; }
   say "gVisor: building it from its Go module (about a minute)"
   work=$(mktemp -d)
   chmod 0755 "$work"
@@ -126,7 +145,6 @@ runsc_from_module() {
 
 runsc_from_package() {
   command -v apt-get >/dev/null || return 1
-  [[ -z $GVISOR_SHA512 ]] || return 1
   # Debian 12's is from 2022 and would only be installed to be refused.
   local version
   version=$(apt-cache policy runsc 2>/dev/null | sed -n 's/^ *Candidate: //p')

@@ -19,6 +19,8 @@ export interface FleetArgs {
   readonly kmsKeyArn: pulumi.Output<string>;
   /** The service role that the key lets encrypt the hosts' disks. */
   readonly scalingRoleArn: pulumi.Output<string>;
+  /** At the most, from the group's word that a host goes to the host's that it may. */
+  readonly drainSeconds: number;
   readonly provider: Provider;
 }
 
@@ -30,9 +32,12 @@ const DAY_SECONDS = 86_400;
 /** Of what sandboxes may have on a host. Room for those that come while a new host starts. */
 const MEMORY_GIVEN_PERCENT = 70;
 
-/** Pure: how long the group may take to let a host go, in seconds: no new calls, running ones, and shutting down. */
-export const goneSeconds = (longestMs: number): number =>
-  deregistrationSeconds(longestMs) + Math.ceil(longestMs / 1000) + 600;
+/** From the end of its terminate hook on, and all that comes late. */
+const SHUTDOWN_SECONDS = 600;
+
+/** Pure: how long the group may take to let a host go, in seconds: no new calls, then it drains and shuts down. */
+export const goneSeconds = (longestMs: number, drainSeconds: number): number =>
+  deregistrationSeconds(longestMs) + drainSeconds + SHUTDOWN_SECONDS;
 
 export class Fleet extends pulumi.ComponentResource {
   readonly template: ec2.LaunchTemplate;
@@ -107,7 +112,7 @@ export class Fleet extends pulumi.ComponentResource {
 
   #group(name: string, args: FleetArgs, options: pulumi.CustomResourceOptions): autoscaling.Group {
     const { config } = args;
-    const gone = `${goneSeconds(longestCallMs(config.common))}s`;
+    const gone = `${goneSeconds(longestCallMs(config.common), args.drainSeconds)}s`;
     // New hosts serve before old ones go, whatever the reason.
     const newFirst = { minHealthyPercentage: 100, maxHealthyPercentage: 200 };
     return new autoscaling.Group(

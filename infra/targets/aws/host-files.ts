@@ -3,6 +3,7 @@
  * nothing secret is in them. Reads files, runs nothing.
  */
 import { join } from "node:path";
+import { putAwayMs } from "../../../gateway/common/stopping.ts";
 import { INSTALLED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { SERVICE_GID } from "../../../gateway/host/users.ts";
 import { sandboxRunArgs } from "../../../sandbox-image/tools/verify/verify.ts";
@@ -82,12 +83,24 @@ const proof = (isolation: CommonConfig["isolation"]): string => {
   return commandLine(sandboxRunArgs("", options, { entrypoint: "/bin/bash" }).slice(0, -1));
 };
 
+/** The engine's own time beside the service's. */
+const unitStopSeconds = (service: ServiceDescription): number => service.stopSeconds + 15;
+
+/** Pure: what \`drain.sh\` may take, in seconds: sessions are put away, then the gateway and the launcher are stopped. */
+export function drainSeconds(paths: Paths, longestMs: number): number {
+  const services = [launcherDescription(paths), gatewayDescription(paths, longestMs)];
+  return services.reduce(
+    (sum, service) => sum + unitStopSeconds(service),
+    Math.ceil(putAwayMs(longestMs) / 1000),
+  );
+}
+
 const serviceUnit = (service: ServiceDescription, more: readonly string[] = []): HostFile =>
   unit(`kernelyard-${service.health}.service`, {
     FLAGS: commandLine([...runFlags(service), ...more]),
     COMMAND: commandLine(service.command),
     STOP_SECONDS: String(service.stopSeconds),
-    STOP_WITHIN_SECONDS: String(service.stopSeconds + 15),
+    STOP_WITHIN_SECONDS: String(unitStopSeconds(service)),
   });
 
 export function hostFiles(

@@ -16,6 +16,7 @@ import {
   gatewayEnvironment,
   launcherEnvironment,
   launcherSocket,
+  longestCallMs,
   metricsPort,
 } from "../../services/environment.ts";
 import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
@@ -25,7 +26,7 @@ import { EncryptionKey } from "./encryption.ts";
 import { Entry } from "./entry.ts";
 import { Files, filesEnvironment } from "./file-bucket.ts";
 import { Fleet } from "./fleet.ts";
-import { hostFiles } from "./host-files.ts";
+import { drainSeconds, hostFiles } from "./host-files.ts";
 import { HostRole } from "./host-role.ts";
 import { Logs } from "./logs.ts";
 import { Network } from "./network.ts";
@@ -171,6 +172,7 @@ export function awsStack(args: TargetArgs<AwsConfig>): StackOutputs {
       targetGroupArn: entry.targetGroup.arn,
       kmsKeyArn: encryption.arn,
       scalingRoleArn: encryption.scalingRoleArn,
+      drainSeconds: drainSeconds(PATHS, longestCallMs(common)),
       provider: cloud,
     },
     // Hosts without their endpoints or their directory, or before the listener, would fail their bootstrap or health check.

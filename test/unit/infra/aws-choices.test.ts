@@ -1,6 +1,8 @@
 /** What target aws chooses for a reason, which its snapshot does not say. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
+import { putAwayMs } from "../../../gateway/common/stopping.ts";
 import { TIMEOUT_MS } from "../../../gateway/server/execution/canary.ts";
 import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
 import { brokenStackPolicies, POLICIES } from "./check-policies.ts";
@@ -66,6 +68,37 @@ describe("target aws", () => {
     expect(healthCheck.timeout * 1000).toBeGreaterThan(TIMEOUT_MS);
     expect(healthCheck.interval * healthCheck.unhealthyThreshold).toBeGreaterThanOrEqual(120);
   });
+
+  it.each([
+    ["", "one host"],
+    ["900000", "one host, calls of 15 minutes"],
+    ["900000", "a fleet, calls of 15 minutes", { "kernelyard:hostCount": "2" }],
+  ])(
+    "waits for hosts as long as they may take to go: %s %s",
+    async (timeoutMax, _, more: Readonly<Record<string, string>> = {}) => {
+      const settings = JSON.stringify({ KERNELYARD_TIMEOUT_MAX_MS: timeoutMax });
+      const graph = await recordStack("aws", {
+        ...(timeoutMax === "" ? {} : { "kernelyard:settings": settings }),
+        ...more,
+      });
+      const { deregistrationDelay } = z
+        .object({ deregistrationDelay: z.number() })
+        .parse(inputsOf(graph, "aws:lb/targetGroup:TargetGroup"));
+      const userData = String(reveal(inputsOf(graph, "aws:ec2/launchTemplate:LaunchTemplate").userData));
+      const units = Buffer.from(userData, "base64").toString("utf8");
+      const stops = [...units.matchAll(/^TimeoutStopSec=(\d+)$/gm)].map(([, seconds]) => Number(seconds));
+      expect(stops).toHaveLength(2);
+      // Its calls end and its sessions' files are saved, then its services stop, then the machine.
+      const longestMs = Number(timeoutMax || SETTINGS.KERNELYARD_TIMEOUT_MAX_MS.fallback);
+      const drain = putAwayMs(longestMs) / 1000 + stops.reduce((sum, one) => sum + one, 0);
+      const { update, delete: gone } =
+        graph.options.get("aws:autoscaling/group:Group kernelyard-fleet-group")?.timeouts ?? {};
+      expect(gone).toMatch(/^\d+s$/);
+      expect(update).toBe(gone);
+      // The provider's own is ten minutes.
+      expect(Number.parseInt(String(gone), 10)).toBeGreaterThanOrEqual(deregistrationDelay + drain + 300);
+    },
+  );
 
   it("replaces hosts by patched ones in time, the new ones first", async () => {
     expect(inputsOf(sample, "aws:autoscaling/group:Group")).toMatchObject({

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { z } from "zod";
+import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
 import { reveal } from "./record.ts";
 import { describeTarget } from "./target.ts";
 
@@ -12,6 +13,20 @@ const Container = z.object({
 });
 
 describeTarget("hosts", (graph) => {
+  it("builds every image on the first machine, whichever engine and CPU the operator has", () => {
+    const orders = graph().resources.flatMap(({ inputs }) => {
+      const environment = z.record(z.string(), z.string()).safeParse(reveal(inputs.environment));
+      const text = environment.data?.[ORDER_VARIABLE];
+      return text === undefined ? [] : [ImageOrder.parse(JSON.parse(text))];
+    });
+    expect(orders.map(({ image }) => image).sort()).toEqual(["registry", "sandbox", "services"]);
+    for (const { engine, platform } of orders) {
+      expect(engine?.host).toMatch(/^ssh:\/\/root@10\.0\.0\.11:/);
+      // The engine's own, of which the operator's may be none.
+      expect(platform).toBeUndefined();
+    }
+  });
+
   it("of one machine knows no fleet", () => {
     const text = JSON.stringify(graph().resources.map(({ inputs, name }) => [name, reveal(inputs)]));
     expect(text).not.toMatch(/FLEET|valkey-container/);

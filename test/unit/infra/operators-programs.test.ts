@@ -1,11 +1,14 @@
 /** What the deployment makes of the programs and settings that an operator happens to have: `ssh`, `docker`. */
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { enginePlace } from "../../../infra/parts/engine-place.ts";
+import { recipeOf } from "../../../infra/parts/image-recipe.ts";
+import { SERVICE_MACHINE_FOLDER } from "../../../infra/parts/tags.ts";
 import { sshProblem } from "../../../infra/targets/hosts/look.ts";
 import { builderEnvironment } from "../../../sandbox-image/tools/engine.ts";
+import { buildImage } from "../../../sandbox-image/tools/image-build.ts";
 
 let folder: string;
 const program = (name: string, script: string) => {
@@ -36,6 +39,34 @@ describe("ssh", () => {
 });
 
 describe("docker", () => {
+  it("is given the certificates and package settings of the machine, for each image that installs packages", async () => {
+    const seen = join(folder, "seen");
+    // The context is its last word; the image's id goes where it is told.
+    program(
+      "docker",
+      `for word in "$@"; do case $word in --iidfile=*) echo sha256:made >"\${word#*=}" ;; esac; context=$word; done
+case $1 in build) cp -R "$context" ${seen} ;; *) exit 1 ;; esac`,
+    );
+    const machine = {
+      certificates: "-----BEGIN CERTIFICATE-----\n",
+      pipConf: "[global]\n",
+      npmrc: "registry=x\n",
+      proxies: {},
+    };
+    const base = { name: "base", id: "sha256:base" };
+    for (const [image, place] of [
+      ["sandbox", "build-machine"],
+      ["services", SERVICE_MACHINE_FOLDER],
+    ] as const) {
+      const recipe = recipeOf({ image, name: "repository:tag" }, base);
+      expect(await buildImage(recipe, machine, () => {})).toBe("sha256:made");
+      const there = join(seen, place);
+      expect(readFileSync(join(there, "ca-certificates.crt"), "utf8")).toBe(machine.certificates);
+      expect(readFileSync(join(there, "pip.conf"), "utf8")).toBe(machine.pipConf);
+      rmSync(seen, { recursive: true });
+    }
+  });
+
   it("builds by the engine's own builder, whichever one is chosen otherwise", async () => {
     program(
       "docker",

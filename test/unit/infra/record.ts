@@ -22,6 +22,7 @@ export interface RecordedOptions {
   readonly parent: string | null;
   readonly protect: boolean;
   readonly ignoreChanges: readonly string[];
+  readonly timeouts: pulumi.CustomTimeouts;
 }
 
 export interface Graph {
@@ -133,10 +134,18 @@ function sampleConfig(target: Target): Record<string, string> {
   );
 }
 
+/** Whoever makes a resource in place of the mocks; null: not its matter. May throw, as a provider does. */
+export type Maker = (
+  type: string,
+  name: string,
+  inputs: Readonly<Record<string, unknown>>,
+) => { readonly id: string; readonly outputs: Readonly<Record<string, unknown>> } | null;
+
 /** One after another: Pulumi's runtime is one for the whole process. */
 export async function recordStack(
   target: Target,
   changes: Readonly<Record<string, string>> = {},
+  account: Maker | null = null,
 ): Promise<Graph> {
   const resources: Recorded[] = [];
   const options = new Map<string, RecordedOptions>();
@@ -151,7 +160,11 @@ export async function recordStack(
           custom: args.custom ?? false,
           inputs,
         });
-        return { id: `${args.name}-id`, state: { ...inputs, ...outputsOf(args.type, args.name, inputs) } };
+        const made = account?.(args.type, args.name, inputs) ?? {
+          id: `${args.name}-id`,
+          outputs: outputsOf(args.type, args.name, inputs),
+        };
+        return { id: made.id, state: { ...inputs, ...made.outputs } };
       },
       call(args) {
         throw new Error(`the program asked ${args.token}, which no test expects`);
@@ -171,6 +184,7 @@ export async function recordStack(
         parent: opts.parent === undefined ? null : (names.get(opts.parent) ?? null),
         protect: opts.protect ?? false,
         ignoreChanges: opts.ignoreChanges ?? [],
+        timeouts: "customTimeouts" in opts ? (opts.customTimeouts ?? {}) : {},
       });
       return undefined;
     });

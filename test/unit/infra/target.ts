@@ -142,6 +142,12 @@ export function describeTarget(
       }
     });
 
+    it("spells CPUs as the engine says them back: another spelling is another container at every update", () => {
+      const spelt = customs().flatMap(({ inputs }) => (inputs.cpus === undefined ? [] : [inputs.cpus]));
+      // Nano-CPUs as a decimal, without the zeros at its end but with one digit behind the point.
+      for (const cpus of spelt) expect(cpus).toMatch(/^\d+\.(\d*[1-9]|0)$/);
+    });
+
     it("puts components at the top and resources below them", () => {
       const top = customs()
         .filter((resource) =>
