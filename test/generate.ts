@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: makes every committed copy of what the code says: settings, metrics, audit entries, alerts, dashboards, API description, locks, seccomp
- * profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
+ * `npm run generate`: makes every committed copy of what the code says: settings, metrics, audit entries, alerts, dashboards, API description, days of the
+ * simulation, locks, seccomp profile. Tests notice a stale one. Locks need a package index when a list has changed, the seccomp profile needs Go.
  * Snapshots of stacks and configuration stay Vitest's: `npm test -- unit -u`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -42,6 +42,7 @@ export const COPIES: readonly { readonly path: string; readonly make: () => stri
 ];
 
 const PROGRAMS: readonly Stage[] = [
+  { title: "days of the simulation", command: ["node", "test/simulate/main.ts", "--write"] },
   { title: "locks of the sandbox's libraries", command: ["node", "sandbox-image/tools/lock.ts"] },
   { title: "seccomp profile", command: ["node", "gateway/host/seccomp/derive.ts"] },
 ];

@@ -99,7 +99,10 @@ function parseHosts(common: CommonConfig, keys: KeyReader): HostsConfig | null {
   const registry = registryConfig(common, keys);
   const address = bindAddress(common, keys, "0.0.0.0");
   const fileStore = keys.read(KEYS.fileStore);
-  const fleet = rest.length === 0 ? null : fleetConfig(common, registry, keys);
+  const fleet = rest.length === 0 ? null : fleetConfig(common, registry, address, keys);
+  if (rest.length === 0 && keys.given(KEYS.entryPort) !== undefined) {
+    keys.problem(KEYS.entryPort, "is for several machines");
+  }
   if (fleet !== null && fileStore === null && keys.clean) {
     keys.problem(
       KEYS.fileStore,
@@ -123,9 +126,15 @@ function parseHosts(common: CommonConfig, keys: KeyReader): HostsConfig | null {
 }
 
 /** Several machines; each of their ports is another one. */
-function fleetConfig(common: CommonConfig, registry: RegistryConfig, keys: KeyReader): FleetConfig {
+function fleetConfig(
+  common: CommonConfig,
+  registry: RegistryConfig,
+  gatewayAddress: string,
+  keys: KeyReader,
+): FleetConfig {
   const port = keys.value(KEYS.fleetPort, 3114);
   const valkeyPort = keys.value(KEYS.valkeyPort, 6379);
+  const entryPort = keys.read(KEYS.entryPort);
   const taken = new Map([
     [common.port, "the gateway's port (kernelyard:port)"],
     [registry.port, "the registry's port (kernelyard:registryPort)"],
@@ -133,12 +142,22 @@ function fleetConfig(common: CommonConfig, registry: RegistryConfig, keys: KeyRe
   for (const [spec, value, whose] of [
     [KEYS.fleetPort, port, "the port between machines (kernelyard:fleetPort)"],
     [KEYS.valkeyPort, valkeyPort, "the directory's port (kernelyard:valkeyPort)"],
+    [KEYS.entryPort, entryPort, "the entry's port (kernelyard:entryPort)"],
   ] as const) {
+    if (value === null) continue;
     const other = taken.get(value);
     if (other !== undefined) keys.problem(spec, `is ${other}, ${value}`);
     taken.set(value, whose);
   }
-  return { port, valkeyPort, valkeyImage: keys.read(KEYS.valkeyImage) };
+  if (entryPort !== null && /^(127\.|::1$)/.test(gatewayAddress)) {
+    keys.problem(
+      KEYS.bindAddress,
+      `is ${gatewayAddress}, where the entry (kernelyard:entryPort) reaches no gateway of another machine`,
+      "pulumi config rm bindAddress, or remove entryPort",
+    );
+  }
+  const entry = entryPort === null ? null : { port: entryPort, image: keys.read(KEYS.entryImage) };
+  return { port, valkeyPort, valkeyImage: keys.read(KEYS.valkeyImage), entry };
 }
 
 /** A key that another target owns would silently do nothing: say so. */

@@ -215,6 +215,26 @@ export const KEYS = {
       "leave it empty to build the directory's image from Debian's package, or give NAME@sha256:… of one made from gateway/image/valkey",
     about: "Image of the directory to use instead of the one built from Debian's package.",
   }),
+  entryPort: key({
+    name: "entryPort",
+    schema: port,
+    type: "string",
+    fallback: "",
+    targets: ["hosts"],
+    remedy: "pulumi config set entryPort 3110, with several machines, or leave it empty",
+    about:
+      "Port of one address for several machines (HAProxy on the first one), which LibreChat is then given; not set: there is none.",
+  }),
+  entryImage: key({
+    name: "entryImage",
+    schema: z.string().regex(/@sha256:[0-9a-f]{64}$/, "must be pinned by digest (NAME@sha256:…)"),
+    type: "string",
+    fallback: "",
+    targets: ["hosts"],
+    remedy:
+      "leave it empty to build the entry's image from Debian's package, or give NAME@sha256:… of one made from gateway/image/entry",
+    about: "Image of that entry to use instead of the one built from Debian's package.",
+  }),
   fileStore: key({
     name: "fileStore",
     schema: json(fileStore),

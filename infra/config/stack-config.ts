@@ -54,6 +54,15 @@ export interface FleetConfig {
   readonly valkeyPort: number;
   /** By digest; null: built from Debian's package. */
   readonly valkeyImage: string | null;
+  /** One address for all machines; null: LibreChat is given the first one's. */
+  readonly entry: EntryConfig | null;
+}
+
+export interface EntryConfig {
+  /** On the first machine. */
+  readonly port: number;
+  /** By digest; null: built from Debian's package. */
+  readonly image: string | null;
 }
 
 export interface AwsConfig {

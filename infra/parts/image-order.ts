@@ -5,7 +5,7 @@ import { z } from "zod";
 export const ORDER_VARIABLE = "KERNELYARD_IMAGE_ORDER";
 
 export const ImageOrder = z.strictObject({
-  image: z.enum(["sandbox", "services", "host-bundle", "registry", "valkey"]),
+  image: z.enum(["sandbox", "services", "host-bundle", "registry", "valkey", "entry"]),
   /** Folder of the sandbox image, relative to the project; for the other images it is known. */
   folder: z.string().optional(),
   /** Of the sandbox image. Default: `default`, so that orders of stacks without a profile are what they were. */

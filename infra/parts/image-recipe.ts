@@ -7,6 +7,7 @@ import { librariesOf, requirementsOf } from "../../sandbox-image/tools/profiles.
 import { type Base, sandboxRecipe } from "../../sandbox-image/tools/recipe.ts";
 import type { ImageOrder } from "./image-order.ts";
 import {
+  isPackageImage,
   PACKAGE_FOLDERS,
   packageFiles,
   SERVICE_DOCKERFILE,
@@ -36,7 +37,7 @@ export function recipeOf(
     [BASE_ID_LABEL]: base.id,
   };
   const BASE_IMAGE = base.name;
-  if (order.image === "registry" || order.image === "valkey") {
+  if (isPackageImage(order.image)) {
     return {
       name: `the image of the ${order.image}`,
       folder: `${project}/${PACKAGE_FOLDERS[order.image]}`,

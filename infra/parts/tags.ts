@@ -21,8 +21,10 @@ export const SERVICE_MACHINE_FOLDER = "gateway/image/build-machine";
 export const PACKAGE_FOLDERS = {
   registry: "gateway/image/registry",
   valkey: "gateway/image/valkey",
+  entry: "gateway/image/entry",
 } as const;
 export type PackageImage = keyof typeof PACKAGE_FOLDERS;
+export const isPackageImage = (image: string): image is PackageImage => Object.hasOwn(PACKAGE_FOLDERS, image);
 
 /** `host-bundle`: with gVisor and the host's files beside. */
 export type ServiceTarget = "services" | "host-bundle";

@@ -51,6 +51,12 @@ export interface ServicesArgs {
   readonly sweep: pulumi.Resource;
 }
 
+const containerName = (prefix: string, { health }: Pick<ServiceDescription, "health">) =>
+  `${prefix}-${health}`;
+
+/** Its name for containers of a network that it is in. */
+export const gatewayContainer = (prefix: string): string => containerName(prefix, { health: "gateway" });
+
 export class Services extends pulumi.ComponentResource {
   readonly gatewayId: pulumi.Output<string>;
   readonly launcherId: pulumi.Output<string>;
@@ -107,7 +113,7 @@ export class Services extends pulumi.ComponentResource {
       `${name}-${service.health}`,
       {
         ...LEAST_PRIVILEGE,
-        name: `${args.prefix}-${service.health}`,
+        name: containerName(args.prefix, service),
         image: args.gatewayImage,
         command: [...service.command],
         ...(service.user === null ? {} : { user: service.user }),

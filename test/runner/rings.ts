@@ -11,7 +11,8 @@ export type Need =
   | "prometheus"
   | "chromium"
   | "pulumi"
-  | "redis";
+  | "redis"
+  | "haproxy";
 
 export interface Ring {
   readonly needs: readonly Need[];
@@ -23,7 +24,7 @@ export interface Ring {
 
 export const RINGS = {
   unit: { needs: [], timeoutMs: 30_000, isolate: false },
-  fleet: { needs: ["redis"], timeoutMs: 60_000, isolate: false },
+  fleet: { needs: ["redis", "haproxy"], timeoutMs: 60_000, isolate: false },
   protocol: { needs: ["python"], timeoutMs: 60_000, isolate: true },
   attack: { needs: ["host", "image"], timeoutMs: 120_000, isolate: true },
   integration: {

@@ -24,6 +24,7 @@ export const STEPS: Readonly<Record<Need, Step>> = {
   prometheus: { title: "Prometheus", command: ["bash", "test/integration/monitoring/prometheus.sh"] },
   chromium: { title: "Chromium", command: ["bash", "test/support/chromium/chromium.sh"] },
   redis: { title: "Redis server", command: ["bash", "test/support/redis/redis-server.sh"] },
+  haproxy: { title: "HAProxy", command: ["bash", "test/support/haproxy/haproxy.sh"] },
   pulumi: { title: "Pulumi command", command: ["bash", "test/infra/pulumi-cli.sh"] },
 };
 

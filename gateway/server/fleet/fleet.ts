@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { LimiterStore } from "../auth/rate-limits.ts";
+import { betterOfTwo, takerOf } from "./choice.ts";
 import {
   type Directory,
   type DirectoryTimes,
@@ -44,7 +45,7 @@ const BEAT_SPREAD = 0.1;
 const FAILED_BEAT_AGAIN_MS = 500;
 /** Of the directory, one after the other, while the lease waits for its next beat. */
 const ASKED_IN_A_ROUND = 100;
-const TOUCH_EVERY_MS = 30_000;
+export const TOUCH_EVERY_MS = 30_000;
 /** Sessions that are put away at the same time: a transfer of each waits for its sandbox most of the time. */
 const PARKED_AT_ONCE = 4;
 const PARK_AGAIN_MS = 1_000;
@@ -624,18 +625,11 @@ export class Fleet {
   /** Who takes the session if nobody has it: this host while it has room, else the better one of two. */
   #candidate(): string | null {
     const mayTake = this.#member.valid && this.#state === "up";
-    if (mayTake && this.#options.sessions.free > 0) return this.host;
-    const better = this.#better();
-    if (mayTake && (better === null || better.free <= 0)) return this.host;
-    return better?.id ?? null;
+    return takerOf({ id: this.host, mayTake, free: this.#options.sessions.free }, () => this.#better());
   }
 
-  /** Of two other hosts by chance: always the best one would get everything at once. */
   #better(): Host | null {
-    const others = this.#hosts.filter(({ id, state }) => state === "up" && id !== this.host);
-    const any = () => others[Math.floor(Math.random() * others.length)] ?? null;
-    const [one, other] = [any(), any()];
-    return one !== null && other !== null && other.free > one.free ? other : one;
+    return betterOfTwo(this.#hosts, this.host);
   }
 
   #believe(digest: string, routed: Extract<Routed, { kind: "own" | "claimed" }>) {

@@ -5,6 +5,9 @@
 import type { CreateSandbox, Sandbox } from "../../common/protocol/launcher-api.ts";
 import { type LauncherClient, LauncherRefusal } from "../../common/protocol/launcher-client.ts";
 import type { Caller } from "../auth/principal.ts";
+import { askedToGive, type From, mostOf, placesForCallers } from "./shares.ts";
+
+export type { From } from "./shares.ts";
 
 export interface AdmissionOptions {
   readonly launcher: Pick<LauncherClient, "create">;
@@ -40,8 +43,6 @@ export interface Admitted {
   readonly place: Place;
 }
 
-/** Whose sandboxes are meant; null: nobody's. */
-export type From = (holder: Caller | null) => boolean;
 /** Asked to put away a sandbox that is needed less: it is gone, there is `none`, or it `stays` because removals fail. */
 export type RoomMaker = (from: From) => Promise<"gone" | "none" | "stays">;
 
@@ -61,12 +62,6 @@ export class CallerFull extends Error {
   }
 }
 
-/** The most of the places that calls of one user run in, and of one who speaks for many: others find one at any time. */
-const USERS_SHARE = 0.5;
-const SHARED_SHARE = 0.9;
-/** The service's own check has a place that no caller takes; a host of fewer has none to spare. */
-const OWN_PLACE_FROM = 4;
-
 /**
  * What counts: a call that has no sandbox yet (`waiting`), a sandbox that the launcher makes (its memory is spoken for),
  * one in which a call runs, one that is there.
@@ -77,8 +72,6 @@ interface Seat {
   place: Place | null;
   state: "waiting" | "making" | "busy" | "resting";
 }
-
-const anybody: From = () => true;
 
 export class Admission {
   readonly #options: AdmissionOptions;
@@ -179,12 +172,12 @@ export class Admission {
     return made.place;
   }
 
-  #mostOf({ shared }: Caller): number {
-    return Math.max(1, Math.floor(this.#forCallers * (shared ? SHARED_SHARE : USERS_SHARE)));
+  #mostOf(caller: Caller): number {
+    return mostOf(this.#forCallers, caller);
   }
 
   get #forCallers(): number {
-    return this.#capacity < OWN_PLACE_FROM ? this.#capacity : this.#capacity - 1;
+    return placesForCallers(this.#capacity);
   }
 
   /** Beside those that are taken; the service's own place is nobody else's, whatever the launcher has left. */
@@ -251,13 +244,10 @@ export class Admission {
     }
   }
 
-  /** Those go first who have more than a caller's share of sandboxes, and of them the one who wants another. */
   async #makeRoom(caller: Caller | null): Promise<boolean> {
-    const overShare: From = (holder) =>
-      holder !== null && this.#count((seat) => taken(seat) && isOf(seat, holder)) >= this.#mostOf(holder);
-    const own: From = (holder) => holder !== null && holder.key === caller?.key;
-    const order = caller !== null && overShare(caller) ? [own, overShare, anybody] : [overShare, anybody];
-    for (const from of order) {
+    const hasShare = (holder: Caller) =>
+      this.#count((seat) => taken(seat) && isOf(seat, holder)) >= this.#mostOf(holder);
+    for (const from of askedToGive(caller, hasShare)) {
       for (const giveWay of this.#givers) {
         const given = await giveWay(from);
         // What does not go in one case would not in the next, and its variables would be lost for nothing.

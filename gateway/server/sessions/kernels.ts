@@ -16,7 +16,7 @@ import { Sandboxes } from "./sandboxes.ts";
 import { TravellingSessions } from "./travelling.ts";
 
 /** How long a call waits for room on a full host; clients know how to come back. */
-const WAIT_FOR_ROOM_MS = 15_000;
+export const WAIT_FOR_ROOM_MS = 15_000;
 
 export interface KernelsOptions {
   readonly settings: Pick<

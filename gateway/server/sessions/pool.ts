@@ -8,9 +8,9 @@ import type { Lease } from "./lease.ts";
 import type { Opened, Sandboxes } from "./sandboxes.ts";
 
 /** Refilling begins this long after a sandbox was taken, or at the end of its call: the call has the CPU first. */
-const REFILL_AFTER_MS = 250;
+export const REFILL_AFTER_MS = 250;
 /** Demand falls while nobody calls. */
-const LOOK_AGAIN_MS = 30_000;
+export const LOOK_AGAIN_MS = 30_000;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 

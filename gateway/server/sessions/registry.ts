@@ -18,7 +18,7 @@ import { keyText, ownerOf } from "./session-key.ts";
 
 /** Sessions without a kernel that are remembered, so that they can be told that they lost one. */
 const REMEMBERED = 10_000;
-const LONGEST_SWEEP_MS = 15_000;
+export const LONGEST_SWEEP_MS = 15_000;
 const SHORTEST_SWEEP_MS = 250;
 /** Of those that could give way on a full host; more would keep the call waiting that needs the place. */
 const ASKED_TO_SLEEP = 3;

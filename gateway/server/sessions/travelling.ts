@@ -11,7 +11,7 @@ import { FilesNotHere, type Session } from "./session.ts";
 const WITHIN_MS = 600_000;
 /** A session's files are saved for other hosts when nobody has used it for so long, and not more often than that. */
 const SAVED_AFTER_MS = 5_000;
-const SAVED_EVERY_MS = 60_000;
+export const SAVED_EVERY_MS = 60_000;
 /** Nothing is lost by these: it is tried again with the session's next call. */
 const NOT_NOW = [FilesNotHere, HostFull, SandboxBroken];
 type Arrival =

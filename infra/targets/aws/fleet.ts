@@ -6,6 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsConfig } from "../../config/stack-config.ts";
 import { longestCallMs } from "../../services/environment.ts";
 import { deregistrationSeconds } from "./entry.ts";
+import { MEMORY_GIVEN_PERCENT, WARMUP_SECONDS } from "./scaling.ts";
 import { METRIC_NAMESPACE } from "./user-data.ts";
 
 export interface FleetArgs {
@@ -29,8 +30,6 @@ const LAUNCH_SECONDS = 1200;
 /** A host that drains says once a minute that it still does; silent for so long, it is taken away. */
 const SILENT_SECONDS = 300;
 const DAY_SECONDS = 86_400;
-/** Of what sandboxes may have on a host. Room for those that come while a new host starts. */
-const MEMORY_GIVEN_PERCENT = 70;
 
 /** From the end of its terminate hook on, and all that comes late. */
 const SHUTDOWN_SECONDS = 600;
@@ -59,8 +58,7 @@ export class Fleet extends pulumi.ComponentResource {
       {
         autoscalingGroupName: this.group.name,
         policyType: "TargetTrackingScaling",
-        // From the start to a sandbox of a caller's.
-        estimatedInstanceWarmup: 300,
+        estimatedInstanceWarmup: WARMUP_SECONDS,
         targetTrackingConfiguration: {
           customizedMetricSpecification: {
             namespace: METRIC_NAMESPACE,

@@ -8,11 +8,17 @@ import { Images, imageNames } from "../../parts/images.ts";
 import { sshMachine } from "../../parts/machine.ts";
 import { Registry } from "../../parts/registry.ts";
 import { Keys } from "../../parts/secrets.ts";
-import { type Environment, fileStoreEnvironment, fleetEnvironment } from "../../services/environment.ts";
+import {
+  type Environment,
+  fileStoreEnvironment,
+  fleetEnvironment,
+  longestAnswerMs,
+} from "../../services/environment.ts";
 import { serve } from "../../services/serve.ts";
-import type { Services } from "../../services/services.ts";
+import { gatewayContainer, type Services } from "../../services/services.ts";
 import { Tidy } from "../../services/tidy.ts";
 import { librechatOutputs, type StackOutputs, type TargetArgs } from "../../target.ts";
+import { Entry } from "./entry.ts";
 import type { MachineLook } from "./look.ts";
 import { RegistryAccess } from "./registry-access.ts";
 import { SshHost } from "./ssh-host.ts";
@@ -30,6 +36,7 @@ export interface HostsArgs extends TargetArgs<HostsConfig> {
 const prefixOf = (stack: string) => `kernelyard-${stack}`;
 const registryFolder = (stack: string) => `/etc/${prefixOf(stack)}/registry`;
 const valkeyFolder = (stack: string) => `/etc/${prefixOf(stack)}/valkey`;
+const entryFolder = (stack: string) => `/etc/${prefixOf(stack)}/entry`;
 /** On the first machine. */
 export const certificateFiles = (stack: string): readonly string[] =>
   [registryFolder(stack), valkeyFolder(stack)].map((folder) => `${folder}/tls.crt`);
@@ -109,6 +116,7 @@ export function hostsStack(args: HostsArgs): StackOutputs {
   );
 
   const fleet = config.fleet === null ? null : fleetOf(args, config.fleet, carrier, commands);
+  const entry = config.fleet === null ? null : entryOf(args, config.fleet, carrier, commands);
   const served: Services[] = [];
   const serveOn = (host: HostConfig, prepared: SshHost) => {
     const more = [fleet?.environment(host), filesOf(args)].filter((one) => one !== undefined && one !== null);
@@ -131,21 +139,26 @@ export function hostsStack(args: HostsArgs): StackOutputs {
         ? {}
         : {
             ports: [{ port: fleet.port, address: innerBind(host) }],
-            networks: host === first ? [fleet.valkey.network] : [],
+            networks:
+              host === first ? [fleet.valkey.network, ...(entry === null ? [] : [entry.network])] : [],
           }),
     });
     served.push(services);
     return `http://${inUrl(host.address)}:${common.port}`;
   };
-  const endpoint = serveOn(first, carrier);
-  const endpoints = [endpoint, ...rest.map((host) => serveOn(host, prepare(host, access.certificate)))];
+  const firstEndpoint = serveOn(first, carrier);
+  const others = rest.map((host) => serveOn(host, prepare(host, access.certificate)));
+  const endpoints = [firstEndpoint, ...others];
+  const entryPort = config.fleet?.entry?.port;
+  const endpoint = entryPort === undefined ? firstEndpoint : `http://${inUrl(first.address)}:${entryPort}`;
+  const packages = [registry.image, ...[fleet?.valkey, entry].flatMap((one) => one?.image ?? [])];
   for (const host of config.hosts) {
     new Tidy(`kernelyard-${host.name}-tidy`, {
       machine: machineOf(host),
       commands,
       prefix,
       registry: host === first,
-      packages: host === first ? [registry.image, ...(fleet === null ? [] : [fleet.valkey.image])] : [],
+      packages: host === first ? packages : [],
       images,
       dedicated: true,
       // The others pull from the first one's registry.
@@ -202,6 +215,38 @@ function fleetOf(args: HostsArgs, fleet: FleetConfig, carrier: SshHost, commands
           }),
         ),
   };
+}
+
+/** Null: LibreChat is given the first machine's address. */
+function entryOf(
+  args: HostsArgs,
+  fleet: FleetConfig,
+  carrier: SshHost,
+  commands: command.Provider,
+): Entry | null {
+  if (fleet.entry === null) return null;
+  const { bindAddress, common, hosts, sshKeyFile } = args.config;
+  const [first] = hosts;
+  const prefix = prefixOf(args.stack);
+  return new Entry("kernelyard-entry", {
+    projectRoot: args.projectRoot,
+    prefix,
+    provider: carrier.engine,
+    commands,
+    machine: sshMachine(first, sshKeyFile),
+    baseImage: common.serviceBaseImage,
+    image: fleet.entry.image,
+    folder: entryFolder(args.stack),
+    bindAddress,
+    port: fleet.entry.port,
+    servers: hosts.map((host) => ({
+      name: host.name,
+      address: host === first ? gatewayContainer(prefix) : innerAddress(host),
+      port: common.port,
+    })),
+    silentMs: longestAnswerMs(common),
+    after: carrier.prepared,
+  });
 }
 
 /** Null: files are on the machine. */

@@ -82,6 +82,7 @@ it.each([
   ["serviceBaseImage", "gateway/image/Dockerfile"],
   ["serviceBaseImage", "gateway/image/registry/Dockerfile"],
   ["serviceBaseImage", "gateway/image/valkey/Dockerfile"],
+  ["serviceBaseImage", "gateway/image/entry/Dockerfile"],
   ["sandboxBaseImage", "sandbox-image/Dockerfile.rce"],
 ] as const)("%s is what %s is written for", (key, dockerfile) => {
   const [, written] = /^ARG BASE_IMAGE=(\S+)$/m.exec(readFileSync(join(ROOT, dockerfile), "utf8")) ?? [];
@@ -196,6 +197,32 @@ describe("a wrong configuration names the key and the remedy", () => {
         fleetPort: "5000",
       },
       "kernelyard:fleetPort is the registry's port (kernelyard:registryPort), 5000. Remedy: pulumi config set fleetPort 3114",
+    ],
+    [
+      "hosts",
+      {
+        hosts:
+          '[{"name":"a","address":"h1","hostKey":"ssh-ed25519 AAAA"},{"name":"b","address":"h2","hostKey":"ssh-ed25519 AAAA"}]',
+        fileStore: '{"bucket":"files","region":"eu-central-1"}',
+        entryPort: "3114",
+      },
+      "kernelyard:entryPort is the port between machines (kernelyard:fleetPort), 3114. Remedy: pulumi config set entryPort 3110, with several machines, or leave it empty",
+    ],
+    [
+      "hosts",
+      {
+        hosts:
+          '[{"name":"a","address":"h1","hostKey":"ssh-ed25519 AAAA"},{"name":"b","address":"h2","hostKey":"ssh-ed25519 AAAA"}]',
+        fileStore: '{"bucket":"files","region":"eu-central-1"}',
+        entryPort: "3110",
+        bindAddress: "127.0.0.1",
+      },
+      "kernelyard:bindAddress is 127.0.0.1, where the entry (kernelyard:entryPort) reaches no gateway of another machine. Remedy: pulumi config rm bindAddress, or remove entryPort",
+    ],
+    [
+      "hosts",
+      { entryPort: "3110" },
+      "kernelyard:entryPort is for several machines. Remedy: pulumi config set entryPort 3110, with several machines, or leave it empty",
     ],
     [
       "hosts",

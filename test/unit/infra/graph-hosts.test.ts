@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
-import { reveal } from "./record.ts";
+import { type Graph, reveal } from "./record.ts";
 import { describeTarget } from "./target.ts";
 
 const HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3fQyq6yV1Yj0m0m3Xc0mDb1Tq1Z0n6rWw0cX4yqk9b";
@@ -11,6 +11,24 @@ const Container = z.object({
   ports: z.array(z.object({ internal: z.number(), external: z.number(), ip: z.string() })).default([]),
   networksAdvanced: z.array(z.object({ name: z.string() })).default([]),
 });
+
+const TWO_MACHINES = {
+  "kernelyard:hosts": JSON.stringify([
+    { name: "box-1", address: "10.0.0.11", hostKey: HOST_KEY },
+    { name: "box-2", address: "box-2.example.org", privateAddress: "192.168.7.12", hostKey: HOST_KEY },
+  ]),
+  "kernelyard:fileStore": JSON.stringify({ bucket: "files", endpoint: "https://s3.example.org" }),
+  "kernelyard:fileStoreKey": "sentinel-id:sentinel-secret",
+};
+
+const containersOf = (graph: Graph) =>
+  graph.resources
+    .filter(({ type }) => type === "docker:index/container:Container")
+    .map(({ inputs, name, provider }) => ({
+      resource: name,
+      engine: provider?.split("::")[3],
+      ...Container.parse(reveal(inputs)),
+    }));
 
 describeTarget("hosts", (graph) => {
   it("builds every image on the first machine, whichever engine and CPU the operator has", () => {
@@ -36,14 +54,7 @@ describeTarget("hosts", (graph) => {
 describeTarget(
   "hosts",
   (graph) => {
-    const containers = () =>
-      graph()
-        .resources.filter(({ type }) => type === "docker:index/container:Container")
-        .map(({ inputs, name, provider }) => ({
-          resource: name,
-          engine: provider?.split("::")[3],
-          ...Container.parse(reveal(inputs)),
-        }));
+    const containers = () => containersOf(graph());
     const environment = (box: string) => {
       const found = containers().find(({ resource }) => resource === `kernelyard-${box}-services-gateway`);
       return new Map(
@@ -85,13 +96,43 @@ describeTarget(
   },
   {
     name: "two machines",
-    changes: {
-      "kernelyard:hosts": JSON.stringify([
-        { name: "box-1", address: "10.0.0.11", hostKey: HOST_KEY },
-        { name: "box-2", address: "box-2.example.org", privateAddress: "192.168.7.12", hostKey: HOST_KEY },
-      ]),
-      "kernelyard:fileStore": JSON.stringify({ bucket: "files", endpoint: "https://s3.example.org" }),
-      "kernelyard:fileStoreKey": "sentinel-id:sentinel-secret",
-    },
+    changes: TWO_MACHINES,
   },
+);
+
+describeTarget(
+  "hosts",
+  (graph) => {
+    const find = (resource: string) => containersOf(graph()).find((one) => one.resource === resource);
+
+    it("has one entry, on the first machine, which the others' operators see nothing of", () => {
+      const entries = containersOf(graph()).filter(({ resource }) => resource.includes("entry"));
+      expect(entries.map(({ engine, ports }) => ({ engine, ports }))).toEqual([
+        { engine: "kernelyard-box-1-engine", ports: [{ internal: 8080, external: 3110, ip: "0.0.0.0" }] },
+      ]);
+    });
+
+    it("gives it each gateway: its own machine's by their network, the others' by their inner addresses", () => {
+      const configuration = graph().resources.find(({ name }) => name === "kernelyard-entry-configuration");
+      const { stdin } = z.object({ stdin: z.string() }).parse(reveal(configuration?.inputs));
+      expect(stdin.match(/^ {2}server .*$/gm)).toEqual([
+        "  server box-1 kernelyard-test-gateway:3112 resolvers names init-addr none resolve-prefer ipv4",
+        "  server box-2 192.168.7.12:3112",
+      ]);
+      const networks = (resource: string) => find(resource)?.networksAdvanced.map(({ name }) => name);
+      expect(networks("kernelyard-entry-container")).toEqual(["kernelyard-test-entry"]);
+      expect(networks("kernelyard-box-1-services-gateway")).toContain("kernelyard-test-entry");
+      expect(networks("kernelyard-box-2-services-gateway")).not.toContain("kernelyard-test-entry");
+    });
+
+    it("is the one address that LibreChat is given; machines keep their own", () => {
+      const { endpoint, endpoints, health } = graph().outputs;
+      expect({ endpoint, endpoints, health }).toEqual({
+        endpoint: "http://10.0.0.11:3110",
+        endpoints: ["http://10.0.0.11:3112", "http://box-2.example.org:3112"],
+        health: "http://10.0.0.11:3110/health",
+      });
+    });
+  },
+  { name: "two machines, one address", changes: { ...TWO_MACHINES, "kernelyard:entryPort": "3110" } },
 );

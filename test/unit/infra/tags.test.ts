@@ -15,6 +15,7 @@ import {
   serviceFiles,
   serviceTag,
 } from "../../../infra/parts/tags.ts";
+import { ENTRY_UID } from "../../../infra/targets/hosts/entry.ts";
 import { VALKEY_UID } from "../../../infra/targets/hosts/valkey.ts";
 import { listedFiles } from "../../../sandbox-image/tools/build-context.ts";
 import { contextFiles, SANDBOX_DOCKERFILE } from "../../../sandbox-image/tools/plan.ts";
@@ -37,6 +38,7 @@ describe("image tags", () => {
     sandbox: sandboxTag(join(project, "sandbox-image"), "default", ["base"]),
     registry: packageTag(project, "registry", ["base"]),
     valkey: packageTag(project, "valkey", ["base"]),
+    entry: packageTag(project, "entry", ["base"]),
   });
   /** Names of the images that get a new tag by an edit of the file. */
   function changedBy(file: string): string[] {
@@ -107,6 +109,7 @@ describe("image tags", () => {
     ["registry", "config.yml"],
     ["valkey", "Dockerfile"],
     ["valkey", "valkey.conf"],
+    ["entry", "Dockerfile"],
   ] as const)("of the %s: its %s changes that alone", (image, file) =>
     expect(changedBy(join(PACKAGE_FOLDERS[image], file))).toEqual([image]),
   );
@@ -180,6 +183,7 @@ describe("the services' image", () => {
     for (const [image, uid] of [
       ["registry", REGISTRY_UID],
       ["valkey", VALKEY_UID],
+      ["entry", ENTRY_UID],
     ] as const) {
       const recipe = readFileSync(join(ROOT, PACKAGE_FOLDERS[image], "Dockerfile"), "utf8");
       expect(recipe).toMatch(new RegExp(`^USER ${uid}:${uid}$`, "m"));

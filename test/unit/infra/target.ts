@@ -24,7 +24,7 @@ const Exported = z.object({
 });
 
 /** Components that came since then. */
-const SINCE = /^kernelyard:(services:Tidy|keys:FleetKeys|hosts:Valkey|aws:Directory)::/;
+const SINCE = /^kernelyard:(services:Tidy|keys:FleetKeys|hosts:Valkey|hosts:Entry|aws:Directory)::/;
 
 function plainText(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) => (secretValue(inner) === null ? inner : "[secret]"));
