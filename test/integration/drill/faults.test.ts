@@ -11,6 +11,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import Docker from "dockerode";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { gatewayMemory } from "../../../gateway/common/gateway-memory.ts";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { HealthDetail } from "../../../gateway/server/http/routes/health.ts";
 import { RunResponse } from "../../../gateway/server/http/routes/run.ts";
 import { removeInstance } from "../../support/abandoned.ts";
@@ -355,6 +357,41 @@ it("with all CPUs taken the host is well, and others are served", {
   row(
     "all CPUs taken",
     `${burners.length} sessions computed for ${COMPUTE_S} s on ${availableParallelism()} CPUs; ${probes.length} probes all 200; ${calls} calls of another, the longest ${(longest * 1000).toFixed(0)} ms`,
+  );
+});
+
+const peakMib = (pid: number) =>
+  Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024;
+
+it("code that writes byte by byte takes nobody's time and no memory", {
+  timeout: COMPUTE_S * 1000 + 120_000,
+}, async () => {
+  const [flood, neighbour] = [name("q"), name("r")];
+  await run(neighbour, "x = 41");
+  await run(flood, "import os, time");
+  const code = `until = time.time() + ${COMPUTE_S}\nn = 0\nwhile time.time() < until:\n    os.write(1, b"x")\n    os.write(2, b"y")\n    n += 2\nopen("/mnt/session_data/n", "w").write(str(n))`;
+  let over = false;
+  const flooding = run(flood, code, 300_000).finally(() => {
+    over = true;
+  });
+  let [calls, longest] = [0, 0];
+  while (!over) {
+    const { status, body, seconds } = await ask(neighbour, "print(x + 1)");
+    expect([status, body]).toEqual([200, expect.objectContaining({ stdout: "42\n" })]);
+    longest = Math.max(longest, seconds);
+    calls += 1;
+    await delay(100);
+  }
+  const { stdout } = await flooding;
+  expect(stdout).toMatch(/^x+/);
+  const written = Number((await run(flood, 'print(open("/mnt/session_data/n").read())')).stdout);
+  expect(written).toBeGreaterThan(1000);
+  const { totalMib } = gatewayMemory(readSettings({}).gatewayMemoryBytes);
+  const peak = Math.round(peakMib(stack.gateway.pid));
+  expect(peak).toBeLessThan(totalMib);
+  row(
+    "writes of one byte, as fast as they go",
+    `${written} in ${COMPUTE_S} s; the gateway's peak ${peak} of ${totalMib} MiB; ${calls} calls of another, the longest ${(longest * 1000).toFixed(0)} ms`,
   );
 });
 
