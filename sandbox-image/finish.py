@@ -1,9 +1,11 @@
-"""Last step of the image build: fills the language table's versions, trims the preload list, compiles the code.
+"""Last step of the image build: fills the language table's versions, trims the preload list, says which libraries stay
+as they are whatever pip adds, compiles the code.
 
 Usage: finish.py PROFILE_DIRECTORY TARGET_DIRECTORY
 """
 
 import compileall
+import importlib.metadata
 import importlib.util
 import json
 import pathlib
@@ -12,6 +14,9 @@ import re
 import subprocess
 import sys
 from typing import TypedDict
+
+#: Of the environment itself: no code imports them.
+TOOLS = frozenset(("pip", "setuptools", "wheel"))
 
 
 class Language(TypedDict):
@@ -51,6 +56,12 @@ def installed_only(preload: str) -> str:
     return "\n".join(kept) + "\n"
 
 
+def constraints() -> str:
+    """What is here, as pip takes constraints: where pip may add packages, these are not replaced."""
+    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name.lower() not in TOOLS)
+
+
 def main() -> None:
     profile, target = (pathlib.Path(argument) for argument in sys.argv[1:])
     declared: list[Language] = json.loads((profile / "languages.json").read_text("utf-8"))
@@ -66,6 +77,7 @@ def main() -> None:
     (target / "languages.json").write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     preload = (profile / "preload.txt").read_text("utf-8")
     (target / "preload.txt").write_text(installed_only(preload), "utf-8")
+    (target / "constraints.txt").write_text(constraints(), "utf-8")
     # By content: the root file system is read-only at run time, so nothing needs to look at modification times.
     compiled = compileall.compile_dir(target, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     if not compiled:

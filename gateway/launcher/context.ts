@@ -16,6 +16,7 @@ export type LauncherSettings = Pick<
   | "cpus"
   | "pids"
   | "freshDiskBytes"
+  | "wheels"
   | "memoryBudgetBytes"
   | "idleMs"
   | "checkpoints"

@@ -10,6 +10,7 @@ import pino, { type Logger } from "pino";
 import { DiskReserve } from "../common/disk-space.ts";
 import { readSettings, SettingsError } from "../common/settings/read.ts";
 import { SteadyClock } from "../common/steady-clock.ts";
+import { readMirror, WheelMirrorError } from "../common/wheels.ts";
 import { SERVICE_USER } from "../host/isolation.ts";
 import { CheckpointStore } from "./checkpoints/store.ts";
 import { Counts } from "./counts.ts";
@@ -31,6 +32,7 @@ async function main(): Promise<void> {
     { name: "launcher", level: settings.logLevel },
     pino.destination({ dest: STDERR, sync: true }),
   );
+  if (settings.wheels !== null) log.info(readMirror(settings.wheels), "mirror of wheels");
   // Whatever the launcher creates is its own unless said otherwise.
   process.umask(0o077);
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o755 });
@@ -99,6 +101,7 @@ function report(error: unknown, log: Logger | null): void {
   const expected =
     error instanceof SettingsError ||
     error instanceof InstanceError ||
+    error instanceof WheelMirrorError ||
     error instanceof IsolationError ||
     error instanceof LauncherFailure;
   const text = expected

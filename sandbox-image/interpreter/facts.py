@@ -42,6 +42,8 @@ class Facts:
         self.environ = dict(os.environb)
         #: Where `python3` is found on PATH.
         self.directory = os.path.dirname(sys.executable)
+        #: What `site/` has put last on the path, as a user's own place; None where there is none.
+        self.packages: str | None = getattr(modules.get("kernelyard_site"), "PACKAGES", None)
         self.prefixes = (sys.prefix, sys.exec_prefix)
         self.unlimited_memory = (resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_DATA))
         self.streams = {name: _form(name) for name in ("stdin", "stdout", "stderr")}

@@ -231,7 +231,8 @@ class Program:
         """What `site` did at the template's start; and what it makes of PYTHONPATH."""
         sys.prefix, sys.exec_prefix = self._facts.prefixes
         site.removeduppaths()
-        sys.path.extend(entry for entry in self._facts.pristine.path if entry not in sys.path)
+        left_out = {*sys.path, self._facts.packages if sys.flags.no_user_site else None}
+        sys.path.extend(entry for entry in self._facts.pristine.path if entry not in left_out)
         if sys.flags.isolated:
             del sys.__interactivehook__
 

@@ -91,7 +91,8 @@ class Shelf:
         for path, finder in list(sys.path_importer_cache.items()):
             if path in homes and type(finder) is FileFinder:
                 importers[path] = _ShelfFinder(self, homes[path], finder)
-            elif path in sys.path[1:]:
+            elif path in sys.path[1:] and (finder is not None or path.endswith(".zip")):
+                # A folder that was not there may be by then.
                 importers[path] = finder
         return importers
 

@@ -22,6 +22,8 @@ from importlib.machinery import (
 )
 from types import FunctionType, ModuleType
 
+from kernel import packages
+
 Key = tuple[int, int, int]
 
 
@@ -38,6 +40,7 @@ class OwnModules:
 
     def __init__(self, directory: str) -> None:
         self._root = os.path.realpath(directory)
+        self._packages = os.path.join(self._root, packages.FOLDER)
         #: Path and state of the file when a module was read from it.
         self._read: dict[str, tuple[str, Key | None]] = {}
         #: Modules that the running cell is about to import: given back when they are still what their files say.
@@ -53,7 +56,9 @@ class OwnModules:
 
     def _finder(self, path: str) -> FileFinder:
         real = os.path.realpath(path or ".")
-        if not os.path.isdir(real) or (real != self._root and not real.startswith(self._root + os.sep)):
+        ours = real == self._root or real.startswith(self._root + os.sep)
+        # What pip has added is a library like any other.
+        if not ours or not os.path.isdir(real) or f"{real}{os.sep}".startswith(self._packages + os.sep):
             raise ImportError(f"{path} is no folder of the working directory", path=path)
         owner = self
 

@@ -22,6 +22,7 @@ from kernel.cells import CellRunner
 from kernel.control import Control
 from kernel.ending import forget_inherited_exits
 from kernel.forks import fork_fits, guard_forks, is_own_system
+from kernel.packages import make_room
 from kernel.shell import make_shell
 
 _PR_SET_DUMPABLE = 4
@@ -73,7 +74,7 @@ def _limit_memory(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
-def _become_kernel(runner: CellRunner, role: KernelRole, memory: int) -> None:
+def _become_kernel(runner: CellRunner, role: KernelRole, data: str, memory: int) -> None:
     import fcntl
 
     fds = (role.control, role.stdout, role.stderr)
@@ -87,6 +88,7 @@ def _become_kernel(runner: CellRunner, role: KernelRole, memory: int) -> None:
     reseed()
     _limit_memory(memory)
     guard_forks(memory)
+    make_room(data)
     runner.serve(Control(control_fd), out_fd, err_fd, null_fd)
 
 
@@ -121,7 +123,7 @@ def serve(arguments: Arguments, facts: Facts) -> None:
     role = server.run()
     if isinstance(role, KernelRole):
         try:
-            _become_kernel(runner, role, server.memory)
+            _become_kernel(runner, role, arguments.data, server.memory)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -2,16 +2,20 @@
 
 It puts matplotlib's prebuilt font list where matplotlib looks for it: matplotlib uses a cache directory only if it can
 write there, and the root file system is read-only; without this, every sandbox would search all fonts again, which
-takes seconds. It sees to it that figures which a program shows or leaves open are saved. And who misses a library is
-told which profile of the image has it.
+takes seconds. It sees to it that figures which a program shows or leaves open are saved. Who misses a library is told
+which profile of the image has it. And where the operator has a mirror of wheels, pip installs from it into the data
+directory, where programs find it after all that the image has.
 """
 
 import os
 import sys
 
-_DATA = "/mnt/data"
+_DATA = os.environ.get("KERNELYARD_DATA") or "/mnt/data"
 _HOME = os.path.join(os.path.dirname(sys.prefix), "kernelyard")
 _PREBUILT = os.path.join(_HOME, "matplotlib")
+_WHEELS = os.path.join(_HOME, "wheels")
+#: What pip adds (`kernel/packages.py`); None where it adds nothing.
+PACKAGES = None
 
 
 def _provide_font_list() -> None:
@@ -32,6 +36,15 @@ def _provide_font_list() -> None:
         pass
 
 
+def _find_packages() -> None:
+    """Last on the path, and whether or not there are any yet. As a user's own place, `-s` and `-I` leave it out."""
+    global PACKAGES
+    if os.path.isdir(_WHEELS):
+        PACKAGES = os.path.join(_DATA, ".venv", "lib", "python3.11", "site-packages")
+        if not sys.flags.no_user_site and PACKAGES not in sys.path:
+            sys.path.append(PACKAGES)
+
+
 class MissingWatch:
     """The last of the finders: asked for what nobody else found. A program that misses nothing keeps its own hooks."""
 
@@ -45,7 +58,12 @@ class MissingWatch:
                 with open(os.path.join(_HOME, "elsewhere.txt"), encoding="utf-8") as file:
                     self.elsewhere = {line.split()[1] for line in file if line.startswith("import ")}
             except (OSError, IndexError):
-                self.elsewhere = frozenset()
+                self.elsewhere = set()
+            if PACKAGES is not None:
+                try:
+                    self.elsewhere.update(wheel.partition("-")[0] for wheel in os.listdir(_WHEELS))
+                except OSError:
+                    pass
         if name in self.elsewhere:
             sys.excepthook = _show_with_hint
 
@@ -80,12 +98,15 @@ class LoadWatch:
         return None
 
 
-def _tell_after_pip(module) -> None:  # type: ignore[no-untyped-def]
+def _run_pip_here(module) -> None:  # type: ignore[no-untyped-def]
+    """Into the session's packages where there is a mirror; and who is refused is told why."""
+
     def telling(run):  # type: ignore[no-untyped-def]
         def main(args=None):  # type: ignore[no-untyped-def]
-            code = run(args)
+            words = sys.argv[1:] if args is None else args
+            code = run(args) if PACKAGES is None else _ours("packages").run_pip(words, _DATA)
             if code:
-                _tell(lambda: _ours("missing").after_pip(sys.argv[1:] if args is None else args))
+                _tell(lambda: _ours("missing").after_pip(words))
             return code
 
         return main
@@ -105,7 +126,7 @@ def _use_own_browser(module) -> None:  # type: ignore[no-untyped-def]
         scope.mathjax = None
 
 
-_LOADED = {"pip._internal.cli.main": _tell_after_pip, "plotly.io._kaleido": _use_own_browser}
+_LOADED = {"pip._internal.cli.main": _run_pip_here, "plotly.io._kaleido": _use_own_browser}
 
 
 class PyplotWatch:
@@ -155,5 +176,6 @@ def _ours(name):  # type: ignore[no-untyped-def]
 
 
 _provide_font_list()
+_find_packages()
 sys.meta_path[:0] = [PyplotWatch(), LoadWatch()]
 sys.meta_path.append(MissingWatch())

@@ -137,6 +137,22 @@ def _limit_resources() -> None:
         _limit(resource.RLIMIT_NPROC, _PROCESSES)
 
 
+def _offer_packages(environment: dict[str, str], data: str) -> None:
+    """Where the operator has a mirror of wheels: pip takes from it, and the programs that it adds are found last.
+
+    `kernel/packages.py` and `site/` know the place by its usual name.
+    """
+    mirror = os.path.join(os.path.dirname(sys.prefix), "kernelyard", "wheels")
+    if not os.path.isdir(mirror):
+        return
+    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": mirror}
+    if os.path.dirname(data) != _MOUNTS:
+        # A plain process, without a sandbox around it.
+        environment["KERNELYARD_DATA"] = data
+    added = os.path.join(data, ".venv", "bin")
+    environment["PATH"] = ":".join(filter(None, (environment.get("PATH"), added)))
+
+
 def user_environment(data: str) -> dict[str, str]:
     """What user code sees: the image's environment without what is meant for us."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KERNELYARD_")}
@@ -144,6 +160,7 @@ def user_environment(data: str) -> dict[str, str]:
     environment.setdefault("HOME", "/tmp")
     environment.setdefault("MPLBACKEND", "Agg")
     environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    _offer_packages(environment, data)
     # Arenas are reserved address space, which the memory limit counts.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     return environment

@@ -19,7 +19,7 @@ import {
   verificationDigest,
 } from "./plan.ts";
 import { librariesOf, parentOf } from "./profiles.ts";
-import { isProven, type Proof, recordProof } from "./proof.ts";
+import { isProven, type Proof, recordChecks, recordProof } from "./proof.ts";
 import { sandboxRecipe } from "./recipe.ts";
 import { thisMachine } from "./this-machine.ts";
 import { requireIsolation, verifyImage, verifyOptions } from "./verify/verify.ts";
@@ -80,7 +80,9 @@ export async function ensureImage(options: BuildOptions): Promise<BuiltImage> {
   const proves = (id: string): Proof => ({ id, runtime: verify.runtime, verification });
   const prove = async (id: string) => {
     say(`Verifying the image under ${verify.runtime}`);
-    return verifyImage(id, verify, librariesOf(profile));
+    const checks = await verifyImage(id, verify, librariesOf(profile));
+    recordChecks(tag, id, checks);
+    return checks;
   };
 
   const present = await inspectImage(tag);

@@ -4,7 +4,9 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "@hono/zod-openapi";
 import { cacheDirectory } from "./lock.ts";
+import type { Check } from "./verify/verify.ts";
 
 export interface Proof {
   readonly id: string;
@@ -35,4 +37,25 @@ export function isProven(proof: Proof): boolean {
 
 export function recordProof(name: string, proof: Proof): void {
   writeFileSync(recordOf(name), textOf(proof));
+}
+
+const Recorded = z.object({ check: z.string(), ok: z.boolean(), seconds: z.number(), detail: z.string() });
+const Checks = z.object({ id: z.string(), checks: z.array(Recorded) });
+/** One for each name, as with proofs. */
+const checksOf = (name: string): string =>
+  join(cacheDirectory(), `checks-${name.replace(/[^A-Za-z0-9.-]/g, "_")}.json`);
+
+/** What the verification of the image found, for tables. */
+export function recordChecks(name: string, id: string, checks: readonly Check[]): void {
+  writeFileSync(checksOf(name), JSON.stringify({ id, checks }));
+}
+
+/** Null: this image was verified elsewhere, or under another name. */
+export function recordedChecks(name: string, id: string): readonly Check[] | null {
+  try {
+    const recorded = Checks.parse(JSON.parse(readFileSync(checksOf(name), "utf8")));
+    return recorded.id === id ? recorded.checks : null;
+  } catch {
+    return null;
+  }
 }

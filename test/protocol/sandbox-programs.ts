@@ -32,8 +32,18 @@ export interface SandboxPrograms {
   remove(): void;
 }
 
-/** `python`: of the development environment. */
-export async function makeSandboxPrograms(python: string): Promise<SandboxPrograms> {
+export interface Mirror {
+  /** With wheels in it. */
+  readonly folder: string;
+  /** What the image has and keeps, as pip takes constraints. */
+  readonly constraints: string;
+}
+
+/** `python`: of the development environment. `mirror`: null where the operator has none. */
+export async function makeSandboxPrograms(
+  python: string,
+  mirror: Mirror | null = null,
+): Promise<SandboxPrograms> {
   const root = mkdtempSync(join(tmpdir(), "sandbox-programs-"));
   const name = basename(root);
   const home = join(root, "python");
@@ -55,12 +65,19 @@ export async function makeSandboxPrograms(python: string): Promise<SandboxProgra
   for (const entry of readdirSync(ROOM)) symlinkSync(join(ROOM, entry), join(own, entry));
   const table = execFileSync(python, ["-I", join(ROOM, "elsewhere.py"), join(ROOM, "profiles")]);
   writeFileSync(join(own, "elsewhere.txt"), table);
+  if (mirror !== null) {
+    symlinkSync(mirror.folder, join(own, "wheels"));
+    writeFileSync(join(own, "constraints.txt"), mirror.constraints);
+  }
 
   const [pythonSocket, kernelSocket] = [`${name}-python3`, `${name}-kernel`];
   await buildNative({ directory: native, realPython, pythonSocket, kernelSocket });
   renameSync(join(native, "python3"), join(bin, "python3"));
   linkSync(join(bin, "python3"), join(bin, "python"));
   renameSync(join(native, "kernel"), join(bin, "kernel"));
+  // Without one of its own, a program's `pip` would be this machine's.
+  const pip = `#!${join(bin, "python3")}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n`;
+  for (const file of ["pip", "pip3"]) writeFileSync(join(bin, file), pip, { mode: 0o755 });
   return {
     bin,
     pythonSocket,

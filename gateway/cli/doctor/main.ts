@@ -126,6 +126,7 @@ async function probeFindings(engine: Engine, settings: Settings, imageId: string
     cpus: 2,
     pids: PROBE_PIDS,
     freshDiskBytes: PROBE_DISK,
+    wheels: null,
   };
   const probe: ProbeSettings = { engine, imageId, ceilings };
   const findings: Finding[] = [];

@@ -310,6 +310,11 @@ export const SETTINGS = {
     tenantProfiles,
     "Who has which profile, with commas: `TENANT=PROFILE`. Everybody else has `KERNELYARD_PROFILE`. Tenants are those of `KERNELYARD_API_KEYS` and of LibreChat's tokens.",
   ),
+  KERNELYARD_WHEELS: optional(
+    "wheels",
+    path,
+    "Folder of wheels that `pip install` in sandboxes takes packages from, filled by `npm run wheels -- LIST FOLDER`; sandboxes see it read-only. In stacks it lies below the data directory. Default: none, pip has no network.",
+  ),
   KERNELYARD_MEMORY: setting(
     "memoryBytes",
     bytes(128 * MIB, 256 * GIB),

@@ -24,7 +24,7 @@ export interface ContainerFacts {
   readonly utsMode: string;
   readonly usernsMode: string;
   readonly devices: number;
-  /** Host paths that are mounted. */
+  /** Host paths that are mounted, as the engine's `Binds` has them: `SOURCE:TARGET` or `SOURCE:TARGET:ro`. */
   readonly hostPaths: readonly string[];
   /** Option strings of tmpfs mounts by their target. */
   readonly tmpfs: Readonly<Record<string, string>>;
@@ -46,6 +46,9 @@ export interface ContainerRule {
   readonly requirement: string;
   readonly holds: (facts: ContainerFacts) => boolean;
 }
+
+/** Where sandboxes see the operator's mirror of wheels; the image's own files know the place. */
+export const WHEELS_MOUNT = "/opt/kernelyard/wheels";
 
 const ROOT_USER = /^(|0|root)(:.*)?$/;
 const DIGEST = /(^|@)sha256:[0-9a-f]{64}$/;
@@ -87,7 +90,9 @@ export const CONTAINER_RULES: readonly ContainerRule[] = [
   rule("own-uts", "5.21", "Has its own host name.", (c) => c.utsMode === ""),
   rule("user-namespace", "5.31", "Does not opt out of user namespaces.", (c) => c.usernsMode === ""),
   rule("no-devices", "5.18", "Sees no device of the host.", (c) => c.devices === 0),
-  rule("no-host-paths", "5.6", "Mounts no path of the host.", (c) => c.hostPaths.length === 0),
+  rule("no-host-paths", "5.6", "Mounts no path of the host but a mirror of wheels, read-only.", (c) => {
+    return c.hostPaths.length <= 1 && c.hostPaths.every((path) => path.endsWith(`:${WHEELS_MOUNT}:ro`));
+  }),
   rule("bounded-tmpfs", null, "Every tmpfs has a size, nosuid and nodev.", (c) =>
     Object.values(c.tmpfs).every((options) => {
       const parts = options.split(",");

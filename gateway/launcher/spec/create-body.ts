@@ -1,9 +1,9 @@
 /** The whole create body of a sandbox: a pure function of profile, ceilings and session. Nothing else makes one. */
-import type { ContainerCreateOptions } from "dockerode";
+import type { ContainerCreateOptions, MountSettings } from "dockerode";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { CHECKPOINT_RUNTIME_NAME, RUNTIME_NAME } from "../../host/isolation.ts";
 import { encodeSession, LABEL } from "../engine/labels.ts";
-import { brokenRules, type ContainerFacts } from "./container-rules.ts";
+import { brokenRules, type ContainerFacts, WHEELS_MOUNT } from "./container-rules.ts";
 
 const MIB = 1024 * 1024;
 
@@ -37,6 +37,8 @@ export interface Ceilings {
   readonly cpus: number;
   readonly pids: number;
   readonly freshDiskBytes: number;
+  /** Folder of the host with the mirror of wheels; null: there is none. */
+  readonly wheels: string | null;
 }
 
 export type SandboxData =
@@ -127,11 +129,11 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
       ],
       Devices: [],
       Tmpfs: tmpfs,
-      Mounts:
-        data.kind === "session"
+      Mounts: [
+        ...(data.kind === "session"
           ? [
               {
-                Type: "volume",
+                Type: "volume" as const,
                 Source: data.volume,
                 Target: mount,
                 // The driver's own options are the volume's, made before.
@@ -142,7 +144,9 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
                 },
               },
             ]
-          : [],
+          : []),
+        ...(ceilings.wheels === null ? [] : [mirrorMount(ceilings.wheels)]),
+      ],
     },
   };
   const broken = brokenRules(factsOf(body), ceilings.isolation === "runsc" ? [] : ["isolated-runtime"]);
@@ -151,6 +155,15 @@ export function sandboxSpec(input: SandboxSpecInput): ContainerCreateOptions {
   }
   return body;
 }
+
+/** One folder for all sandboxes, that none can write to. */
+const mirrorMount = (folder: string): MountSettings => ({
+  Type: "bind",
+  Source: folder,
+  Target: WHEELS_MOUNT,
+  ReadOnly: true,
+  BindOptions: { Propagation: "rprivate" },
+});
 
 function dataMount(data: SandboxData): string {
   return data.kind === "session" && data.session.kind === "named" ? NAMED_SESSION_MOUNT : DATA_MOUNT;
@@ -192,7 +205,9 @@ export function factsOf(body: ContainerCreateOptions): ContainerFacts {
     devices: (host.Devices ?? []).length + (host.DeviceRequests ?? []).length,
     hostPaths: [
       ...(host.Binds ?? []),
-      ...(host.Mounts ?? []).filter((m) => m.Type === "bind").map((m) => m.Source),
+      ...(host.Mounts ?? [])
+        .filter((m) => m.Type === "bind")
+        .map((m) => `${m.Source}:${m.Target}${m.ReadOnly === true ? ":ro" : ""}`),
       ...(host.VolumesFrom ?? []),
     ],
     tmpfs: tmpfsRecord(host.Tmpfs),

@@ -17,7 +17,14 @@ const input: SandboxSpecInput = {
   profile: "default",
   imageId: `sha256:${"a".repeat(64)}`,
   seccomp: '{"defaultAction":"SCMP_ACT_ERRNO"}',
-  ceilings: { isolation: "runsc", memoryBytes: 512 * MIB, cpus: 0.5, pids: 1024, freshDiskBytes: 256 * MIB },
+  ceilings: {
+    isolation: "runsc",
+    memoryBytes: 512 * MIB,
+    cpus: 0.5,
+    pids: 1024,
+    freshDiskBytes: 256 * MIB,
+    wheels: null,
+  },
   data: { kind: "fresh" },
   checkpoints: null,
 };
@@ -48,6 +55,37 @@ describe("the create body", () => {
       "/mnt/data": "rw,exec,nosuid,nodev,size=268435456,mode=0770,uid=10001,gid=10001",
     });
     expect(host?.Mounts).toEqual([]);
+  });
+
+  test("has the operator's mirror of wheels, read-only, and no other path of the host", () => {
+    const offering = (given: SandboxSpecInput): SandboxSpecInput => ({
+      ...given,
+      ceilings: { ...given.ceilings, wheels: "/srv/wheels" },
+    });
+    for (const given of [input, session]) {
+      const body = sandboxSpec(offering(given));
+      expect(body.HostConfig?.Mounts?.at(-1)).toMatchObject({
+        Type: "bind",
+        Source: "/srv/wheels",
+        Target: "/opt/kernelyard/wheels",
+        ReadOnly: true,
+      });
+      expect(brokenRules(factsOf(body))).toEqual([]);
+    }
+    const facts = factsOf(sandboxSpec(offering(input)));
+    const broken = (hostPaths: string[]) => brokenRules({ ...facts, hostPaths }).map(({ id }) => id);
+    expect(broken(["/srv/wheels:/opt/kernelyard/wheels:ro"])).toEqual([]);
+    for (const path of [
+      "/srv/wheels:/opt/kernelyard/wheels",
+      "/srv/wheels:/opt/kernelyard/wheels:rw",
+      "/:/host:ro",
+      "/opt/kernelyard/wheels:ro",
+      "/etc:/etc:ro",
+    ])
+      expect(broken([path]), path).toEqual(["no-host-paths"]);
+    expect(broken(["/a:/opt/kernelyard/wheels:ro", "/b:/opt/kernelyard/wheels:ro"])).toEqual([
+      "no-host-paths",
+    ]);
   });
 
   test("of a session sandbox mounts its volume and says whose it is", () => {

@@ -20,6 +20,7 @@ export function contextOf(engine: Engine): LauncherContext {
       cpus: 0.5,
       pids: 512,
       freshDiskBytes: 64 * MIB,
+      wheels: null,
       memoryBudgetBytes: null,
       idleMs: 60_000,
       checkpoints: "auto",

@@ -26,6 +26,7 @@ function parts(change: Partial<SandboxSpecInput> = {}): CheckpointParts {
       cpus: 0.5,
       pids: 1024,
       freshDiskBytes: 256 * MIB,
+      wheels: null,
     },
     data: { kind: "fresh" },
     checkpoints: { key: null },
@@ -40,6 +41,7 @@ const ceilings = {
   cpus: 0.5,
   pids: 1024,
   freshDiskBytes: 256 * MIB,
+  wheels: null,
 } as const;
 const session = (name: string, volume: string) => ({
   kind: "session" as const,
