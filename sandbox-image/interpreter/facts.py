@@ -8,8 +8,8 @@ import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import ModuleType
+from typing import NamedTuple
 
 from interpreter.pristine import Pristine
 from interpreter.recorder import Recorder
@@ -20,8 +20,7 @@ from interpreter.snapshot import Changes, Snapshots
 _NOT_FOR_KERNELS = ("PyplotWatch", "MissingWatch")
 
 
-@dataclass(frozen=True)
-class TextForm:
+class TextForm(NamedTuple):
     encoding: str
     errors: str
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import traceback
+import sys
 
 from interpreter.facts import Facts
 from interpreter.room import forks_fit
 from interpreter.server import REPORT, ForkServer, InterpreterRole
-from interpreter.template import Arguments, become_program, forget_ourselves, own_socket, protect, settle
+from interpreter.template import Arguments, become_program, forget_ourselves, own_socket, prepare, protect, settle
 
 #: What a fork soon takes, with what a program without libraries does.
 _FORK_BYTES = 16 << 20
-#: Beside what the template itself uses: what short programs import most.
-_COMMON = ("csv", "datetime", "json", "math", "pathlib", "subprocess", "textwrap")
 
 
 def begin(facts: Facts, arguments: Arguments) -> socket.socket | None:
@@ -35,7 +33,7 @@ def begin(facts: Facts, arguments: Arguments) -> socket.socket | None:
         os.close(arguments.listener_fd)
         _serve(facts, arguments, theirs)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         os._exit(1)
     return None
 
@@ -43,7 +41,6 @@ def begin(facts: Facts, arguments: Arguments) -> socket.socket | None:
 def _serve(facts: Facts, arguments: Arguments, requests: socket.socket) -> None:
     """Returns in forks only."""
     protect()
-    facts.import_all(_COMMON)
     facts.complete()
     forget_ourselves()
     reports = own_socket(arguments.requests_fd)
@@ -51,7 +48,7 @@ def _serve(facts: Facts, arguments: Arguments, requests: socket.socket) -> None:
     library = ctypes.PyDLL(arguments.library)
     settle()
     reports.send(REPORT.pack(b"L", os.getpid(), 0))
-    server = ForkServer(requests, listener, facts, _fork_fits, _prepare, arguments.memory, reports=reports)
+    server = ForkServer(requests, listener, facts, _fork_fits, prepare, arguments.memory, reports=reports)
     role = server.run()
     assert isinstance(role, InterpreterRole)
     become_program(role, facts, library, server.memory)
@@ -59,7 +56,3 @@ def _serve(facts: Facts, arguments: Arguments, requests: socket.socket) -> None:
 
 def _fork_fits(memory: int, growing: int) -> bool:
     return forks_fit(memory, 1 + growing, _FORK_BYTES)
-
-
-def _prepare(_memory: int) -> None:
-    pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 _MIB = 1 << 20
 #: Kept free of forks, as the supervisor's watchdog ends everything below it.
 RESERVE_BYTES = 96 * _MIB
@@ -21,6 +23,7 @@ def system_memory() -> tuple[int, int]:
     return values.get(b"MemTotal:", 0), free
 
 
+@functools.cache
 def is_own_system(memory: int) -> bool:
     """Whether the system's memory is the sandbox's (gVisor). `memory`: what a kernel may use, 0 for no limit."""
     return memory > 0 and system_memory()[0] - memory <= _OWN_WITHIN_BYTES

@@ -21,10 +21,10 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from interpreter.command_line import CommandLine, parse
 from interpreter.eligible import objection
@@ -46,15 +46,13 @@ _WORD_BYTES = 256
 _ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL)
 
 
-@dataclass
-class KernelRole:
+class KernelRole(NamedTuple):
     control: int
     stdout: int
     stderr: int
 
 
-@dataclass
-class InterpreterRole:
+class InterpreterRole(NamedTuple):
     """`joined`: whether it is in the client's process group already."""
 
     request: Request
@@ -65,24 +63,24 @@ class InterpreterRole:
 Role = KernelRole | InterpreterRole
 
 
-@dataclass(eq=False)
 class _Fork:
     """A child that has no role yet, or just gets one. `channel`: a socketpair with it, which it closes when it has."""
 
-    pid: int
-    channel: socket.socket
-    client: _Client | None = None
+    def __init__(self, pid: int, channel: socket.socket, client: _Client | None) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.client = client
 
 
-@dataclass(eq=False)
 class _Client:
     """`pid` of the interpreter that stands for it, once there is one; `joined`: in the client's process group."""
 
-    connection: socket.socket
-    client_pid: int
-    since: float = field(default_factory=time.monotonic)
-    pid: int = 0
-    joined: bool = False
+    def __init__(self, connection: socket.socket, client_pid: int) -> None:
+        self.connection = connection
+        self.client_pid = client_pid
+        self.since = time.monotonic()
+        self.pid = 0
+        self.joined = False
 
 
 class ForkServer:
@@ -184,7 +182,10 @@ class ForkServer:
     # ------------------------------------------------------------ the fork that waits
 
     def _tend(self, now: float) -> Role | None:
-        """One fork waits where a kernel may be wanted yet, or where `python3` has been used lately."""
+        """One fork waits where a kernel may be wanted yet, or where `python3` has been used lately.
+
+        One of the light template waits in the second case alone: it takes as much memory as the template itself.
+        """
         self._tend_at = None
         if self._resting:
             return None
@@ -244,7 +245,7 @@ class ForkServer:
             # The template is gone.
             os._exit(0)
         except BaseException:
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
             os._exit(1)
         if role is None:
             os._exit(0)

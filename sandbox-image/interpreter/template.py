@@ -8,9 +8,9 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from interpreter.copying import copy_pages_in_forks
+from interpreter.copying import copy_ahead, copy_pages_in_forks
 from interpreter.facts import Facts
 from interpreter.pristine import is_ours
 from interpreter.program import Program
@@ -21,8 +21,7 @@ _PR_SET_DUMPABLE = 4
 _STACK_BYTES = 8 << 20
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(NamedTuple):
     """What the supervisor says. `listener_fd`: where clients of `python3` connect, `light_fd` those whose program
     shows that it needs no library; -1 for none.
     """
@@ -78,6 +77,12 @@ def own_socket(fd: int) -> socket.socket:
     own = socket.socket(fileno=fd)
     own.set_inheritable(False)
     return own
+
+
+def prepare(memory: int) -> None:
+    """In a fork that waits for its role."""
+    if is_own_system(memory):
+        copy_ahead()
 
 
 def become_program(role: InterpreterRole, facts: Facts, library: ctypes.PyDLL, memory: int) -> None:

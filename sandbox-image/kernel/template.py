@@ -8,16 +8,15 @@ import resource
 import socket
 import traceback
 
-from interpreter.copying import copy_ahead
 from interpreter.facts import Facts
 from interpreter.reseed import reseed
-from interpreter.room import is_own_system
 from interpreter.server import ForkServer, KernelRole
 from interpreter.template import (
     Arguments,
     become_program,
     forget_ourselves,
     own_socket,
+    prepare,
     protect,
     set_dumpable,
     settle,
@@ -78,7 +77,7 @@ def serve(arguments: Arguments, facts: Facts, light: socket.socket | None) -> No
     settle()
     # Once, and not in every fork.
     library = None if listener is None else ctypes.PyDLL(arguments.library)
-    server = ForkServer(requests, listener, facts, fork_fits, _prepare, arguments.memory, light=light)
+    server = ForkServer(requests, listener, facts, fork_fits, prepare, arguments.memory, light=light)
     role = server.run()
     if isinstance(role, KernelRole):
         try:
@@ -89,8 +88,3 @@ def serve(arguments: Arguments, facts: Facts, light: socket.socket | None) -> No
             os._exit(1)
     assert library is not None
     become_program(role, facts, library, server.memory)
-
-
-def _prepare(memory: int) -> None:
-    if is_own_system(memory):
-        copy_ahead()

@@ -52,6 +52,7 @@ test("at rest nothing is left of what was made ahead; woken, or disturbed, it is
   const all = () => below(sandbox.process.pid).length;
   // The template, the light one, a fork that waits, a shell that waits.
   await vi.waitFor(() => expect(all()).toBe(4));
+  let waiting = 4;
   for (const again of ["woken", "disturbed", "woken twice"]) {
     expect(await sleep(sandbox, again !== "disturbed")).toBe("ready");
     expect(all()).toBe(2);
@@ -60,7 +61,7 @@ test("at rest nothing is left of what was made ahead; woken, or disturbed, it is
     if (again !== "disturbed") await wake(sandbox, true);
     if (again === "woken twice") await wake(sandbox, false);
     await sandbox.hello();
-    await vi.waitFor(() => expect(all()).toBe(4));
+    await vi.waitFor(() => expect(all()).toBe(waiting));
     const said = await sandbox.run(
       "export KERNELYARD_PYTHON=which; python3 -c 'import numpy; print(1)'; python3 -c 'print(2)'",
       { language: "bash" },
@@ -69,6 +70,9 @@ test("at rest nothing is left of what was made ahead; woken, or disturbed, it is
       stdout: "1\n2\n",
       stderr: "python3: run by a fork with the libraries\npython3: run by a fork without libraries\n",
     });
+    // From now on, of the light one too.
+    waiting = 5;
+    await vi.waitFor(() => expect(all()).toBe(waiting));
   }
 });
 
