@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _SIMPLE = frozenset(b"BEIPRiqsux")
 
 
-@dataclass(frozen=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     options: frozenset[int]
     kind: Literal["command", "module", "script", "input"]
     #: The script's path.

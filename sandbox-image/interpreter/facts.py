@@ -7,9 +7,9 @@ import importlib
 import os
 import resource
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import NamedTuple
 
 from interpreter.pristine import Pristine
 from interpreter.recorder import Recorder
@@ -20,14 +20,13 @@ from interpreter.snapshot import Changes, Snapshots
 _NOT_FOR_KERNELS = ("PyplotWatch", "MissingWatch")
 
 
-@dataclass(frozen=True)
-class TextForm:
+class TextForm(NamedTuple):
     encoding: str
     errors: str
 
 
 class Facts:
-    """`modules`: a copy of `sys.modules` from the very first statement of the process.
+    """`modules`: a copy of `sys.modules` from the very first statement of the process, since when `recorder` watches.
 
     To be filled in this order: libraries, then the kernel, then `complete`.
     """
@@ -35,7 +34,7 @@ class Facts:
     shelf: Shelf
     changes: Changes
 
-    def __init__(self, modules: dict[str, ModuleType]) -> None:
+    def __init__(self, modules: dict[str, ModuleType], recorder: Recorder) -> None:
         self.pristine = Pristine(modules)
         # Kernels have their own ways with figures and errors.
         sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ not in _NOT_FOR_KERNELS]
@@ -47,26 +46,30 @@ class Facts:
         self.prefixes = (sys.prefix, sys.exec_prefix)
         self.unlimited_memory = (resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_DATA))
         self.streams = {name: _form(name) for name in ("stdin", "stdout", "stderr")}
-        self._recorder = Recorder()
+        self._recorder = recorder
         self._snapshots = Snapshots()
         self._libraries: set[str] = set()
 
     def import_libraries(self, path: str) -> None:
-        """Imports what the image lists; a missing or broken library is said so and left out."""
+        """Imports what the image lists."""
         try:
             with open(path, encoding="utf-8") as file:
                 names = [line.partition("#")[0].strip() for line in file]
         except OSError as error:
             print(f"kernel: {path} cannot be read ({error}): nothing is imported ahead", file=sys.stderr)
             return
+        self.import_all(filter(None, names))
+        self._libraries = {name.partition(".")[0] for name in self._recorder.loaded}
+        self._snapshots.take_all()
+
+    def import_all(self, names: Iterable[str]) -> None:
+        """One that is missing or broken is said so and left out."""
         with self._recorder:
-            for name in filter(None, names):
+            for name in names:
                 try:
                     importlib.import_module(name)
                 except Exception as error:
                     print(f"kernel: {name} was not imported ahead: {type(error).__name__}: {error}", file=sys.stderr)
-        self._libraries = {name.partition(".")[0] for name in self._recorder.loaded}
-        self._snapshots.take_all()
 
     @contextlib.contextmanager
     def kernel(self) -> Iterator[None]:

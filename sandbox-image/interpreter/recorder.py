@@ -1,29 +1,38 @@
-"""Watches the template's imports: which module imports which, and what each does outside itself."""
+"""Watches the template's imports: which module imports which, and what each does outside itself.
+
+Imported before anything else, it needs nothing that imports more: what it missed would be in every program at once.
+"""
 
 from __future__ import annotations
 
+import _frozen_importlib
 import atexit
 import builtins
-import importlib._bootstrap
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
 
-_bootstrap: Any = importlib._bootstrap
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any, TypeAlias
+
+    #: Something that a module did outside itself when it was run, to be done again.
+    Effect: TypeAlias = Callable[[], object]
+
+_bootstrap: Any = _frozen_importlib
 _warnings: Any = warnings
-
-#: Something that a module did outside itself when it was run, to be done again.
-Effect = Callable[[], object]
 
 
 class Recorder:
-    """A context: watches while it is entered. Threads are not told apart: the template has one."""
+    """A context: watches while it is entered. Threads are not told apart: the template has one.
 
-    def __init__(self) -> None:
+    `startup`: the modules of a plain start. Those that came since are ours, or import nothing.
+    """
+
+    def __init__(self, startup: Mapping[str, ModuleType]) -> None:
         #: When each module was begun, as a number.
         self.loaded: dict[str, int] = {}
         #: How many modules had been begun when this one was complete.
@@ -39,6 +48,10 @@ class Recorder:
         self._loading: list[str] = []
         self._filters: list[Any] = []
         self._undo: list[tuple[Any, str, Any]] = []
+        for name in sys.modules:
+            if name not in startup and name != "__main__":
+                self.loaded[name] = len(self.loaded)
+                self.complete[name] = len(self.loaded)
 
     def __enter__(self) -> None:
         self._replace(builtins, "__import__", self._import)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LIMITS = 16
 _AFFINITY_BYTES = 128
@@ -26,8 +26,7 @@ class BadRequest(Exception):
     """The client does not speak as ours does, or is gone."""
 
 
-@dataclass
-class Request:
+class Request(NamedTuple):
     argv: list[bytes]
     #: As `execve` passes it on, also what is no `NAME=value`.
     environ: list[bytes]

@@ -7,6 +7,9 @@ standard error) for a kernel, `D` to drop the waiting fork, `Z` to come to rest,
 waits if there is memory for one), `P` pid (a kernel), `T` pid client (a fork has become the interpreter for a client),
 `X` pid status (a fork has ended), `Z` (at rest: whatever was forked has its role, or has ended).
 
+The light template (`interpreter/light.py`) has a server of its own, which makes no kernels. It is asked by the other
+one, and answers that with `Z`; the rest it reports to the supervisor itself, first of all `L` pid, which is its own.
+
 Clients are not believed more than the user's own code may do: they can end forks, which it can as well.
 """
 
@@ -18,17 +21,17 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from interpreter.command_line import CommandLine, parse
 from interpreter.eligible import objection
 from interpreter.facts import Facts
 from interpreter.request import BadRequest, Request, agree, receive, refuse, word
 
-_REPORT = struct.Struct(">cIi")
+REPORT = struct.Struct(">cIi")
 _WAKE = struct.Struct(">cQ")
 #: After an interpreter's end: a program that starts the next one does so at once, and must not wait for two forks.
 _REFILL_SECONDS = 0.02
@@ -43,15 +46,13 @@ _WORD_BYTES = 256
 _ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL)
 
 
-@dataclass
-class KernelRole:
+class KernelRole(NamedTuple):
     control: int
     stdout: int
     stderr: int
 
 
-@dataclass
-class InterpreterRole:
+class InterpreterRole(NamedTuple):
     """`joined`: whether it is in the client's process group already."""
 
     request: Request
@@ -62,24 +63,24 @@ class InterpreterRole:
 Role = KernelRole | InterpreterRole
 
 
-@dataclass(eq=False)
 class _Fork:
     """A child that has no role yet, or just gets one. `channel`: a socketpair with it, which it closes when it has."""
 
-    pid: int
-    channel: socket.socket
-    client: _Client | None = None
+    def __init__(self, pid: int, channel: socket.socket, client: _Client | None) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.client = client
 
 
-@dataclass(eq=False)
 class _Client:
     """`pid` of the interpreter that stands for it, once there is one; `joined`: in the client's process group."""
 
-    connection: socket.socket
-    client_pid: int
-    since: float = field(default_factory=time.monotonic)
-    pid: int = 0
-    joined: bool = False
+    def __init__(self, connection: socket.socket, client_pid: int) -> None:
+        self.connection = connection
+        self.client_pid = client_pid
+        self.since = time.monotonic()
+        self.pid = 0
+        self.joined = False
 
 
 class ForkServer:
@@ -93,12 +94,21 @@ class ForkServer:
         fits: Callable[[int, int], bool],
         prepare: Callable[[int], None],
         memory: int,
+        *,
+        reports: socket.socket | None = None,
+        light: socket.socket | None = None,
     ) -> None:
-        """`memory`: what a kernel may use, in bytes. `fits`: whether there is so much for one more fork beside so many
+        """`light`: to the light template, if there is one. `reports`: of the light template, to the supervisor.
+
+        `memory`: what a kernel may use, in bytes. `fits`: whether there is so much for one more fork beside so many
         that may yet grow. `prepare`: what a fork does while it waits for its role, with so much memory.
         """
         self.memory = memory
         self._requests = requests
+        self._reports = requests if reports is None else reports
+        self._is_light = reports is not None
+        self._light = light
+        self._light_rests = False
         self._listener = listener
         self._facts = facts
         self._fits = fits
@@ -114,7 +124,7 @@ class ForkServer:
         self._resting = False
         self._tend_at: float | None = 0.0
         self._last_client = -_KEEP_SECONDS
-        self._told_ready = False
+        self._told_ready = self._is_light
 
     # ------------------------------------------------------------ the loop
 
@@ -127,6 +137,9 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         self._watch(self._requests.fileno(), self._on_request)
         self._watch(self._wake.fileno(), self._on_child)
+        if self._light is not None:
+            self._light.setblocking(False)
+            self._watch(self._light.fileno(), self._on_light)
         if self._listener is not None:
             self._listener.setblocking(False)
             self._listener.listen(_MOST_CLIENTS)
@@ -169,15 +182,19 @@ class ForkServer:
     # ------------------------------------------------------------ the fork that waits
 
     def _tend(self, now: float) -> Role | None:
-        """One fork waits where a kernel may be wanted yet, or where `python3` has been used lately."""
+        """One fork waits where a kernel may be wanted yet, or where `python3` has been used lately.
+
+        One of the light template waits in the second case alone: it takes as much memory as the template itself.
+        """
         self._tend_at = None
         if self._resting:
             return None
         kept_until = self._last_client + _KEEP_SECONDS
-        if self._kernels and now >= kept_until:
+        only_for_clients = self._is_light or bool(self._kernels)
+        if only_for_clients and now >= kept_until:
             self._drop_waiting()
             return None
-        if self._kernels:
+        if only_for_clients:
             self._tend_at = kept_until
         if self._waiting is not None:
             return None
@@ -228,7 +245,7 @@ class ForkServer:
             # The template is gone.
             os._exit(0)
         except BaseException:
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
             os._exit(1)
         if role is None:
             os._exit(0)
@@ -244,7 +261,7 @@ class ForkServer:
             other.connection.close()  # type: ignore[union-attr]
         for fork in self._forks.values():
             fork.channel.close()
-        for end in (self._requests, self._wake, self._wake_write, self._listener):
+        for end in (self._requests, self._reports, self._light, self._wake, self._wake_write, self._listener):
             if end is not None:
                 end.close()
 
@@ -284,6 +301,8 @@ class ForkServer:
 
     def _on_request(self, _events: int) -> Role | None:
         data, fds, _flags, _address = socket.recv_fds(self._requests, 16, 8)
+        if not fds:
+            self._ask_light(data)
         if data == b"D" and not fds:
             self._drop_waiting()
             return None
@@ -295,7 +314,7 @@ class ForkServer:
         if data[:1] == b"W" and len(data) == _WAKE.size and not fds:
             self._woken(_WAKE.unpack(data)[1])
             return None
-        if data != b"F" or len(fds) != 3:
+        if data != b"F" or len(fds) != 3 or self._is_light:
             os._exit(0)
         role = self._make_kernel(fds)
         if role is None:
@@ -326,16 +345,38 @@ class ForkServer:
             return None
         return None
 
+    def _ask_light(self, request: bytes) -> None:
+        self._light_rests = False
+        if self._light is not None:
+            with contextlib.suppress(OSError):
+                self._light.send(request)
+
+    def _on_light(self, _events: int) -> Role | None:
+        """It is at rest, or has ended: then programs without libraries are forked here."""
+        assert self._light is not None
+        said = _word(self._light)
+        if said is None:
+            return None
+        if said:
+            self._light_rests = True
+        else:
+            self._forget(self._light.fileno())
+            self._light.close()
+            self._light = None
+        self._tell_rest()
+        return None
+
     def _tell_rest(self) -> None:
-        if self._resting and self._children <= self._kernels | set(self._running):
-            self._report(b"Z", 0, 0)
+        lights_out = self._light is None or self._light_rests
+        if self._resting and lights_out and self._children <= self._kernels | set(self._running):
+            self._requests.send(REPORT.pack(b"Z", 0, 0))
 
     def _woken(self, memory: int) -> None:
         """A fork waits again, and that is reported: not one from before, which is what the memory was then."""
         self._resting = False
         self.memory = memory
         self._drop_waiting()
-        self._told_ready = False
+        self._told_ready = self._is_light
         self._tend_at = 0.0
 
     def _tell_ready(self, pid: int) -> None:
@@ -344,7 +385,7 @@ class ForkServer:
             self._report(b"R", pid, 0)
 
     def _report(self, kind: bytes, pid: int, value: int) -> None:
-        self._requests.send(_REPORT.pack(kind, pid, value))
+        self._reports.send(REPORT.pack(kind, pid, value))
 
     # ------------------------------------------------------------ children
 

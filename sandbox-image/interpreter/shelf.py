@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from interpreter.pristine import is_ours
-from interpreter.recorder import Effect, Recorder
+from interpreter.recorder import Recorder
 
 _FILE_LOADERS = (SourceFileLoader, ExtensionFileLoader)
 #: What the interpreter itself looks up while it ends, for instance to print what went wrong.
@@ -133,7 +133,7 @@ class Shelf:
 
     def give(self, name: str) -> None:
         """Puts a module and what it imported into `sys.modules`; what is there already stays."""
-        effects: list[tuple[int, Effect]] = []
+        effects: list[tuple[int, Callable[[], object]]] = []
         for needed in self._needed_by(name):
             if not self.has(needed):
                 continue
@@ -161,13 +161,14 @@ class Shelf:
         waiting = [name]
         while waiting:
             needed = waiting.pop()
-            if needed in found or needed not in self._modules:
-                continue
-            found.add(needed)
-            waiting += record.imports.get(needed, ())
             parent = needed.rpartition(".")[0]
+            if needed in found or (needed not in self._modules and needed not in self._resident):
+                continue
             if parent:
                 waiting.append(parent)
+            if needed in self._modules:
+                found.add(needed)
+                waiting += record.imports.get(needed, ())
         packages = {needed.partition(".")[0] for needed in found} - sys.stdlib_module_names
         if packages:
             limit = record.complete[name]

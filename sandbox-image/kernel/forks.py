@@ -13,16 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from interpreter.copying import copy_pages_in_forks
+from interpreter.room import RESERVE_BYTES, forks_fit, is_own_system, system_memory
 
 _MIB = 1 << 20
 #: What a fork of the template takes, which copies nearly all that it inherits.
 _FORK_BYTES = 80 * _MIB
 #: What a fork by user code soon takes, which copies single pages.
 _PAGED_FORK_BYTES = 16 * _MIB
-#: Kept free of forks, as the supervisor's watchdog ends everything below it.
-_RESERVE_BYTES = 96 * _MIB
-#: A machine with so much more than the sandbox may use is not the sandbox's own.
-_OWN_WITHIN_BYTES = 512 * _MIB
 #: What starts another program; all of them by the modules' own names for it.
 _STARTERS = (
     ("subprocess", "_fork_exec"),
@@ -31,29 +28,12 @@ _STARTERS = (
 )
 
 
-def _memory() -> tuple[int, int]:
-    """Total and free bytes of this system; what is only cached counts as free."""
-    values: dict[bytes, int] = {}
-    with open("/proc/meminfo", "rb", buffering=0) as file:
-        for line in file.read(2048).splitlines():
-            words = line.split()
-            if len(words) >= 2 and words[1].isdigit():
-                values[words[0]] = int(words[1]) * 1024
-    free = values.get(b"MemFree:", 0) + values.get(b"Cached:", 0) - values.get(b"Shmem:", 0)
-    return values.get(b"MemTotal:", 0), free
-
-
-def is_own_system(memory: int) -> bool:
-    """Whether the system's memory is the sandbox's (gVisor). `memory`: what a kernel may use, 0 for no limit."""
-    return memory > 0 and _memory()[0] - memory <= _OWN_WITHIN_BYTES
-
-
 def fork_fits(memory: int, growing: int = 0) -> bool:
     """Whether there is room for one more process with the libraries; always so where that cannot be known.
 
     `growing`: how many there are that have not taken all of theirs yet.
     """
-    return not is_own_system(memory) or _memory()[1] >= _RESERVE_BYTES + _FORK_BYTES * (1 + growing)
+    return forks_fit(memory, 1 + growing, _FORK_BYTES)
 
 
 def guard_forks(memory: int) -> None:
@@ -64,7 +44,7 @@ def guard_forks(memory: int) -> None:
 
     def guarded() -> int:
         """Fork a child process; fails with ENOMEM when it would not fit into the sandbox."""
-        if _memory()[1] < _RESERVE_BYTES + _PAGED_FORK_BYTES:
+        if system_memory()[1] < RESERVE_BYTES + _PAGED_FORK_BYTES:
             raise OSError(errno.ENOMEM, "Cannot allocate memory: another process does not fit into this sandbox")
         return fork()
 

@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include "channel.h"
+#include "imports.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -64,7 +65,8 @@ struct __attribute__((packed)) word {
     int32_t value;
 };
 
-/* KERNELYARD_PYTHON: `plain` for the interpreter itself always, `explain` to be told why it is that one. */
+/* KERNELYARD_PYTHON: `plain` for the interpreter itself always, `libraries` for a fork that has them, whatever the
+ * program looks like; `explain` to be told why it is the interpreter itself, `which` to be told which of the three it is. */
 static int is_wanted(char **envp, const char *manner)
 {
     static const char name[] = "KERNELYARD_PYTHON=";
@@ -76,7 +78,7 @@ static int is_wanted(char **envp, const char *manner)
 
 static int run_real_python(char **argv, char **envp, const char *reason)
 {
-    if (is_wanted(envp, "explain"))
+    if (is_wanted(envp, "explain") || is_wanted(envp, "which"))
         fprintf(stderr, "python3: run by the interpreter itself: %s\n", reason);
     execve(REAL_PYTHON, argv, envp);
     fprintf(stderr, "%s: %s: %s\n", argv[0] ? argv[0] : "python3", REAL_PYTHON, strerror(errno));
@@ -304,13 +306,24 @@ static void hand_over(int server, int has_joined, const int *fds, int count)
     stand_in(server, signals);
 }
 
+/* The template with the libraries, or the light one, which may be missing without the other. */
+static int connect_to_template(int argc, char **argv, char **envp)
+{
+    int server = -1;
+    if (!is_wanted(envp, "libraries") && imports_little(argc, argv))
+        server = connect_to(SOCKET_NAME "-light");
+    if (is_wanted(envp, "which"))
+        fprintf(stderr, "python3: run by a fork %s\n", server < 0 ? "with the libraries" : "without libraries");
+    return server < 0 ? connect_to(SOCKET_NAME) : server;
+}
+
 /* Returns why the interpreter itself has to do it. */
-static const char *ask_server(char **argv, char **envp)
+static const char *ask_server(int argc, char **argv, char **envp)
 {
     static char refusal[MOST_REASON_BYTES + 1];
     int fds[MOST_FDS];
     struct word verdict;
-    int server = connect_to(SOCKET_NAME);
+    int server = connect_to_template(argc, argv, envp);
     if (server < 0)
         return "there is no template to fork";
     int count = open_descriptors(server, fds);
@@ -340,6 +353,6 @@ int main(int argc, char **argv, char **envp)
     else if (has_terminal())
         reason = "it has a terminal";
     else
-        reason = ask_server(argv, envp);
+        reason = ask_server(argc, argv, envp);
     return run_real_python(argv, envp, reason);
 }

@@ -59,7 +59,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class TemplateSpec:
-    """How the template is started. `memory`: bytes a kernel may use; `socket`: where clients of `python3` connect."""
+    """How the template is started. `memory`: bytes a kernel may use; `socket`: where clients of `python3` connect, and
+    with `-light` those whose program needs no library.
+    """
 
     program: str
     data: str
@@ -99,7 +101,8 @@ class Kernels:
         self._spec = template
         self._template: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
-        self._listener: socket.socket | None = None
+        #: Process of the light template, a child of the template.
+        self._light_pid = 0
         self._forks_ready = False
         self._wanted = False
         #: Asked to come to rest, and not woken yet.
@@ -119,6 +122,11 @@ class Kernels:
     @property
     def template_pid(self) -> int:
         return self._template.pid if self._template is not None else 0
+
+    @property
+    def template_pids(self) -> set[int]:
+        """With the light template."""
+        return {self.template_pid, self._light_pid} - {0}
 
     def start(self) -> None:
         """Starts what is missing: the template; a kernel, if one is wanted."""
@@ -140,9 +148,9 @@ class Kernels:
         soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
         resource.setrlimit(resource.RLIMIT_STACK, (_THREAD_STACK_BYTES, hard))
         spec = self._spec
-        self._listener = self._make_listener()
-        passed = [theirs.fileno(), *([] if self._listener is None else [self._listener.fileno()])]
-        arguments = [str(theirs.fileno()), str(-1 if self._listener is None else self._listener.fileno())]
+        listeners = self._make_listeners()
+        listening = [listener.fileno() for listener in listeners]
+        arguments = [str(theirs.fileno()), *(str(fd) for fd in listening or (-1, -1))]
         arguments += [spec.data, spec.preload, str(spec.memory), spec.library]
         # Under the name by which `python3` is found, which its forks have as theirs.
         name = os.path.join(os.path.dirname(sys.executable), "python3")
@@ -154,31 +162,34 @@ class Kernels:
                 stdout=2,
                 env=spec.environment,
                 cwd="/",
-                pass_fds=passed,
+                pass_fds=[theirs.fileno(), *listening],
                 # In our session: its forks can join the groups of the programs that they are part of.
                 process_group=0,
             )
         resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+        for listener in listeners:
+            # Theirs alone: when one is gone, nobody waits for it.
+            listener.close()
         ours.setblocking(False)
         self._requests = ours
         self._forks_ready = False
         self._loop.watch(ours.fileno(), self._on_report)
         self._expect(_TEMPLATE_SECONDS)
 
-    def _make_listener(self) -> socket.socket | None:
-        """Not listening yet, so that nobody waits for a template that is not ready."""
-        if self._listener is not None:
-            self._listener.close()
+    def _make_listeners(self) -> list[socket.socket]:
+        """Not listening yet, so that nobody waits for a template that is not ready. Two, or none."""
         if not os.path.exists(self._spec.library):
-            return None
-        listener = socket.socket(socket.AF_UNIX)
+            return []
+        made = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         try:
-            listener.bind("\0" + self._spec.socket)
+            for listener, name in zip(made, (self._spec.socket, f"{self._spec.socket}-light"), strict=True):
+                listener.bind("\0" + name)
         except OSError as error:
             print(f"supervisor: every `python3` starts anew: {self._spec.socket}: {error}", file=sys.stderr)
-            listener.close()
-            return None
-        return listener
+            for listener in made:
+                listener.close()
+            return []
+        return made
 
     def _expect(self, seconds: float) -> None:
         """Something has to be heard from the template or the kernel by then."""
@@ -200,6 +211,9 @@ class Kernels:
             processes.send(self._template.pid, signal.SIGKILL)
             self._template.returncode = -signal.SIGKILL
             self._template = None
+        if self._light_pid:
+            processes.send(self._light_pid, signal.SIGKILL)
+            self._light_pid = 0
         self._interpreters.clear()
         # The next one does not know of it.
         self.resting = False
@@ -233,8 +247,12 @@ class Kernels:
             kernel.pid = pid
         elif kind == b"T":
             self._interpreters[pid] = value
+        elif kind == b"L":
+            self._light_pid = pid
         elif kind == b"X":
             self._interpreters.pop(pid, None)
+            if pid == self._light_pid:
+                self._light_pid = 0
             if kernel is not None and kernel.pid == pid:
                 self.died(value)
 
@@ -430,10 +448,10 @@ class Kernels:
         def kept(table: dict[int, int]) -> set[int]:
             kernel = 0 if self.current is None else self.current.pid
             roots = {*self.protected, *(() if kernel_too else (kernel,))} - {0}
-            # Forks that have no role yet, and a kernel of which the template has not told yet.
-            forks = {pid for pid, parent in table.items() if parent == self.template_pid}
+            # Forks that have no role yet, the light template, and a kernel of which the template has not told yet.
+            forks = {pid for pid, parent in table.items() if parent in self.template_pids}
             forks -= {kernel, *self._interpreters}
-            return {self.template_pid, *self.spared, *forks, *roots, *processes.descendants(roots, table)}
+            return {*self.template_pids, *self.spared, *forks, *roots, *processes.descendants(roots, table)}
 
         if not processes.end_all(kept, self._interpreters) and os.getpid() == 1:
             # Only this call is atomic against a fork bomb. It ends the template as well, which starts again.

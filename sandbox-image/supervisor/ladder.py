@@ -79,8 +79,7 @@ class Ladder:
         if call.phase != "running" or self._meter is None:
             return
         table = {} if self._meter.system_wide else processes.parents()
-        keep = {self._kernels.template_pid}
-        pids = processes.descendants({os.getpid()}, table) - keep
+        pids = processes.descendants({os.getpid()}, table) - self._kernels.template_pids
         try:
             used = self._meter.used(pids)
         except (OSError, ValueError):

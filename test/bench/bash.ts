@@ -1,5 +1,6 @@
-/** Python as LibreChat's conversations run it, inside bash: by a fork of the template, and by the interpreter itself. */
+/** Python as LibreChat's conversations run it, inside bash: by a fork of a template, and by the interpreter itself. */
 import { setTimeout as delay } from "node:timers/promises";
+import { summarise } from "./statistics.ts";
 
 const CALLS = 30;
 const ECHOES = 15;
@@ -17,11 +18,32 @@ export const BASH_ROWS = {
   freshEcho: "bash: echo from the pool",
 } as const;
 
-/** What is to be compared: the interpreter itself, then the fork. */
-export const BASH_PAIRS = [
-  [BASH_ROWS.plain, BASH_ROWS.forked],
-  [BASH_ROWS.plainBare, BASH_ROWS.forkedBare],
-] as const;
+interface Goal {
+  readonly row: string;
+  /** The interpreter itself, in the same run. */
+  readonly plain: string;
+  /** So many times as fast as it, by the medians. */
+  readonly times: number;
+  readonly p50Ms?: number;
+}
+
+const GOALS: readonly Goal[] = [
+  { row: BASH_ROWS.forked, plain: BASH_ROWS.plain, times: 15, p50Ms: 120 },
+  { row: BASH_ROWS.forkedBare, plain: BASH_ROWS.plainBare, times: 1 },
+];
+
+/** One line for each goal: what was measured, what was to be reached, and whether it was. */
+export function bashGoals(samples: Readonly<Record<string, readonly number[]>>): string[] {
+  const met = (is: boolean) => (is ? "met" : "not met");
+  return GOALS.map(({ row, plain, times, p50Ms }) => {
+    const p50 = summarise(samples[row] ?? []).p50;
+    const ratio = summarise(samples[plain] ?? []).p50 / p50;
+    const line = `${row}: ${ratio.toFixed(2)} × as fast as ${plain.replace("bash: ", "")} (goal ${times} ×: ${met(ratio >= times)})`;
+    return p50Ms === undefined
+      ? line
+      : `${line}, p50 ${p50.toFixed(1)} ms (goal ${p50Ms} ms: ${met(p50 <= p50Ms)})`;
+  });
+}
 
 export interface BashBench {
   /** `/v1/exec`; rejects when the call does not print this. */

@@ -71,6 +71,33 @@ PY`);
     expect(new Set(numbers).size).toBe(24);
   });
 
+  test("whose program needs no library is a fork of a template without, and knows as little", async () => {
+    const draw = `python3 - <<'PY'
+import os, random, secrets, tempfile
+print("SECRET" in os.environ, os.path.exists("/proc/self/fd/7"), sorted(int(n) for n in os.listdir("/proc/self/fd"))[:3])
+print(random.random(), random.getrandbits(60), secrets.token_hex(8), os.urandom(8).hex(), tempfile.mkdtemp(), end=" ")
+tempfile.tempdir = "/nowhere"
+random.seed(1)
+PY
+`;
+    const outcome = await bash(
+      `KERNELYARD_PYTHON=which
+(export SECRET=hunter2; exec 7< /dev/null; python3 -c 'import random, os; random.seed(1); os.environ["OTHER"] = "1"')
+${draw}${draw}python3 -c 'import os; print(os.getenv("OTHER"), os.path.exists("/nowhere"))'`,
+    );
+    expect(outcome.stderr).toBe("python3: run by a fork without libraries\n".repeat(4));
+    const words = outcome.stdout.trim().split("False False [0, 1, 2]\n").slice(1).join("").split(/\s+/);
+    expect(words.splice(-2)).toEqual(["None", "False"]);
+    expect(new Set(words).size).toBe(10);
+  });
+
+  test("finds its libraries where they were not to be seen in its text", async () => {
+    const outcome = await bash(
+      `KERNELYARD_PYTHON=which python3 -c 'print(getattr(__builtins__, "__im" + "port__")("num" + "py").arange(4).sum())'`,
+    );
+    expect(outcome).toMatchObject({ stdout: "6\n", stderr: "python3: run by a fork without libraries\n" });
+  });
+
   test("figures that are shown or left open are files of the call, once", async () => {
     const code = (body: string) => `python3 - <<'PY'\nimport matplotlib.pyplot as plt\n${body}\nPY\n`;
     const outcome = await bash(
@@ -160,8 +187,19 @@ for _ in range(100):
     expect(Date.now() - started).toBeGreaterThan(1000);
   });
 
+  test("without a light template, the other one does it", async () => {
+    const outcome = await bash(`export KERNELYARD_PYTHON=which
+light=$(python3 -c 'print(open("/proc/self/stat").read().rpartition(")")[2].split()[1])')
+kill -KILL $light; while kill -0 $light 2> /dev/null; do sleep 0.01; done; python3 -c 'print(2)'`);
+    expect(outcome).toMatchObject({
+      stdout: "2\n",
+      stderr: "python3: run by a fork without libraries\npython3: run by a fork with the libraries\n",
+    });
+  });
+
   test("without a template, the interpreter itself does it; then there is a template again", async () => {
-    const outcome = await bash(`pkill -KILL -P $PPID -f '[k]ernel/__main__.py'
+    const outcome = await bash(`template=$(pgrep -P $PPID -f '[k]ernel/__main__.py')
+kill -KILL $(pgrep -P $template) $template
 python3 -c 'import gc; print(gc.get_freeze_count())'`);
     expect(outcome.stdout).toBe("0\n");
     expect(outcome.stderr).toContain("python3: run by the interpreter itself: ");

@@ -24,7 +24,7 @@ const Cases = z.array(
     name: z.string(),
     run: z.string(),
     files: z.record(z.string(), z.string()).optional(),
-    by: z.enum(["fork", "itself", "either"]).optional(),
+    by: z.enum(["fork", "light", "libraries", "itself", "either"]).optional(),
   }),
 );
 const Result = z.strictObject({ name: z.string(), problems: z.array(z.string()) });

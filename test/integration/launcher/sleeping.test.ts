@@ -122,15 +122,16 @@ describe("a launcher whose templates are ready", () => {
     expect(made.map(({ origin, used }) => [origin, used])).toEqual(made.map(() => ["template", false]));
     const streams = await Promise.all(made.map(({ id }) => launcher.converse(id)));
     expect(await cpuQuota(made[0]?.container_id ?? "")).toBeNull();
-    // The kernel, forks that are a `python3` of bash, and one that starts anew.
-    const drawAll = `export KERNELYARD_PYTHON=explain; python3 -c '${DRAW}'; python3 -c '${DRAW}'; KERNELYARD_PYTHON=plain python3 -c '${DRAW}'`;
+    // The kernel, forks of both templates that are a `python3` of bash, and one that starts anew.
+    const light = `python3 -c 'import random, secrets, uuid; print(random.random(), secrets.token_hex(8), uuid.uuid4())'`;
+    const drawAll = `export KERNELYARD_PYTHON=explain; python3 -c '${DRAW}'; python3 -c '${DRAW}'; ${light}; ${light}; KERNELYARD_PYTHON=plain python3 -c '${DRAW}'`;
     const draws = async (stream: Stream) => [
       await print(stream, DRAW),
       await print(stream, drawAll, "bash"),
       await print(stream, "echo $SRANDOM$SRANDOM", "bash"),
     ];
     const each = (await Promise.all(streams.map(draws))).flat().flatMap((said) => said.split(/\s+/));
-    expect(each).toHaveLength(made.length * 17);
+    expect(each).toHaveLength(made.length * 23);
     expect(new Set(each).size).toBe(each.length);
     for (const { container_id } of made) expect(await cpuQuota(container_id)).toBe(50_000);
     await Promise.all(made.map(({ id }) => launcher.call("DELETE", `/sandboxes/${id}`)));
