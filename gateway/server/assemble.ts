@@ -36,6 +36,8 @@ import { countRequest } from "./metrics/requests.ts";
 import { Scrape } from "./metrics/scrape.ts";
 import { Kernels } from "./sessions/kernels.ts";
 import { sessionDigest } from "./sessions/session-key.ts";
+import { metered } from "./usage/metered.ts";
+import type { Usage } from "./usage/usage.ts";
 
 /** A program that waits for its tools when the service stops has this long to be continued. */
 const PROGRAM_GRACE_MS = 30_000;
@@ -48,6 +50,8 @@ export interface GatewayParts {
   readonly json: JsonReader;
   /** Likewise; null: there is none. */
   readonly audit: AuditSink | null;
+  /** Likewise. */
+  readonly usage: Usage;
   /** Null: this host is alone. */
   readonly openFleet: OpenFleet | null;
   /** Where the fleet's sessions have their files saved; null: nowhere. Likewise. */
@@ -89,6 +93,7 @@ export function assemble({
   files,
   json,
   audit,
+  usage,
   openFleet,
   workspaces,
   log,
@@ -112,7 +117,7 @@ export function assemble({
   const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const outcomes = operatorKey === null ? null : new LastOutcomes();
-  const counted = metrics === null ? executor : measured(executor, metrics);
+  const counted = metered(metrics === null ? executor : measured(executor, metrics), usage);
   const rateLimiter = createRateLimiter(
     settings.rateLimits,
     fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
@@ -125,6 +130,7 @@ export function assemble({
     rateLimiter,
     audit,
     auditErased: settings.auditErased,
+    usage,
     onForgotten: async (key) => void (await fleet?.forgotten(key)),
   });
   const app = createApp({
@@ -143,6 +149,7 @@ export function assemble({
     inFlight,
     fleet,
     audit,
+    usage,
     image: () => kernels.image,
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
     log,
@@ -150,6 +157,7 @@ export function assemble({
   const parts = {
     settings,
     audit,
+    usage,
     fleet,
     kernels,
     executor,

@@ -6,6 +6,8 @@ import type { AuditSink } from "../../../gateway/server/audit/log.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import type { OpenFleet } from "../../../gateway/server/fleet/load.ts";
 import type { WorkspaceObjects } from "../../../gateway/server/fleet/workspaces.ts";
+import type { Usage } from "../../../gateway/server/usage/usage.ts";
+import { usageInMemory } from "../../support/usage.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -36,6 +38,7 @@ export function startGateway(
   audit: AuditSink | null = null,
   openFleet: OpenFleet | null = null,
   workspaces: WorkspaceObjects | null = null,
+  usage: Usage = usageInMemory(),
 ) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
@@ -53,6 +56,7 @@ export function startGateway(
     files,
     json,
     audit,
+    usage,
     openFleet,
     workspaces,
     log,
