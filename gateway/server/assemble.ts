@@ -36,6 +36,7 @@ import { countRequest } from "./metrics/requests.ts";
 import { Scrape } from "./metrics/scrape.ts";
 import { Kernels } from "./sessions/kernels.ts";
 import { sessionDigest } from "./sessions/session-key.ts";
+import type { Tracing } from "./tracing/tracing.ts";
 import { metered } from "./usage/metered.ts";
 import type { Usage } from "./usage/usage.ts";
 
@@ -56,6 +57,8 @@ export interface GatewayParts {
   readonly openFleet: OpenFleet | null;
   /** Where the fleet's sessions have their files saved; null: nowhere. Likewise. */
   readonly workspaces: WorkspaceObjects | null;
+  /** Null: there are no traces. Likewise. */
+  readonly tracing: Tracing | null;
   readonly log: Logger;
 }
 
@@ -96,6 +99,7 @@ export function assemble({
   usage,
   openFleet,
   workspaces,
+  tracing,
   log,
 }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
@@ -118,6 +122,7 @@ export function assemble({
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const outcomes = operatorKey === null ? null : new LastOutcomes();
   const counted = metered(metrics === null ? executor : measured(executor, metrics), usage);
+  const watched = tracing?.watch(counted) ?? counted;
   const rateLimiter = createRateLimiter(
     settings.rateLimits,
     fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
@@ -139,7 +144,7 @@ export function assemble({
     rateLimiter,
     erasure,
     operatorKey: settings.operatorKey === null ? null : new OperatorKey(settings.operatorKey),
-    executor: outcomes === null ? counted : outcomes.watch(counted),
+    executor: outcomes === null ? watched : outcomes.watch(watched),
     sessions: kernels.owned,
     health: canary,
     files,
@@ -152,6 +157,7 @@ export function assemble({
     usage,
     image: () => kernels.image,
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
+    tracing,
     log,
   });
   const parts = {

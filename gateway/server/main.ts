@@ -18,6 +18,7 @@ import { createHopServer } from "./http/hop-server.ts";
 import { guardConnections } from "./http/intake/connections.ts";
 import { createMetricsServer } from "./metrics/listener.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
+import { loadTracing } from "./tracing/load.ts";
 import { Usage } from "./usage/usage.ts";
 
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
@@ -38,6 +39,7 @@ async function start(): Promise<void> {
   const json = createJsonReader(settings);
   await json.start();
   const openFleet = await loadFleet(settings);
+  const openTracing = await loadTracing(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
@@ -49,7 +51,8 @@ async function start(): Promise<void> {
     (tenant, bytes) => usage.add(tenant, { stored_bytes: bytes }),
   );
   const audit = openAuditLog(settings, log);
-  const gateway = assemble({ settings, files, json, audit, usage, openFleet, workspaces, log });
+  const tracing = openTracing?.(log) ?? null;
+  const gateway = assemble({ settings, files, json, audit, usage, openFleet, workspaces, tracing, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
@@ -84,6 +87,7 @@ async function start(): Promise<void> {
     await files.close();
     await audit?.close();
     await usage.close();
+    await tracing?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
     finish(0);

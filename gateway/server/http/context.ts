@@ -20,6 +20,7 @@ import type { FileStore } from "../files/store.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Hop } from "../fleet/hop/token.ts";
 import type { OwnedSessions } from "../sessions/owned.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { InFlight } from "./in-flight.ts";
 
@@ -61,6 +62,8 @@ export interface AppDeps {
   readonly image: () => string | null;
   /** Null: nobody counts. */
   readonly onAnswered: ((request: Answered) => void) | null;
+  /** Null: there are no traces. */
+  readonly tracing: Pick<Tracing, "middleware" | "traceparent"> | null;
   readonly log: Logger;
 }
 

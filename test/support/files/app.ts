@@ -71,6 +71,7 @@ export function filesApp(
     usage,
     image: () => null,
     onAnswered: null,
+    tracing: null,
     inFlight: new InFlight(),
     erasure: new Erasure({
       registry: { keysOf: () => [], session: unexpected("a session"), drop: unexpected("a session") },
