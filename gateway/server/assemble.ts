@@ -36,6 +36,9 @@ import { countRequest } from "./metrics/requests.ts";
 import { Scrape } from "./metrics/scrape.ts";
 import { Kernels } from "./sessions/kernels.ts";
 import { sessionDigest } from "./sessions/session-key.ts";
+import type { Tracing } from "./tracing/tracing.ts";
+import { metered } from "./usage/metered.ts";
+import type { Usage } from "./usage/usage.ts";
 
 /** A program that waits for its tools when the service stops has this long to be continued. */
 const PROGRAM_GRACE_MS = 30_000;
@@ -48,10 +51,14 @@ export interface GatewayParts {
   readonly json: JsonReader;
   /** Likewise; null: there is none. */
   readonly audit: AuditSink | null;
+  /** Likewise. */
+  readonly usage: Usage;
   /** Null: this host is alone. */
   readonly openFleet: OpenFleet | null;
   /** Where the fleet's sessions have their files saved; null: nowhere. Likewise. */
   readonly workspaces: WorkspaceObjects | null;
+  /** Null: there are no traces. Likewise. */
+  readonly tracing: Tracing | null;
   readonly log: Logger;
 }
 
@@ -89,8 +96,10 @@ export function assemble({
   files,
   json,
   audit,
+  usage,
   openFleet,
   workspaces,
+  tracing,
   log,
 }: GatewayParts): Gateway {
   const launcher = new LauncherClient(settings.launcherSocket);
@@ -112,7 +121,8 @@ export function assemble({
   const programs = new Programs<ProgramReply>({ json, memory, host: fleet?.host ?? null });
   const canary = new Canary({ executor, launcher, full: () => kernels.full, log });
   const outcomes = operatorKey === null ? null : new LastOutcomes();
-  const counted = metrics === null ? executor : measured(executor, metrics);
+  const counted = metered(metrics === null ? executor : measured(executor, metrics), usage);
+  const watched = tracing?.watch(counted) ?? counted;
   const rateLimiter = createRateLimiter(
     settings.rateLimits,
     fleet === null ? null : (name, window) => new SharedLimiter(name, window, fleet.limits),
@@ -125,6 +135,7 @@ export function assemble({
     rateLimiter,
     audit,
     auditErased: settings.auditErased,
+    usage,
     onForgotten: async (key) => void (await fleet?.forgotten(key)),
   });
   const app = createApp({
@@ -133,7 +144,7 @@ export function assemble({
     rateLimiter,
     erasure,
     operatorKey: settings.operatorKey === null ? null : new OperatorKey(settings.operatorKey),
-    executor: outcomes === null ? counted : outcomes.watch(counted),
+    executor: outcomes === null ? watched : outcomes.watch(watched),
     sessions: kernels.owned,
     health: canary,
     files,
@@ -143,13 +154,16 @@ export function assemble({
     inFlight,
     fleet,
     audit,
+    usage,
     image: () => kernels.image,
     onAnswered: metrics === null ? null : (request) => countRequest(metrics, request),
+    tracing,
     log,
   });
   const parts = {
     settings,
     audit,
+    usage,
     fleet,
     kernels,
     executor,

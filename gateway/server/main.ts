@@ -18,6 +18,8 @@ import { createHopServer } from "./http/hop-server.ts";
 import { guardConnections } from "./http/intake/connections.ts";
 import { createMetricsServer } from "./metrics/listener.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
+import { loadTracing } from "./tracing/load.ts";
+import { Usage } from "./usage/usage.ts";
 
 /** Receiving a whole request; large uploads over slow links. Answers may take as long as the code does. */
 const REQUEST_TIMEOUT_MS = 600_000;
@@ -35,14 +37,20 @@ async function start(): Promise<void> {
   const json = createJsonReader(settings);
   await json.start();
   const openFleet = await loadFleet(settings);
+  const openTracing = await loadTracing(settings);
   dropPrivileges(values.user ?? null);
 
   const destination = pino.destination({ dest: 1, sync: false });
   const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
 
-  const files = await openFiles((error) => log.error({ err: error }, "the sweep of files failed"));
+  const usage = openUsage(settings, log);
+  const files = await openFiles(
+    (error) => log.error({ err: error }, "the sweep of files failed"),
+    (tenant, bytes) => usage.add(tenant, { stored_bytes: bytes }),
+  );
   const audit = openAuditLog(settings, log);
-  const gateway = assemble({ settings, files, json, audit, openFleet, workspaces, log });
+  const tracing = openTracing?.(log) ?? null;
+  const gateway = assemble({ settings, files, json, audit, usage, openFleet, workspaces, tracing, log });
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     serverOptions: {
@@ -76,6 +84,8 @@ async function start(): Promise<void> {
     await gateway.close();
     await files.close();
     await audit?.close();
+    await usage.close();
+    await tracing?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
     finish(0);
@@ -98,6 +108,17 @@ async function start(): Promise<void> {
     const port = typeof address === "object" && address !== null ? address.port : settings.port;
     log.info({ host: settings.host, port, pid: process.pid, auth: settings.auth }, "ready");
     void gateway.kernels.start();
+  });
+}
+
+function openUsage({ dataDir }: Settings, log: Logger): Usage {
+  return new Usage({
+    path: join(dataDir, "gateway", "usage.json"),
+    now: Date.now,
+    onProblem: (problem) => {
+      if (problem === null) log.info("counts of usage are kept again");
+      else log.error({ problem }, "usage");
+    },
   });
 }
 

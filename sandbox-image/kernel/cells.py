@@ -29,6 +29,7 @@ from kernel.own_modules import OwnModules
 from kernel.pages import PageKeeper
 from kernel.script import SourceFile, become_script, free_name
 from kernel.shell import Shell
+from kernel.shown import Shown
 from kernel.streams import Streams, flush
 from kernel.tools import ToolExecutionError, Tools
 from kernel.tracebacks import hide_own_frames
@@ -65,6 +66,8 @@ class CellRunner:
         self._cells = Cells()
         self._modules = OwnModules(data)
         names = Names(data)
+        self._shown = Shown(self._flush)
+        names.on_saved = self._shown.saved
         shell.display_pub.names = names
         shell.before_statements = self._modules.before_cell
         self._figures = Figures(shell)
@@ -123,7 +126,9 @@ class CellRunner:
                 request, body = control.receive()
                 if control.fds:
                     self._take_pipes(control.fds, originals, for_good=not request.get("guest"))
+                self._shown.begin(control, request["run"], request.get("shown", 0))
                 outcome = self._call(request, body)
+                self._shown.over()
                 control.send({"run": request["run"], "count": self._count, **outcome})
                 # After the answer, so that nobody waits for it.
                 self._restore(originals)
@@ -131,6 +136,7 @@ class CellRunner:
 
     def _after_fork(self) -> None:
         self._is_child = True
+        self._shown.over()
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         # One that comes a moment too late must not end the kernel.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 
 _HIGHEST = 100_000
 
@@ -14,6 +15,8 @@ class Names:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        #: Told of each file that has been written, and with what.
+        self.on_saved: Callable[[str, bytes], None] | None = None
         self._next: dict[str, int] = {}
 
     def take(self, stem: str, extension: str) -> str | None:
@@ -47,6 +50,8 @@ class Names:
                 f"[sandbox] A {what} could not be saved: the working directory cannot be written to.", file=sys.stderr
             )
             return False
+        if self.on_saved is not None:
+            self.on_saved(path, content)
         return True
 
     def _first(self, stem: str) -> int:

@@ -11,6 +11,7 @@ from supervisor.loop import Timer
 from supervisor.messages import BadMessage, integer, mapping, text, texts
 from supervisor.output import Budget, HeadAndTail
 from supervisor.programs import Program
+from supervisor.shown import Shown
 from supervisor.tools import Tools
 
 _MAX_CODE_BYTES = 64 << 20
@@ -38,6 +39,9 @@ class Call:
         self.stderr = HeadAndTail(integer(content, "stderr_limit"))
         rules = content.get("collect")
         self.rules = None if rules is None else Rules.parse(rules)
+        displays = content.get("displays")
+        #: Somebody looks on; None: what is shown is in the collected files alone.
+        self.shown = None if displays is None else Shown(displays)
         tools = content.get("tools") or []
         self.tool_names = [text(tool, "name") for tool in tools]
         if self.code_bytes > _MAX_CODE_BYTES:

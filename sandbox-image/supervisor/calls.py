@@ -56,7 +56,9 @@ class Calls:
         self._files = files
         self._background = Background(loop)
         #: Cells of bash programs.
-        self.guests = Guests(loop, kernels, self._guest_refusal, self._next_sequence, self._kernel_free)
+        self.guests = Guests(
+            loop, kernels, self._guest_refusal, self._next_sequence, self._kernel_free, self._most_shown
+        )
         self._call: Call | None = None
         self._shell: ReadyShell | None = None
         self._leaving: ReadyShell | None = None
@@ -175,6 +177,8 @@ class Calls:
         request: dict[str, Any] = {"run": call.sequence, "args": call.args, "code_bytes": call.code_bytes}
         if call.script:
             request["script"] = kernel.spent = True
+        if call.shown is not None:
+            request["shown"] = call.shown.left
         if call.tool_names:
             request["tools"] = self._open_tools(call).python_stubs()
         for sentence in (self._lost, self._background.tell(), *self._files.tell_left_out()):
@@ -279,10 +283,39 @@ class Calls:
         if call is not None and call.phase == "waiting" and kernel is not None:
             self._run_cell(call, kernel)
 
+    def _most_shown(self) -> int:
+        """How much of what a bash program's cell shows is sent on."""
+        call = self._call
+        return 0 if call is None or call.shown is None else call.shown.left
+
+    def _show(self, kernel: Kernel, message: dict[str, Any]) -> None:
+        """Nothing is said of what comes late, or is no such file: a thread outlives its call, code speaks in our name."""
+        call, run, name = self._call, message.get("run"), message["shown"]
+        if call is None or call.phase != "running" or call.shown is None or not isinstance(name, str):
+            return
+        if call.program is None:
+            if run != call.sequence:
+                return
+        elif not self.guests.runs(run):
+            return
+        content = call.shown.take(self._data, name, message.get("bytes"), message.get("crc32"))
+        if content is None:
+            return
+        # What was printed before it comes before it.
+        for stream in ("stdout", "stderr"):
+            if call.program is None:
+                self.kernel_output(kernel, stream)
+            else:
+                self._on_program_output(call, stream)
+        self._replies.show(call, name, content)
+
     def kernel_message(self, message: dict[str, Any]) -> None:
-        """The end of a cell. Anything else did not come from our code: the kernel is not believed any more."""
+        """What a cell shows, and its end. Anything else is not from our code: the kernel is not believed any more."""
         call, kernel = self._call, self._kernels.current
         if kernel is None:
+            return
+        if "shown" in message:
+            self._show(kernel, message)
             return
         count, exit_code = message.get("count"), message.get("exit_code")
         if not isinstance(count, int) or not isinstance(exit_code, int):

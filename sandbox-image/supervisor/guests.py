@@ -45,7 +45,10 @@ class _Guest:
 
 
 class Guests:
-    """`refusal`: why no cell may run now, or None. `sequence`: the next run's number. `left`: told when it is free."""
+    """`refusal`: why no cell may run now, or None. `sequence`: the next run's number. `left`: told when it is free.
+
+    `most_shown`: how many files that a cell shows somebody wants to see at once.
+    """
 
     def __init__(
         self,
@@ -54,12 +57,14 @@ class Guests:
         refusal: Callable[[], str | None],
         sequence: Callable[[], int],
         left: Callable[[], None],
+        most_shown: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._kernels = kernels
         self._refusal = refusal
         self._next_sequence = sequence
         self._left = left
+        self._most_shown = most_shown
         self._listener: socket.socket | None = None
         self._connected: set[_Guest] = set()
         #: Waits for a kernel, or has it.
@@ -85,6 +90,10 @@ class Guests:
     def running(self) -> bool:
         """Whether the kernel runs a cell of a guest."""
         return self._running
+
+    def runs(self, sequence: object) -> bool:
+        """Whether it is the cell that runs."""
+        return self._running and self._current is not None and self._current.sequence == sequence
 
     # ------------------------------------------------------------ receiving
 
@@ -176,6 +185,7 @@ class Guests:
             "args": guest.arguments,
             "code_bytes": len(guest.code),
             "guest": True,
+            "shown": self._most_shown(),
         }
         code, guest.code = guest.code, b""
         self._kernels.send(request, code, guest.fds)

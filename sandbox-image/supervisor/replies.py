@@ -39,6 +39,10 @@ class Replies:
             for data in drain(fd):
                 self._stream(call, name, call.budget(name).take(data))
 
+    def show(self, call: Call, name: str, content: bytes) -> None:
+        self._channel.send({"msg_type": "display_data", "parent_id": call.id, "content": {"path": name}}, content)
+        self._channel.flush()
+
     def note(self, call: Call, sentence: str) -> None:
         self._stream(call, "stderr", call.stderr.take(f"[sandbox] {sentence}\n".encode("utf-8", "replace")))
 

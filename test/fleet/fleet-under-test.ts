@@ -12,8 +12,10 @@ import type { FleetTimes } from "../../gateway/server/fleet/fleet.ts";
 import { loadFleet } from "../../gateway/server/fleet/load.ts";
 import type { WorkspaceObjects } from "../../gateway/server/fleet/workspaces.ts";
 import { createHopServer } from "../../gateway/server/http/hop-server.ts";
+import type { OpenTracing } from "../../gateway/server/tracing/tracing.ts";
 import { freePort } from "../support/free-port.ts";
 import type { RedisServer } from "../support/redis/redis-server.ts";
+import { usageInMemory } from "../support/usage.ts";
 import { KEY, NO_FILES, OTHER_KEY, startGateway } from "../unit/http/gateway-under-test.ts";
 import { type Listening, listen } from "../unit/http/listening.ts";
 import { LauncherStandIn } from "../unit/sessions/launcher-stand-in.ts";
@@ -130,6 +132,7 @@ export interface HostOptions {
   readonly wired?: boolean;
   /** Where files are saved; none: nowhere. */
   readonly workspaces?: WorkspaceObjects;
+  readonly openTracing?: OpenTracing;
 }
 
 export async function startHost({
@@ -160,7 +163,16 @@ export async function startHost({
   };
   const speaker = { host: id, nonce: "this machine", since: Date.now() };
   const openFleet = await loadFleet(readSettings(all), { speaker, times: { ...TIMES, ...times } });
-  const gateway = startGateway(launcher.socketPath, all, NO_FILES, null, openFleet, given.workspaces ?? null);
+  const gateway = startGateway(
+    launcher.socketPath,
+    all,
+    NO_FILES,
+    null,
+    openFleet,
+    given.workspaces ?? null,
+    usageInMemory(),
+    given.openTracing ?? null,
+  );
   if (gateway.fleet === null) throw new Error("the gateway has no fleet");
   const hops = createHopServer(gateway.app.fetch, gateway.fleet.certificate);
   hops.listen(port, "127.0.0.1");

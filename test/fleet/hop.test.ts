@@ -6,6 +6,7 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeCertificate } from "../../gateway/server/fleet/hop/certificate.ts";
 import { createHopServer } from "../../gateway/server/http/hop-server.ts";
+import type { Tracing } from "../../gateway/server/tracing/tracing.ts";
 import { RedisServer } from "../support/redis/redis-server.ts";
 import { KEY, OTHER_KEY, until } from "../unit/http/gateway-under-test.ts";
 import { reply } from "../unit/http/listening.ts";
@@ -99,6 +100,28 @@ describe("a session of a fleet", () => {
     expect((await post(a, "/run", run("1", "new"))).status).toBe(200);
     expect(b.launcher.created).toBe(1);
     await release();
+  });
+
+  it("is told whose span is above its own", async () => {
+    const fleet = await newFleet(engine);
+    const heard: (string | undefined)[] = [];
+    const traced = (own: string) => (): Tracing => ({
+      middleware: async (c, next) => {
+        heard.push(c.req.header("traceparent"));
+        await next();
+      },
+      traceparent: () => own,
+      watch: (executor) => executor,
+      close: async () => {},
+    });
+    const [above, below] = ["1", "2"].map((n) => `00-${n.repeat(32)}-${n.repeat(16)}-01`);
+    const a = await startHost({ url: engine.url, fleet, openTracing: traced(`${below}`) });
+    await post(a, "/run", run("1"));
+    const b = await startHost({ url: engine.url, fleet, openTracing: traced(`${above}`) });
+    heard.length = 0;
+    await post(b, "/run", run("2"), { traceparent: "00-3-4-01" });
+    expect(heard).toEqual(["00-3-4-01", above]);
+    expect(a.gateway.logLines.some((line) => line.includes(`"traceparent":"${below}"`))).toBe(true);
   });
 
   it("streams through as it happens", async () => {

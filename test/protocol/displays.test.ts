@@ -1,6 +1,8 @@
 /** Last values and displays become files that a person can open; their text stays on standard output. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { Supervised } from "./supervised.ts";
+import { type RunOptions, Supervised } from "./supervised.ts";
 
 describe("displays", () => {
   const sandbox = new Supervised({ preload: ["pandas", "matplotlib", "matplotlib.pyplot"] });
@@ -146,5 +148,121 @@ describe("displays", () => {
     );
     expect(outcome.stderr).toContain("[sandbox] A display could not be saved");
     expect(outcome.reply.exit_code).toBe(0);
+  });
+});
+
+describe("what is shown while the code runs", () => {
+  const sandbox = new Supervised({ preload: ["matplotlib", "matplotlib.pyplot"] });
+  afterAll(() => sandbox[Symbol.asyncDispose]());
+  const DISPLAYS = { max_files: 5, max_file_bytes: 50_000, max_total_bytes: 200_000 };
+  const IMPORTS =
+    "import os, time\nimport matplotlib.pyplot as plt\nfrom IPython.display import HTML, Image, display\nimport sys\n";
+
+  /** Runs it, with everything that was heard before its files, in order. */
+  async function watched(code: string, options: RunOptions = {}) {
+    const heard: string[] = [];
+    const shown: { path: string; bytes: Buffer }[] = [];
+    const outcome = await sandbox.run(code, {
+      displays: DISPLAYS,
+      ...options,
+      onStream: (text) => heard.push(text),
+      onDisplay(path, bytes) {
+        heard.push(path);
+        shown.push({ path, bytes });
+        options.onDisplay?.(path, bytes);
+      },
+    });
+    return { ...outcome, heard, shown };
+  }
+
+  test.each([{ script: false }, { script: true }])(
+    "a figure and a display come before the code goes on, after what was printed before ($script)",
+    async (how) => {
+      const go = join(sandbox.data, "go");
+      const { files, heard, reply, shown, stdout } = await watched(
+        `${IMPORTS}print("before", end="")\nplt.plot([1, 2]); plt.show()\nprint("between")\ndisplay(HTML("<b>x</b>"))\nwhile not os.path.exists("go"): time.sleep(0.005)\nos.unlink("go")\nprint("after")`,
+        // The code ends when this has been heard, and not before.
+        { ...how, onDisplay: (path) => path.endsWith(".html") && writeFileSync(go, "") },
+      );
+      expect(reply.exit_code).toBe(0);
+      expect(shown.map(({ path }) => path.replace(/\d+/, "N"))).toEqual(["plot_N.png", "display_N.html"]);
+      const at = (text: string | RegExp) => heard.findIndex((piece) => piece.match(text) !== null);
+      expect(at(/before/)).toBeLessThan(at(/^plot/));
+      expect(at(/between/)).toBeLessThan(at(/^display/));
+      expect(stdout).toBe("beforebetween\n<IPython.core.display.HTML object>\nafter\n");
+      // The files are what they are without anybody looking on: each once, the same bytes.
+      expect([...files.keys()].sort()).toEqual(shown.map(({ path }) => path).sort());
+      for (const { path, bytes } of shown) expect(files.get(path)?.bytes.equals(bytes)).toBe(true);
+    },
+  );
+
+  test("an update comes again under its name; too many, too large and too much are in the files alone", async () => {
+    const seen: string[] = [];
+    const { files, shown } = await watched(
+      `${IMPORTS}h = display(HTML("0"), display_id=True)
+for n in range(1, 9):
+    while n <= 5 and not os.path.exists(f"go-{n}"): time.sleep(0.005)
+    h.update(HTML(str(n)))
+[os.unlink(f"go-{n}") for n in range(1, 6)];`,
+      { onDisplay: (path) => writeFileSync(join(sandbox.data, `go-${seen.push(path)}`), "") },
+    );
+    expect(files.size).toBe(1);
+    expect(new Set(seen)).toEqual(new Set(files.keys()));
+    expect(shown.map(({ bytes }) => /(\d)\n$/.exec(bytes.toString())?.[1])).toEqual([
+      "0",
+      "1",
+      "2",
+      "3",
+      "4",
+    ]);
+    const large = await watched(
+      `${IMPORTS}for n in (60_000, 49_000, 40_000): display(Image(data=b"\\x89PNG" + os.urandom(n), format="png"))`,
+      { displays: { ...DISPLAYS, max_total_bytes: 60_000 } },
+    );
+    expect(large.files.size).toBe(3);
+    expect(large.shown.map(({ bytes }) => bytes.length)).toEqual([49_004]);
+  });
+
+  test("nothing is sent unless it was asked for, nor for a child or a thread that outlived its call", async () => {
+    expect((await sandbox.run(`${IMPORTS}plt.plot([1]); plt.show()`)).files.size).toBe(1);
+    const child = await watched(
+      `${IMPORTS}pid = os.fork()\nif pid == 0:\n    display(HTML("child")); os._exit(0)\nos.waitpid(pid, 0)`,
+    );
+    expect(child.shown).toEqual([]);
+    expect(child.files.size).toBe(1);
+    const late = await watched(
+      `${IMPORTS}import threading\ndef later():\n    while not os.path.exists("late"): time.sleep(0.005)\n    display(HTML("late"))\n    open("done", "w").close()\nthreading.Thread(target=later).start()`,
+    );
+    expect(late.shown).toEqual([]);
+    writeFileSync(join(sandbox.data, "late"), "");
+    const next = await sandbox.run(
+      "while not os.path.exists('done'): time.sleep(0.005)\nprint('kept')\nos.unlink('late'), os.unlink('done');",
+    );
+    expect(next.stdout).toContain("kept\n");
+    expect(next.reply.kernel).toBe("kept");
+  });
+
+  test("names that code tells in our name are sent only where they are such files", async () => {
+    const forged = await watched(
+      `${IMPORTS}import zlib
+ours = get_ipython().display_pub.names.on_saved.__self__
+os.mkfifo("plot_900.png"); os.symlink("/etc/passwd", "plot_901.png"); os.mkdir("plot_902.png")
+def tell(name, **other):
+    content = b"x" * 10
+    told = {"bytes": len(content), "crc32": zlib.crc32(content), **other}
+    ours._control.send({"run": ours._run, "shown": name, **told})
+passwd = open("/etc/passwd", "rb").read()
+tell("plot_901.png", bytes=len(passwd), crc32=zlib.crc32(passwd))
+for name in ("plot_900.png", "plot_902.png", "plot_903.png", "../../etc/passwd", 7, None, "plot_.png"): tell(name)
+open("plot_904.png", "wb").write(b"x" * 10)
+tell("plot_904.png", bytes="10")
+tell("plot_904.png", crc32=0)
+tell("plot_904.png", run=ours._run + 5)
+print("went on")`,
+      { collect: false, displays: { ...DISPLAYS, max_files: 20 } },
+    );
+    expect(forged.shown).toEqual([]);
+    expect(forged.reply).toMatchObject({ status: "ok", kernel: "kept" });
+    await sandbox.run("os.unlink('plot_900.png'); os.unlink('plot_901.png'); os.rmdir('plot_902.png')");
   });
 });

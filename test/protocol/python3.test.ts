@@ -1,5 +1,7 @@
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { makeSandboxPrograms } from "./sandbox-programs.ts";
@@ -277,7 +279,20 @@ kernel '1 / 0'; echo $?`);
     expect(outcome.stderr).toMatch(
       /^Traceback .*\n.*<cell \d+>.*\n(.*\n)*ZeroDivisionError: division by zero\n$/,
     );
-    const figure = await bash("kernel 'import matplotlib.pyplot as plt; plt.plot([1]); plt.show()'");
+    const heard: string[] = [];
+    const figure = await bash(
+      "echo before; kernel 'import matplotlib.pyplot as plt; plt.plot([1]); plt.show()'; until [ -e go ]; do sleep 0.01; done; rm go",
+      {
+        displays: { max_files: 5, max_file_bytes: 100_000, max_total_bytes: 100_000 },
+        onStream: (text) => heard.push(text),
+        // The program ends when it has been shown.
+        onDisplay(path) {
+          heard.push(path);
+          writeFileSync(join(sandbox.data, "go"), "");
+        },
+      },
+    );
+    expect(heard).toEqual(["before\n", "plot_1.png"]);
     expect([...figure.files.keys()]).toEqual(["plot_1.png"]);
   });
 

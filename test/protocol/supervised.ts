@@ -6,6 +6,7 @@ import type { Readable, Writable } from "node:stream";
 import { encodeFrame, FrameDecoder, MAX_BODY_BYTES } from "../../gateway/common/protocol/frames.ts";
 import {
   type CollectRules,
+  type DisplayRules,
   parseSandboxMessage,
   type SandboxMessage,
   type ToolDeclaration,
@@ -51,6 +52,8 @@ export interface RunOptions {
   tools?: readonly ToolDeclaration[];
   answer?: (calls: readonly ToolCall[]) => readonly ToolResult[] | Promise<readonly ToolResult[]>;
   onStream?: (text: string) => void;
+  displays?: DisplayRules;
+  onDisplay?: (path: string, bytes: Buffer) => void;
 }
 
 export const RULES: CollectRules = {
@@ -148,6 +151,7 @@ export class Conversation {
           stdout_limit: options.stdoutLimit ?? ROOM,
           stderr_limit: options.stderrLimit ?? ROOM,
           collect,
+          displays: options.displays,
           script: options.script,
           tools: options.tools,
         },
@@ -168,6 +172,9 @@ export class Conversation {
       if (message.msg_type === "stream") {
         streams[message.content.name].push(body);
         options.onStream?.(body.toString());
+      } else if (message.msg_type === "display_data") {
+        if (options.displays === undefined) throw new Error("display_data that was not asked for");
+        options.onDisplay?.(message.content.path, body);
       } else if (message.msg_type === "file_output") {
         const { path, change, size } = message.content;
         open.set(message.msg_id, { path, change, parts: [], size });

@@ -184,7 +184,15 @@ async function wholeLines(path: string, size: number): Promise<number> {
 /** What the plan chooses from: no file's content is among it, of which there may be very many. */
 async function filesOf(dataDir: string): Promise<string[]> {
   const found: string[] = [];
-  for (const folder of ["", "keys", "gateway/audit", "volumes", "volumes/last-use", "volumes/images"]) {
+  for (const folder of [
+    "",
+    "keys",
+    "gateway",
+    "gateway/audit",
+    "volumes",
+    "volumes/last-use",
+    "volumes/images",
+  ]) {
     for (const name of await namesIn(join(dataDir, folder))) found.push(join(folder, name));
   }
   return found;

@@ -9,7 +9,16 @@ export { RESTORING } from "../../host/data-directory.ts";
 /** Where a backup makes its copies, below the data directory. */
 export const COPIES = ".backup";
 
-export type PartName = "identity" | "settings" | "keys" | "records" | "files" | "audit" | "volumes" | "told";
+export type PartName =
+  | "identity"
+  | "settings"
+  | "keys"
+  | "records"
+  | "files"
+  | "audit"
+  | "usage"
+  | "volumes"
+  | "told";
 
 interface Part {
   readonly name: PartName;
@@ -39,6 +48,7 @@ const PARTS: readonly Part[] = [
     owner: "gateway",
     mode: 0o600,
   },
+  { name: "usage", path: /^gateway\/usage\.json$/, owner: "gateway", mode: 0o600 },
   { name: "volumes", path: new RegExp(`^volumes/last-use/${VOLUME}$`), owner: "root", mode: 0o600 },
   { name: "volumes", path: new RegExp(`^volumes/images/${VOLUME}\\.ext4$`), owner: "root", mode: 0o600 },
   { name: "told", path: new RegExp(`^checkpoints/awake/${VOLUME}$`), owner: "root", mode: 0o600 },

@@ -31,7 +31,7 @@ export function planBackup({ files, withVariables }: Listing): {
 } {
   const known = [...files].sort().filter((path) => partOf(path) !== null);
   const of = (...names: string[]) => known.filter((path) => names.includes(partOf(path)?.name ?? ""));
-  const whole = of("identity", "settings", "keys").map((path): Planned => ({ how: "whole", path }));
+  const whole = of("identity", "settings", "keys", "usage").map((path): Planned => ({ how: "whole", path }));
   const volumes = of("volumes").map(
     (path): Planned => ({ how: path.endsWith(".ext4") ? "image" : "whole", path }),
   );

@@ -52,7 +52,7 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 /** Setting up engine and runtime, and dropping privileges, need root: go through sudo where there is one. */
 function becomeRoot(): void {
   if (process.getuid?.() === 0) return;
-  const ours = Object.keys(process.env).filter((name) => name.startsWith("KERNELYARD_"));
+  const ours = Object.keys(process.env).filter((name) => /^(KERNELYARD|OTEL)_/.test(name));
   const sudo = spawnSync(
     "sudo",
     [`--preserve-env=${["PATH", ...ours].join(",")}`, process.execPath, import.meta.filename],

@@ -39,6 +39,14 @@ export interface CollectRules {
   readonly max_path_bytes: number;
 }
 
+/** What is sent while the code runs of what it shows. Absent: nothing. */
+export interface DisplayRules {
+  /** How often anything is sent; a display that is updated counts each time. */
+  readonly max_files: number;
+  readonly max_file_bytes: number;
+  readonly max_total_bytes: number;
+}
+
 /** Jupyter's `execute_request`, with limits. The body is the code; code over 1 MiB continues in `chunk` frames. */
 export interface ExecuteRequest {
   readonly msg_type: "execute_request";
@@ -62,6 +70,7 @@ export interface ExecuteRequest {
     readonly stdout_limit: number;
     readonly stderr_limit: number;
     readonly collect?: CollectRules | undefined;
+    readonly displays?: DisplayRules | undefined;
     readonly tools?: readonly ToolDeclaration[] | undefined;
   };
 }
@@ -179,6 +188,16 @@ const Stream = z.object({
   msg_type: z.literal("stream"),
   parent_id: MessageId,
   content: z.object({ name: z.enum(["stdout", "stderr"]) }),
+});
+
+/**
+ * Jupyter's `display_data`, told by the file that shows it: figures and displays are files of the call all the same. The body is
+ * the file as it is now, whole; the same path may come again.
+ */
+const DisplayData = z.object({
+  msg_type: z.literal("display_data"),
+  parent_id: MessageId,
+  content: z.object({ path: z.string().regex(/^(plot|display)_[0-9]{1,6}\.[a-z0-9]{1,8}$/) }),
 });
 
 /** Why a run ended other than by itself. */
@@ -309,6 +328,7 @@ const WorkspaceWriteReply = z.object({
 export const SandboxMessage = z.discriminatedUnion("msg_type", [
   HelloReply,
   Stream,
+  DisplayData,
   ExecuteReply,
   FileOutput,
   SandboxChunk,

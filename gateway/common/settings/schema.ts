@@ -215,6 +215,11 @@ export const SETTINGS = {
     "info",
     "Least level that is logged.",
   ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(
+    "otlpEndpoint",
+    z.url({ protocol: /^https?$/ }),
+    "Where traces of requests and calls are sent (OTLP over HTTP): the address of a collector, such as `http://127.0.0.1:4318`. Default: there are none.",
+  ),
 
   KERNELYARD_AUTH: setting(
     "auth",

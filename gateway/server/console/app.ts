@@ -28,6 +28,7 @@ import { imagePage, libraries } from "./pages/image.ts";
 import { historyColumns, overview, overviewPage } from "./pages/overview.ts";
 import { ACTIONS, type Action, act, sessionKeyOf, sessions, sessionsPage } from "./pages/sessions.ts";
 import { signInPage } from "./pages/sign-in.ts";
+import { usagePage } from "./pages/usage.ts";
 import { languageOf, TEXTS, type Text } from "./texts.ts";
 
 const COOKIE = "kernelyard_console";
@@ -164,6 +165,7 @@ export function createConsoleApp({ access, history, deps }: ConsoleOptions): Hon
   app.get("/sessions", async (c) => page(c, "sessions", await sessionsPage(view(c), deps)));
   app.get("/parts/sessions", async (c) => c.html(await sessions(view(c), deps)));
   app.get("/files", async (c) => page(c, "files", await filesPage(view(c), deps)));
+  app.get("/usage", (c) => page(c, "usage", usagePage(view(c), deps, c.req.query("month") ?? "")));
   app.get("/image", async (c) => page(c, "image", await imagePage(view(c), deps)));
   app.get("/parts/libraries", async (c) => c.html(await libraries(view(c), await installed.take(false))));
   app.get("/doctor", (c) => page(c, "doctor", doctorPage(view(c))));

@@ -9,6 +9,7 @@ import type { FileStore } from "../files/store.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Reading } from "../metrics/metrics.ts";
 import type { Registry } from "../sessions/registry.ts";
+import type { Usage } from "../usage/usage.ts";
 import type { LastOutcomes } from "./last-outcomes.ts";
 
 export interface ConsoleDeps {
@@ -24,6 +25,7 @@ export interface ConsoleDeps {
   readonly outcomes: LastOutcomes;
   readonly launcher: { list(): Promise<readonly Sandbox[]> };
   readonly files: Pick<FileStore, "usage">;
+  readonly usage: Pick<Usage, "tenants">;
   readonly audit: AuditSink | null;
   readonly fleet:
     | (Pick<Fleet, "host" | "hosts" | "problem"> & {

@@ -10,7 +10,7 @@ export interface View {
   readonly text: Text;
 }
 
-export const PAGES = ["overview", "sessions", "files", "image", "doctor", "audit", "cell"] as const;
+export const PAGES = ["overview", "sessions", "files", "usage", "image", "doctor", "audit", "cell"] as const;
 export type Page = (typeof PAGES)[number];
 export const pathOf = (page: Page): string => (page === "overview" ? "/" : `/${page}`);
 

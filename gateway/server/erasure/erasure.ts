@@ -20,6 +20,7 @@ import { fileHolder, ownerKey, USER_CLAIM } from "../files/ownership.ts";
 import type { ErasedFiles, FileStore, FilesOf } from "../files/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { keyText, ownerOf, tenantDigest } from "../sessions/session-key.ts";
+import type { Usage } from "../usage/usage.ts";
 
 /** For calls to end that were told to. */
 const ENDED_WITHIN_MS = 60_000;
@@ -37,6 +38,7 @@ export interface ErasureParts {
   readonly rateLimiter: Pick<RateLimiter, "forget"> | null;
   readonly audit: Pick<AuditSink, "erase"> | null;
   readonly auditErased: ErasedEntries;
+  readonly usage: Pick<Usage, "forget">;
   /** Told of a session that is gone. */
   readonly onForgotten: (key: SessionKey) => Promise<void>;
 }
@@ -47,6 +49,8 @@ export interface ErasureReport {
   readonly files: ErasedFiles;
   /** Null: there is no audit log. */
   readonly auditEntries: number | null;
+  /** Months of counts; they are a tenant's, and say nothing of a user. */
+  readonly usageMonths: number;
   /** Sessions with data of which nobody knows whose they are. */
   readonly unknownSessions: number;
 }
@@ -83,7 +87,7 @@ export class Erasure {
 
   /** Again and again the same: what is gone is not found. Throws `ErasureUnfinished`, or as the launcher's client and the stores do. */
   async erase(subject: Subject, shared: boolean): Promise<ErasureReport> {
-    const { audit, auditErased, files, programs, rateLimiter } = this.#parts;
+    const { audit, auditErased, files, programs, rateLimiter, usage } = this.#parts;
     this.#closed.add(subject);
     try {
       const calls = await this.#endCalls(subject);
@@ -92,7 +96,8 @@ export class Erasure {
       const erased = await files.erase(filesOf(subject, shared));
       await rateLimiter?.forget(subject);
       const auditEntries = audit === null ? null : await audit.erase(subject, auditErased);
-      return { calls, sessions, files: erased, auditEntries, unknownSessions: unknown };
+      const usageMonths = subject.user === null ? await usage.forget(subject.tenant) : 0;
+      return { calls, sessions, files: erased, auditEntries, usageMonths, unknownSessions: unknown };
     } finally {
       this.#closed.delete(subject);
     }

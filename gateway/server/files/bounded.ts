@@ -38,6 +38,8 @@ export interface StoreBounds {
   readonly totalBytes: number | null;
   /** Null: the place is no disk of ours. */
   readonly reserve: DiskReserve | null;
+  /** Told of each file that was stored, whatever becomes of it. */
+  readonly onStored?: ((tenant: string, bytes: number) => void) | undefined;
 }
 
 const full = (why: string) => new FileStoreError("storage_full", why);
@@ -68,6 +70,7 @@ export class BoundedFileStore implements FileStore {
       const staged = await this.#store.stage(this.#watched(bytes, holder, count), limits);
       this.#staged.set(staged.id, { holder: holder.key, bytes: counted });
       counted = 0;
+      this.#bounds.onStored?.(holder.tenant, staged.size);
       return staged;
     } finally {
       this.#count(holder.key, -counted);

@@ -5,7 +5,7 @@ import { gatewayMemory } from "../../common/gateway-memory.ts";
 import type { Settings } from "../../common/settings/read.ts";
 import { SteadyClock } from "../../common/steady-clock.ts";
 import { MemoryBudget } from "../bounds/memory.ts";
-import { BoundedFileStore } from "./bounded.ts";
+import { BoundedFileStore, type StoreBounds } from "./bounded.ts";
 import { DiskFileStore } from "./disk/store.ts";
 import type { S3Workspaces } from "./s3/workspaces.ts";
 import type { FileStore } from "./store.ts";
@@ -18,7 +18,10 @@ const S3_SWEEP_MS = 3_600_000;
 /** Blocks of a file that is written, and of the form or the sandbox that it comes from. */
 const DISK_STAGE_BYTES = 1024 * 1024;
 
-type OpenFiles = (onSweepError: (error: unknown) => void) => Promise<FileStore>;
+type OpenFiles = (
+  onSweepError: (error: unknown) => void,
+  onStored?: StoreBounds["onStored"],
+) => Promise<FileStore>;
 
 export interface Stores {
   readonly openFiles: OpenFiles;
@@ -42,7 +45,7 @@ export async function loadStores(settings: Settings): Promise<Stores> {
     const directory = join(settings.dataDir, "gateway", "files");
     return {
       workspaces: null,
-      async openFiles(onSweepError) {
+      async openFiles(onSweepError, onStored) {
         const store = await DiskFileStore.open({
           directory,
           ttlMs,
@@ -51,7 +54,7 @@ export async function loadStores(settings: Settings): Promise<Stores> {
           now: new SteadyClock(join(settings.dataDir, "gateway", "last-seen")).now,
         });
         const reserve = new DiskReserve(directory, settings.diskReserveBytes);
-        return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES });
+        return new BoundedFileStore(store, { ...bounds, reserve, stageBytes: DISK_STAGE_BYTES, onStored });
       },
     };
   }
@@ -70,13 +73,13 @@ export async function loadStores(settings: Settings): Promise<Stores> {
   const saves = settings.fleetUrl !== null && settings.workspaceCheckpoint !== "off";
   return {
     workspaces: saves ? new (await import("./s3/workspaces.ts")).S3Workspaces(place, client) : null,
-    async openFiles(onSweepError) {
+    async openFiles(onSweepError, onStored) {
       const { now } = new SteadyClock(join(settings.dataDir, "gateway", "last-seen"));
       const store = new S3FileStore(
         { ...place, ttlMs, sweepEveryMs: S3_SWEEP_MS, onSweepError, now },
         client,
       );
-      return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES });
+      return new BoundedFileStore(store, { ...bounds, reserve: null, stageBytes: UPLOAD_BYTES, onStored });
     },
   };
 }

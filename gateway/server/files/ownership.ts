@@ -26,9 +26,13 @@ export function fileCaller(principal: Principal): FileCaller {
 }
 
 /** On whose account a caller's files are: their own, whatever they say the files belong to. */
-export function fileHolder(principal: Principal): { readonly key: string; readonly shared: boolean } {
+export function fileHolder(principal: Principal): {
+  readonly key: string;
+  readonly shared: boolean;
+  readonly tenant: string;
+} {
   const digest = createHash("sha256").update(principalKey(principal)).digest("base64url");
-  return { key: digest.slice(0, 21), shared: speaksForMany(principal) };
+  return { key: digest.slice(0, 21), shared: speaksForMany(principal), tenant: principal.tenant };
 }
 
 /** What a request says a file belongs to. */

@@ -35,6 +35,7 @@ export interface Holder {
   readonly key: string;
   /** Speaks for many users. */
   readonly shared: boolean;
+  readonly tenant: string;
 }
 
 export interface StageLimits {

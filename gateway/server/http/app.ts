@@ -207,6 +207,9 @@ function countAnswer(
 export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>({ getPath: (request) => routePath(request.url) });
 
+  const { tracing } = deps;
+  if (tracing !== null) app.use(tracing.middleware);
+
   app.use(async (c, next) => {
     const given = c.req.header("x-request-id");
     const requestId =
@@ -214,7 +217,8 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     const startedAt = Date.now();
     const started = performance.now();
     c.set("requestId", requestId);
-    c.set("facts", {});
+    const traceparent = tracing?.traceparent() ?? null;
+    c.set("facts", traceparent === null ? {} : { traceparent });
     const handled = Promise.withResolvers<void>();
     c.set("route", null);
     c.set("action", null);

@@ -20,6 +20,8 @@ import type { FileStore } from "../files/store.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Hop } from "../fleet/hop/token.ts";
 import type { OwnedSessions } from "../sessions/owned.ts";
+import type { Tracing } from "../tracing/tracing.ts";
+import type { Usage } from "../usage/usage.ts";
 import type { InFlight } from "./in-flight.ts";
 
 /** Requests are limited per principal and kind of work. */
@@ -55,10 +57,13 @@ export interface AppDeps {
   readonly fleet: Fleet | null;
   /** Null: there is no audit log. */
   readonly audit: AuditSink | null;
+  readonly usage: Pick<Usage, "add" | "of" | "tenants">;
   /** Digest of the image that new sandboxes have; null while it is not known. */
   readonly image: () => string | null;
   /** Null: nobody counts. */
   readonly onAnswered: ((request: Answered) => void) | null;
+  /** Null: there are no traces. */
+  readonly tracing: Pick<Tracing, "middleware" | "traceparent"> | null;
   readonly log: Logger;
 }
 

@@ -36,15 +36,16 @@ export class EventStream {
     );
   }
 
-  /** Of `textBytes` bytes of output; left out when too much waits already. */
-  piece(event: string, data: object, textBytes: number): void {
+  /** Of `textBytes` bytes of output. False: left out, because too much waits already. */
+  piece(event: string, data: object, textBytes: number): boolean {
     const bytes = format(event, data);
     if (this.#waitingBytes + bytes.length > WAITING_BYTES) {
       this.#leftOut += textBytes;
-      return;
+      return false;
     }
     this.#tellLeftOut();
     this.#put(bytes);
+    return true;
   }
 
   /** Nobody will read it. */

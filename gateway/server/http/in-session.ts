@@ -139,10 +139,16 @@ export async function fromOtherHosts(c: AppContext, { fleet }: AppDeps): Promise
 }
 
 function requestOf(c: AppContext): HopRequest {
+  const { traceparent } = c.get("facts");
   return {
     method: c.req.method,
     path: pathOf(c.req.url),
-    headers: { ...passedOn(c.req.raw.headers), "x-request-id": c.get("requestId") },
+    headers: {
+      ...passedOn(c.req.raw.headers),
+      "x-request-id": c.get("requestId"),
+      // The next host's span is below this one's.
+      ...(typeof traceparent === "string" ? { traceparent } : {}),
+    },
     body: c.get("body") ?? null,
     signal: c.req.raw.signal,
   };

@@ -14,6 +14,7 @@ import { programmaticCancelRoute } from "./routes/programmatic-cancel.ts";
 import { runRoute } from "./routes/run.ts";
 import { forgetRoute, interruptRoute, restartRoute } from "./routes/runtime-sessions/control.ts";
 import { listSessionsRoute, lookAtSessionRoute } from "./routes/runtime-sessions/look.ts";
+import { tenantUsageRoute, usageRoute } from "./routes/usage.ts";
 
 export function routes(deps: AppDeps): readonly Route[] {
   return [
@@ -34,7 +35,9 @@ export function routes(deps: AppDeps): readonly Route[] {
     interruptRoute(deps),
     restartRoute(deps),
     forgetRoute(deps),
+    usageRoute(deps),
     eraseRoute(deps),
+    tenantUsageRoute(deps),
     healthRoute(deps),
   ];
 }

@@ -9,6 +9,7 @@ import type { Readable } from "node:stream";
 import { encodeFrame, FrameError, MAX_BODY_BYTES } from "../../common/protocol/frames.ts";
 import type { SandboxMessage } from "../../common/protocol/messages.ts";
 import { Deadline } from "./deadline.ts";
+import { DisplayCapture } from "./display-capture.ts";
 import { executeBody, executeRequest, fitsHeader, tooLargeMessage } from "./execute-request.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
@@ -56,6 +57,8 @@ interface ActiveCall {
   readonly startedAt: number;
   readonly deadline: Deadline;
   readonly streams: StreamCapture;
+  /** Null: nobody looks on. */
+  readonly displays: DisplayCapture | null;
   /** Null: without inputs, not collected, without tools. */
   readonly inputs: InputTransfer | null;
   readonly outputs: OutputTransfer | null;
@@ -236,7 +239,7 @@ export class KernelConnection {
   // ------------------------------------------------------------------ asking
 
   #newCall(request: RunRequest, limits: RunLimits): ActiveCall {
-    const { inputs, outputs, onToolCalls } = request;
+    const { inputs, onShown, onToolCalls, outputs } = request;
     const deadline = new Deadline(() => this.#onDeadline(call));
     const tools =
       onToolCalls === undefined
@@ -255,6 +258,7 @@ export class KernelConnection {
       startedAt: performance.now(),
       deadline,
       streams: new StreamCapture(limits, request.onStream),
+      displays: onShown === undefined ? null : new DisplayCapture(onShown),
       inputs: inputs.length === 0 ? null : new InputTransfer(this.#writer, request),
       outputs: outputs === null ? null : new OutputTransfer(outputs, limits.collect, this.#reader),
       tools,
@@ -379,6 +383,11 @@ export class KernelConnection {
     if (message.parent_id !== call.id) throw new Violation(`${message.msg_type} of another call`);
     if (message.msg_type === "stream") {
       call.streams.onStream(message, body);
+      return;
+    }
+    if (message.msg_type === "display_data" && call.phase === "running") {
+      if (call.displays === null) throw new Violation("display_data that was not asked for");
+      call.displays.onDisplay(message, body);
       return;
     }
     if (call.outputs?.open === true || call.tools?.open === true) {

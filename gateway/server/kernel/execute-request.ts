@@ -1,6 +1,7 @@
 /** The header that asks for a run, and what is too large when it does not fit a frame. */
 import { MAX_HEADER_BYTES } from "../../common/protocol/frames.ts";
 import type { ExecuteRequest } from "../../common/protocol/messages.ts";
+import { DISPLAY_RULES } from "./display-capture.ts";
 import type { RunLimits, RunRequest } from "./run.ts";
 
 /** Arguments longer than this as JSON precede the code: a header has 64 KiB for everything. */
@@ -36,6 +37,7 @@ export function executeRequest(id: string, request: RunRequest, limits: RunLimit
         request.outputs === null
           ? undefined
           : { ...limits.collect, inputs: request.inputs.map((input) => input.path) },
+      displays: request.onShown === undefined ? undefined : DISPLAY_RULES,
       // Whatever else a client tells of its tools is of no use in there.
       tools: request.tools?.map(({ name }) => ({ name })),
     },

@@ -54,6 +54,8 @@ export interface RunRequest {
   readonly onRunning?: (() => void) | undefined;
   /** Output as it comes, for streaming replies; whole output is in the result all the same. */
   readonly onStream?: ((name: "stdout" | "stderr", bytes: Buffer) => void) | undefined;
+  /** What the code shows as it shows it: the file's name and its bytes, within `DISPLAY_RULES`; the outputs have it all the same. */
+  readonly onShown?: ((name: string, bytes: Buffer) => void) | undefined;
   /** Aborted when nobody waits any more: before the code runs it is given up, afterwards interrupted. */
   readonly signal: AbortSignal;
 }

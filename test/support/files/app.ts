@@ -15,6 +15,7 @@ import type { ProgramReply } from "../../../gateway/server/execution/programs/ru
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import { createApp } from "../../../gateway/server/http/app.ts";
 import { InFlight } from "../../../gateway/server/http/in-flight.ts";
+import { usageInMemory } from "../usage.ts";
 
 const unexpected = (what: string) => (): never => {
   throw new Error(`this test did not expect ${what}`);
@@ -37,6 +38,7 @@ export function filesApp(
   const settings = readSettings(env);
   const executor: Executor = { execute, languages: () => [] };
   const log: object[] = [];
+  const usage = usageInMemory();
   const json = createJsonReader(settings);
   const memory = new MemoryBudget(gatewayMemory(settings.gatewayMemoryBytes).requestBytes);
   const app = createApp({
@@ -66,8 +68,10 @@ export function filesApp(
       findOrRemember: unexpected("a look for a session"),
     },
     audit: null,
+    usage,
     image: () => null,
     onAnswered: null,
+    tracing: null,
     inFlight: new InFlight(),
     erasure: new Erasure({
       registry: { keysOf: () => [], session: unexpected("a session"), drop: unexpected("a session") },
@@ -77,6 +81,7 @@ export function filesApp(
       rateLimiter: null,
       audit: null,
       auditErased: "anonymous",
+      usage,
       onForgotten: unexpected("a fleet"),
     }),
     operatorKey: null,

@@ -2,7 +2,7 @@
 import { newId } from "../../../gateway/common/ids.ts";
 import type { Holder, NewFile } from "../../../gateway/server/files/store.ts";
 
-export const HOLDER: Holder = { key: "holder-of-these-tests", shared: false };
+export const HOLDER: Holder = { key: "holder-of-these-tests", shared: false, tenant: "t" };
 
 export function newFile(overrides: Partial<NewFile> = {}): NewFile {
   return {

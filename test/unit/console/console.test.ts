@@ -58,7 +58,7 @@ async function signedIn(): Promise<string> {
   return (answer.headers.get("set-cookie") ?? "").split(";")[0] ?? "";
 }
 
-const PATHS = ["/", "/sessions", "/files", "/image", "/doctor", "/audit", "/cell"];
+const PATHS = ["/", "/sessions", "/files", "/usage", "/image", "/doctor", "/audit", "/cell"];
 const SECRET_PATHS = [...PATHS, "/history.json", "/parts/sessions", "/parts/findings", "/cell/figures/a/b"];
 
 describe("the way in", () => {

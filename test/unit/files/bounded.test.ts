@@ -11,9 +11,9 @@ import { filesApp, uploadForm } from "../../support/files/app.ts";
 import { newFile } from "../../support/files/new-file.ts";
 import { chunks, contentFiles, openStore, temporaryDirectory } from "../../support/files/store.ts";
 
-const alice = { key: "alice", shared: false };
-const bob = { key: "bob", shared: false };
-const key = { key: "key", shared: true };
+const alice = { key: "alice", shared: false, tenant: "acme" };
+const bob = { key: "bob", shared: false, tenant: "acme" };
+const key = { key: "key", shared: true, tenant: "acme" };
 
 async function open(bounds: Partial<StoreBounds> = {}) {
   const directory = await temporaryDirectory();

@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { newId } from "../../../gateway/common/ids.ts";
-import { LARGEST_DISPLAY_BYTES } from "../../../gateway/server/execution/files/displays.ts";
 import { type FileStore, newRecords, type StagedCommit } from "../../../gateway/server/files/store.ts";
 import { EventStream, WAITING_BYTES } from "../../../gateway/server/http/event-stream.ts";
+import { DISPLAY_RULES, LARGEST_DISPLAY_BYTES } from "../../../gateway/server/kernel/display-capture.ts";
 import { LauncherStandIn, type SandboxStandIn, type Script } from "../sessions/launcher-stand-in.ts";
 import { NO_FILES, startGateway, until } from "./gateway-under-test.ts";
 import { answerTo, type Listening, listen, reply } from "./listening.ts";
@@ -138,7 +138,8 @@ describe("POST /exec/stream", () => {
     expect(await requests("/exec/stream", 200)).toBe(1);
   });
 
-  it("shows a picture as the sandbox hands it over, before the reply; other files and large pictures are in the reply alone", async () => {
+  /** A gateway that takes files, and a call that runs in it. */
+  async function looking() {
     launcher.script = HELD;
     const store = new KeptInMemory();
     const other = startGateway(launcher.socketPath, {}, store);
@@ -152,6 +153,8 @@ describe("POST /exec/stream", () => {
     const heard = events(await answerTo(request));
     expect((await heard.next()).value).toMatchObject({ event: "running" });
     const { sandbox, call } = await held();
+    const show = (path: string, bytes: Buffer) =>
+      sandbox.send({ msg_type: "display_data", parent_id: call, content: { path } }, bytes);
     const leave = (path: string, bytes: Buffer) => {
       const id = `file-${path}`;
       sandbox.send({
@@ -165,13 +168,20 @@ describe("POST /exec/stream", () => {
       }
       sandbox.send({ msg_type: "chunk", parent_id: id, content: { last: true } });
     };
+    return { heard, store, sandbox, call, show, leave };
+  }
+
+  const display = (name: string, bytes: Buffer, media_type = "image/png") => ({
+    event: "display",
+    data: { name, media_type, data: bytes.toString("base64") },
+  });
+
+  it("shows a picture as the sandbox hands it over, before the reply; other files and large pictures are in the reply alone", async () => {
+    const { heard, store, sandbox, call, leave } = await looking();
     const picture = randomBytes(90_000);
     leave("data.csv", Buffer.from("a,b"));
     leave("plot_1.png", picture);
-    expect((await heard.next()).value).toEqual({
-      event: "display",
-      data: { name: "plot_1.png", media_type: "image/png", data: picture.toString("base64") },
-    });
+    expect((await heard.next()).value).toEqual(display("plot_1.png", picture));
     leave("large.png", randomBytes(LARGEST_DISPLAY_BYTES + 1));
     sandbox.reply(call);
     const last = (await heard.next()).value;
@@ -182,6 +192,65 @@ describe("POST /exec/stream", () => {
       "large.png",
     ]);
     expect(store.sizes).toEqual([3, picture.length, LARGEST_DISPLAY_BYTES + 1]);
+  });
+
+  it("shows what the code shows while it runs, and not again when it is handed over as it was", async () => {
+    const { heard, store, sandbox, call, leave, show } = await looking();
+    const [first, second, changed, page] = [50, 60, 70, 80].map((size) => randomBytes(size)) as [
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer,
+    ];
+    expect(sandbox.received.findLast(({ msg_type }) => msg_type === "execute_request")).toMatchObject({
+      content: { displays: DISPLAY_RULES },
+    });
+    show("plot_1.png", first);
+    expect((await heard.next()).value).toEqual(display("plot_1.png", first));
+    sandbox.print(call, "more work\n");
+    expect((await heard.next()).value).toMatchObject({ event: "stdout" });
+    show("plot_2.png", second);
+    show("display_1.html", page);
+    expect((await heard.next()).value).toEqual(display("plot_2.png", second));
+    expect((await heard.next()).value).toEqual(display("display_1.html", page, "text/html"));
+    // Its code drew the second one anew.
+    leave("plot_1.png", first);
+    leave("plot_2.png", changed);
+    leave("display_1.html", page);
+    sandbox.reply(call);
+    expect((await heard.next()).value).toEqual(display("plot_2.png", changed));
+    const last = (await heard.next()).value;
+    expect(last?.data.files.map(({ name }: { name: string }) => name)).toEqual([
+      "plot_1.png",
+      "plot_2.png",
+      "display_1.html",
+    ]);
+    expect(store.sizes).toEqual([50, 70, 80]);
+  });
+
+  it.each([
+    ["one that is too large", [LARGEST_DISPLAY_BYTES + 1]],
+    ["too many", Array<number>(DISPLAY_RULES.max_files + 1).fill(1)],
+    ["too much", Array<number>(44).fill(LARGEST_DISPLAY_BYTES)],
+  ])("does not believe a sandbox that shows %s", async (_, sizes) => {
+    const { heard, sandbox, show } = await looking();
+    for (const size of sizes) show("plot_1.png", randomBytes(size));
+    await until(() => sandbox.socket?.destroyed !== false || sandbox.ended !== null);
+    let last: { event: string; data: { reason?: string } } | undefined;
+    for await (const event of heard) last = event;
+    expect(last).toMatchObject({ event: "result", data: { signal: "SIGKILL" } });
+  });
+
+  it("asks for nothing of that where nobody looks on, and believes no sandbox that shows it", async () => {
+    launcher.script = (message, _body, sandbox) => {
+      if (message.msg_type !== "execute_request") throw new Error(`unexpected ${message.msg_type}`);
+      expect(message.content.displays).toBeUndefined();
+      sandbox.send(
+        { msg_type: "display_data", parent_id: message.msg_id, content: { path: "plot_1.png" } },
+        randomBytes(5),
+      );
+    };
+    expect(JSON.parse((await reply(begin("/exec"))).body)).toMatchObject({ signal: "SIGKILL" });
   });
 
   it("refuses by the status of what never ran", async () => {

@@ -6,6 +6,9 @@ import type { AuditSink } from "../../../gateway/server/audit/log.ts";
 import type { FileStore } from "../../../gateway/server/files/store.ts";
 import type { OpenFleet } from "../../../gateway/server/fleet/load.ts";
 import type { WorkspaceObjects } from "../../../gateway/server/fleet/workspaces.ts";
+import type { OpenTracing } from "../../../gateway/server/tracing/tracing.ts";
+import type { Usage } from "../../../gateway/server/usage/usage.ts";
+import { usageInMemory } from "../../support/usage.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 export const KEY = "test-key-0123456789";
@@ -36,6 +39,8 @@ export function startGateway(
   audit: AuditSink | null = null,
   openFleet: OpenFleet | null = null,
   workspaces: WorkspaceObjects | null = null,
+  usage: Usage = usageInMemory(),
+  openTracing: OpenTracing | null = null,
 ) {
   const settings = readSettings({
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket,
@@ -48,13 +53,16 @@ export function startGateway(
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logLines.push(line) });
   const json = createJsonReader(settings);
+  const tracing = openTracing?.(log) ?? null;
   const { app, scrape, console, kernels, executor, fleet, inFlight, drain, close } = assemble({
     settings,
     files,
     json,
     audit,
+    usage,
     openFleet,
     workspaces,
+    tracing,
     log,
   });
   const stop = () => {

@@ -7,6 +7,7 @@ import { guardConnections } from "../../../gateway/server/http/intake/connection
 import { KEY, type startGateway } from "./gateway-under-test.ts";
 
 export interface Listening {
+  readonly url: string;
   /** Not ended: the test decides how the body comes. */
   begin(method: string, path: string, options?: RequestOptions): ClientRequest;
   close(): Promise<void>;
@@ -21,6 +22,7 @@ export async function listen(gateway: ReturnType<typeof startGateway>): Promise<
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
+    url: `http://127.0.0.1:${port}`,
     begin(method, path, options = {}) {
       const headers = { "x-api-key": KEY, "content-type": "application/json", ...options.headers };
       const call = request({ host: "127.0.0.1", port, path, method, ...options, headers });

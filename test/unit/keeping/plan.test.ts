@@ -13,6 +13,8 @@ describe("the plan", () => {
     const { before, after } = planBackup({
       files: [
         "gateway/audit/audit-2026-11-26.1.jsonl",
+        "gateway/audit",
+        "gateway/usage.json",
         "volumes/images/librechat_vol_a.ext4",
         "volumes/images/librechat_vol_a.ext4.x.tmp",
         "volumes/template-1073741824.ext4",
@@ -25,6 +27,7 @@ describe("the plan", () => {
       withVariables: ["librechat_vol__b", "librechat_vol_a", "librechat_vol_a"],
     });
     expect(before).toEqual([
+      { how: "whole", path: "gateway/usage.json" },
       { how: "whole", path: "instance" },
       { how: "whole", path: "keys/api-key" },
       { how: "image", path: "volumes/images/librechat_vol_a.ext4" },

@@ -130,7 +130,7 @@ class Output {
   #element = document.getElementById("output");
   #status = document.getElementById("cell-status");
   #shown = 0;
-  #figures = new Set();
+  #figures = new Map();
 
   clear() {
     this.#element.replaceChildren();
@@ -158,13 +158,20 @@ class Output {
     this.#element.scrollTop = this.#element.scrollHeight;
   }
 
+  /** A name that comes again is the same figure, drawn anew. */
   figure(name, source) {
-    if (this.#figures.has(name)) return;
-    this.#figures.add(name);
-    const picture = document.createElement("img");
-    picture.alt = `${cell.dataset.figure}: ${name}`;
+    const known = this.#figures.get(name);
+    const picture = known ?? document.createElement("img");
     picture.src = source;
+    if (known !== undefined) return;
+    this.#figures.set(name, picture);
+    picture.alt = `${cell.dataset.figure}: ${name}`;
     this.#element.append(picture);
+    this.#element.scrollTop = this.#element.scrollHeight;
+  }
+
+  shows(name) {
+    return this.#figures.has(name);
   }
 
   file(name) {
@@ -190,6 +197,7 @@ function tell(output, { name, data }) {
       break;
     case "result": {
       for (const file of data.files) {
+        if (output.shows(file.name)) continue;
         if (PICTURE.test(file.name)) {
           output.figure(file.name, `/cell/figures/${file.storage_session_id}/${file.id}`);
         } else output.file(file.name);

@@ -1,10 +1,9 @@
-/** The pictures that a call leaves, for whoever is told of it while it happens: looked at on their way into the store. */
+/** What a call shows, and the pictures that it leaves, for whoever is told of it while it happens. */
+import { createHash } from "node:crypto";
 import { PassThrough, type Readable } from "node:stream";
 import { contentTypeOf } from "../../files/content-type.ts";
+import { LARGEST_DISPLAY_BYTES } from "../../kernel/display-capture.ts";
 import type { OutputSink } from "../../kernel/run.ts";
-
-/** A larger one is in the reply's files alone. As base64 it fits what waits for a reader. */
-export const LARGEST_DISPLAY_BYTES = 96 * 1024;
 
 export interface Display {
   /** As the sandbox has it: unverified text from there. */
@@ -13,22 +12,39 @@ export interface Display {
   readonly bytes: Buffer;
 }
 
-/** Tells of each picture once `sink` has it. */
-export function withDisplays(sink: OutputSink, onDisplay: (display: Display) => void): OutputSink {
-  return {
-    async accept(file, body) {
-      const mediaType = contentTypeOf(file.path);
-      if (!mediaType.startsWith("image/") || file.size > LARGEST_DISPLAY_BYTES) {
-        await sink.accept(file, body);
-        return;
-      }
-      const copy: Buffer[] = [];
-      await sink.accept(file, copied(body, copy));
-      const bytes = Buffer.concat(copy);
-      // Where the sink wanted only a part, there is nothing to show.
-      if (bytes.length === file.size) onDisplay({ name: file.path, mediaType, bytes });
-    },
+/** `tell` says whether it was taken; what was is not told again unless it has changed. */
+export class Displays {
+  readonly #tell: (display: Display) => boolean;
+  /** Digest of what was told last, by name. */
+  readonly #told = new Map<string, string>();
+
+  constructor(tell: (display: Display) => boolean) {
+    this.#tell = tell;
+  }
+
+  /** While the code runs. */
+  readonly shown = (name: string, bytes: Buffer): void => {
+    const digest = createHash("sha256").update(bytes).digest("base64");
+    if (this.#told.get(name) === digest) return;
+    if (this.#tell({ name, mediaType: contentTypeOf(name), bytes })) this.#told.set(name, digest);
   };
+
+  /** Pictures on their way into the store, told of once `sink` has them. */
+  watch(sink: OutputSink): OutputSink {
+    return {
+      accept: async (file, body) => {
+        if (!contentTypeOf(file.path).startsWith("image/") || file.size > LARGEST_DISPLAY_BYTES) {
+          await sink.accept(file, body);
+          return;
+        }
+        const copy: Buffer[] = [];
+        await sink.accept(file, copied(body, copy));
+        const bytes = Buffer.concat(copy);
+        // Where the sink wanted only a part, there is nothing to show.
+        if (bytes.length === file.size) this.shown(file.path, bytes);
+      },
+    };
+  }
 }
 
 /** At the reader's pace; both fail and end together. */

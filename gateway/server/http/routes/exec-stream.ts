@@ -15,7 +15,7 @@ const DESCRIPTION = [
   "",
   "- `running`: `{}`, the code has begun;",
   "- `stdout`, `stderr`: `{text}`, as the code prints;",
-  "- `display`: `{name, media_type, data}`, a picture that the code left (figures among them), in base64, as soon as the sandbox hands it over; where it has at most 96 KiB;",
+  "- `display`: `{name, media_type, data}`, in base64: what the code shows (`plt.show()`, `display(x)`, a last value), when it shows it, at most a hundred times and 4 MiB in all; at the end pictures that it left besides. Each where it has at most 96 KiB. A name that comes again takes the place of what it named;",
   "- `left_out`: `{bytes}` of output and pictures that the reader was too slow for; `result` has them, within its limits;",
   "- `result`: the reply of `POST /exec`, with the files that the call left, figures among them. The last one;",
   "- `error`: the error of `POST /exec` with its HTTP `status`. The last one instead.",

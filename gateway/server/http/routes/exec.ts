@@ -4,7 +4,7 @@ import { newId } from "../../../common/ids.ts";
 import { callerOf } from "../../auth/principal.ts";
 import type { CallRequest, Finished } from "../../execution/call.ts";
 import { prepareExecFiles } from "../../execution/files/call-files.ts";
-import { type Display, withDisplays } from "../../execution/files/displays.ts";
+import { type Display, Displays } from "../../execution/files/displays.ts";
 import { ReplyFiles } from "../../execution/files/lineage.ts";
 import { stderrWithNotes, verdict, waitRemark } from "../../execution/verdict.ts";
 import type { Binding } from "../../sessions/lease.ts";
@@ -102,7 +102,8 @@ export async function inExecSession(
 
 /** What a route wants to know of a call while it is under way. */
 export type ExecHooks = Pick<CallRequest, "mayRun" | "onRunning" | "onStream" | "signal"> & {
-  readonly onDisplay?: (display: Display) => void;
+  /** Says whether it was taken. */
+  readonly onDisplay?: (display: Display) => boolean;
 };
 
 /** Throws `ServiceError`. */
@@ -113,6 +114,7 @@ export async function runExec(
   { onDisplay, ...hooks }: ExecHooks,
 ): Promise<ExecReply> {
   const { args, code, hint } = call;
+  const displays = onDisplay === undefined ? null : new Displays(onDisplay);
   applyProfile(c, hint === null ? "default" : "stateful");
   const principal = c.get("principal");
   const facts = c.get("facts");
@@ -148,7 +150,8 @@ export async function runExec(
       timeoutMs: Math.min(call.timeoutMs ?? deps.settings.timeoutMs, deps.settings.timeoutMaxMs),
       binding,
       inputs: files.inputs,
-      outputs: onDisplay === undefined ? files.outputs : withDisplays(files.outputs, onDisplay),
+      outputs: displays === null ? files.outputs : displays.watch(files.outputs),
+      onShown: displays?.shown,
       ...hooks,
     });
     facts.outcome = outcome.kind;

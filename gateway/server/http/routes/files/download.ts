@@ -59,6 +59,7 @@ export function downloadRoute(deps: AppDeps): Route {
       if (c.req.method === "HEAD") return c.body(null, status, headers);
       const content = await deps.files.open(record, part ? { start: part.start, end: part.end } : undefined);
       if (!content) throw refusalError({ status: 404, error: "File not found" });
+      deps.usage.add(c.get("principal").tenant, { sent_bytes: Number(headers["Content-Length"]) });
       return c.body(toWebStream(content), status, headers);
     },
   };

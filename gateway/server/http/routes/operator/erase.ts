@@ -18,6 +18,7 @@ export const Erased = z
       file_bytes: z.number(),
       links: z.number().int(),
       audit_entries: z.number().int(),
+      usage_months: z.number().int(),
     }),
     kept: z.array(z.object({ what: z.string(), count: z.number().int().nullable(), why: z.string() })),
   })
@@ -87,6 +88,7 @@ export function eraseRoute(deps: AppDeps): Route {
           file_bytes: report.files.bytes,
           links: report.files.links,
           audit_entries: auditErased === "remove" ? entries : 0,
+          usage_months: report.usageMonths,
         },
         kept,
       } satisfies z.infer<typeof Erased>);
