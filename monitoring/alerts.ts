@@ -1,7 +1,7 @@
 /**
  * Every alert, each said once: when it fires, what that means and what to do. The Prometheus rules
- * (`kernelyard.rules.yaml`) and the runbooks (`docs/runbooks.md`) are made of it by `npm run generate`; `promtool` checks
- * each by its own example.
+ * (`kernelyard.rules.yaml`) and the runbooks (`docs/runbooks.md`, in Japanese `docs/ja/runbooks.md`) are made of it by `npm run generate`;
+ * `promtool` checks each by its own example. A sentence that changes here is missed in `ja.ts` by the type checker.
  */
 
 /** A command that only looks; a test runs it as it stands, on a running service. */
@@ -34,30 +34,30 @@ export interface Alert {
 }
 
 const METRICS = "http://127.0.0.1:3113/metrics";
-const metric = (pattern: string, shows: string): Look => ({
+const metric = <const Shows extends string>(pattern: string, shows: Shows) => ({
   command: `curl -s ${METRICS} | grep '^${pattern}'`,
   shows,
 });
-const HEALTH: Look = {
+const HEALTH = {
   command: "curl -s -H 'x-api-key: KEY' 'http://127.0.0.1:3112/health?detail'",
   shows: "`status`, `problem` and `warnings` say what is wrong in a sentence",
-};
-const DOCTOR: Look = { command: "npm run doctor", shows: "each finding has its remedy" };
-const CONTAINERS: Look = {
+} as const satisfies Look;
+const DOCTOR = { command: "npm run doctor", shows: "each finding has its remedy" } as const satisfies Look;
+const CONTAINERS = {
   command: "docker ps -a --filter label=kernelyard.instance --format '{{.ID}} {{.State}} {{.RunningFor}}'",
   shows: "this host's sandboxes, and whether they run",
-};
-const DISK: Look = { command: "df -h /var/lib/kernelyard", shows: "how full the disk is" };
-const LARGEST: Look = {
+} as const satisfies Look;
+const DISK = { command: "df -h /var/lib/kernelyard", shows: "how full the disk is" } as const satisfies Look;
+const LARGEST = {
   command: "du -xh --max-depth=2 /var/lib/kernelyard | sort -h | tail -n 10",
   shows: "what takes the space: `volumes` are sessions, `gateway` is stored files",
-};
+} as const satisfies Look;
 
 const host = (name: string, labels = "") =>
   `${name}{instance="host:3113",job="kernelyard"${labels === "" ? "" : `,${labels}`}}`;
 const BY_HOST = { instance: "host:3113" };
 
-export const ALERTS: readonly Alert[] = [
+const TABLE = [
   {
     name: "KernelyardDown",
     severity: "page",
@@ -747,4 +747,16 @@ export const ALERTS: readonly Alert[] = [
       [host("kernelyard_request_memory_limit_bytes")]: "100x60",
     },
   },
-];
+] as const satisfies readonly Alert[];
+
+export const ALERTS: readonly Alert[] = TABLE;
+
+type Entry = (typeof TABLE)[number];
+type Said =
+  | Entry["summary"]
+  | Entry["means"]
+  | Entry["look"][number]["shows"]
+  | Entry["act"][number]
+  | Entry["over"];
+/** Every sentence of the table, as a type: a translation has each. Nothing, should one not be known to the type checker. */
+export type Sentence = string extends Said ? never : Said;

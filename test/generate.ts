@@ -11,7 +11,7 @@ import { metricsDocument } from "../gateway/server/metrics/document.ts";
 import { DASHBOARDS } from "../monitoring/dashboards/all.ts";
 import { dashboardFile } from "../monitoring/dashboards/build.ts";
 import { alertRules, RULES_FILE } from "../monitoring/rules.ts";
-import { runbooksDocument } from "../monitoring/runbooks.ts";
+import { japaneseRunbooksDocument, runbooksDocument } from "../monitoring/runbooks.ts";
 import { runStage, type Stage } from "./runner/stage.ts";
 import { startGateway } from "./unit/http/gateway-under-test.ts";
 
@@ -34,6 +34,7 @@ export const COPIES: readonly { readonly path: string; readonly make: () => stri
   { path: "docs/metrics.md", make: metricsDocument },
   { path: `monitoring/${RULES_FILE}`, make: alertRules },
   { path: "docs/runbooks.md", make: runbooksDocument },
+  { path: "docs/ja/runbooks.md", make: japaneseRunbooksDocument },
   ...Object.entries(DASHBOARDS).map(([file, dashboard]) => ({
     path: `monitoring/grafana/${file}`,
     make: () => dashboardFile(dashboard),

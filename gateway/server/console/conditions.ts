@@ -56,7 +56,7 @@ export const CONDITIONS: readonly Condition[] = [
     alert: "KernelyardDiskFull",
     severity: "page",
     en: "Only the disk's reserve is free: no new files and sessions are taken.",
-    ja: "ディスクの予備しか空いていません。新しいファイルとセッションは受け付けません。",
+    ja: "ディスクの予備領域しか空いていません。新しいファイルとセッションは受け付けません。",
     holds: (figures) => {
       const [free, reserve] = [
         figures.value("kernelyard_disk_free_bytes"),
@@ -76,14 +76,14 @@ export const CONDITIONS: readonly Condition[] = [
     alert: "KernelyardPoolEmpty",
     severity: "ticket",
     en: "No spare sandbox has been ready for a quarter of an hour.",
-    ja: "予備のサンドボックスがありません (15 分続くとアラート)。",
+    ja: "使用できる予備のサンドボックスが、15 分間ありません。",
     holds: (figures) => above("kernelyard_pool_size", 0)(figures) && is("kernelyard_pool_ready", 0)(figures),
   },
   {
     alert: "KernelyardLeftovers",
     severity: "ticket",
     en: "Sandboxes are there that nobody uses and nothing removes.",
-    ja: "誰も使わず、何も片付けないサンドボックスがあります。",
+    ja: "誰も使わず、何にも削除されないサンドボックスがあります。",
     holds: (figures) =>
       above("kernelyard_sandboxes_unowned", 0)(figures) || above("kernelyard_sandboxes_doomed", 0)(figures),
   },
@@ -91,14 +91,14 @@ export const CONDITIONS: readonly Condition[] = [
     alert: "KernelyardFilesNearLimit",
     severity: "ticket",
     en: "Stored files have used nine tenths of their limit.",
-    ja: "保存されたファイルが上限の 9 割に達しました。",
+    ja: "保存されたファイルが、上限の 9 割に達しました。",
     holds: share("kernelyard_files_bytes", "kernelyard_files_limit_bytes", 0.9),
   },
   {
     alert: "KernelyardNoDiskQuota",
     severity: "ticket",
     en: "Session volumes have no hard size on this host.",
-    ja: "このホストではセッションのボリュームの大きさが強制されません。",
+    ja: "このホストでは、セッションのボリュームの大きさが強制されません。",
     holds: is("kernelyard_session_disk_quota", 0),
   },
   {
@@ -113,14 +113,14 @@ export const CONDITIONS: readonly Condition[] = [
     alert: "KernelyardGatewayStalls",
     severity: "ticket",
     en: "The gateway is too busy to answer in time.",
-    ja: "ゲートウェイが忙しく、応答が遅れています。",
+    ja: "ゲートウェイの負荷が高く、応答が遅れています。",
     holds: above("kernelyard_event_loop_delay_seconds", 0.25),
   },
   {
     alert: "KernelyardRequestMemory",
     severity: "ticket",
     en: "Requests have used the memory that is theirs.",
-    ja: "要求用のメモリがほぼ使い切られています。",
+    ja: "リクエスト用のメモリが、ほぼ使い切られています。",
     holds: share("kernelyard_request_memory_bytes", "kernelyard_request_memory_limit_bytes", 0.9),
   },
 ];

@@ -8,6 +8,8 @@ import { History } from "../../../gateway/server/console/history.ts";
 import { LANGUAGES, languageOf, TEXTS } from "../../../gateway/server/console/texts.ts";
 import { Reading } from "../../../gateway/server/metrics/metrics.ts";
 import { ALERTS } from "../../../monitoring/alerts.ts";
+import { japanese } from "../../../monitoring/runbooks.ts";
+import { readDocument } from "../../support/documents.ts";
 import { KEY, NO_FILES, startGateway, until } from "../http/gateway-under-test.ts";
 import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
@@ -260,11 +262,12 @@ it("nobody who sends headers is taken for the operator", async () => {
 
 it("every condition is an alert's, in its words", () => {
   const alerts = new Map(ALERTS.map((alert) => [alert.name, alert]));
-  for (const { alert, en, severity } of CONDITIONS) {
-    expect({ alert, severity, en }).toEqual({
+  for (const { alert, en, ja, severity } of CONDITIONS) {
+    expect({ alert, severity, en, ja }).toEqual({
       alert,
       severity: alerts.get(alert)?.severity,
       en: alerts.get(alert)?.summary,
+      ja: japanese(en),
     });
   }
 });
@@ -273,7 +276,31 @@ it("each language says everything", () => {
   for (const language of LANGUAGES) {
     expect(Object.keys(TEXTS[language])).toEqual(Object.keys(TEXTS.en));
     expect(Object.values(TEXTS[language])).not.toContain("");
+    for (const { alert } of CONDITIONS) {
+      expect(readDocument(TEXTS[language].runbooks)).toContain(`\n## ${alert}\n`);
+    }
   }
+});
+
+describe("Japanese", () => {
+  /** Signs, paths, and the name of the other language. */
+  const alike = ["of", "runbooks", "otherLanguage"];
+
+  it("is Japanese", () => {
+    const texts = Object.entries(TEXTS.ja).filter(([name]) => !alike.includes(name));
+    expect(texts.filter(([, said]) => !/[\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Han}]/u.test(said))).toEqual([]);
+  });
+
+  it.each(PATHS)("%s has no English beside it", async (path) => {
+    const headers = { "accept-language": "ja,en;q=0.5" };
+    const page = await (await ask(path, { headers }, await signedIn())).text();
+    expect(page).toContain('<html lang="ja">');
+    // Single words are also names of what things are called elsewhere: actions in the audit log, states.
+    const english = Object.entries(TEXTS.en).filter(
+      ([name, said]) => said.includes(" ") && !alike.includes(name),
+    );
+    expect(english.filter(([, said]) => page.includes(said))).toEqual([]);
+  });
 });
 
 describe("the last hours", () => {

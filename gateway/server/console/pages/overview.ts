@@ -65,7 +65,7 @@ ${
     ? html`<p class="good">${text.noConditions}</p>`
     : html`<ul class="conditions">${hold.map(
         (one) =>
-          html`<li class="${one.severity}"><span class="tag ${one.severity}">${text[one.severity]}</span> ${one[language]} <small>${text.runbook}: docs/runbooks.md#${one.alert.toLowerCase()}</small></li>`,
+          html`<li class="${one.severity}"><span class="tag ${one.severity}">${text[one.severity]}</span> ${one[language]} <small>${text.runbook}: ${text.runbooks}#${one.alert.toLowerCase()}</small></li>`,
       )}</ul>`
 }
 <p class="note">${text.conditionsNote}</p></section>`;
