@@ -153,6 +153,9 @@ describe("a program that waits for its tools when the service stops", () => {
   it("can be continued to its end, and the stop waits for it", async () => {
     const { continuation_token } = await start();
     const stopping = stop();
+    // It would be over with the last request: nobody asks while the tools run.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(stopping.over).toBe(false);
     const results = [{ call_id: "call_001", result: { n: 7 } }];
     const call = server.begin("POST", "/exec/programmatic");
     json(call, { continuation_token, tool_results: results });
