@@ -24,7 +24,7 @@ const PROBES = {
   "a removal": `import os; os.unlink("${WHEELS_MOUNT}/${WHEEL}")`,
   "another name": `import os; os.rename("${WHEELS_MOUNT}/${WHEEL}", "${WHEELS_MOUNT}/other.whl")`,
   "a link into it": `import os; os.symlink("/etc/passwd", "${WHEELS_MOUNT}/link-1.0-py3-none-any.whl")`,
-  "a mapping": `import mmap; mmap.mmap(open("${WHEELS_MOUNT}/${WHEEL}", "r+b").fileno(), 0)[0] = 0`,
+  "a mapping": `import mmap; file = open("${WHEELS_MOUNT}/${WHEEL}", "r+b"); mmap.mmap(file.fileno(), 0)[0] = 0`,
 } as const;
 
 let stack: Stack;
