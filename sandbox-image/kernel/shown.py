@@ -33,7 +33,7 @@ class Shown:
         self._left -= 1
         self._flush()
         with contextlib.suppress(OSError):
-            # All of a call fit into the socket's buffer: each goes whole, whatever signal comes and whichever thread it is.
+            # All of a call fit into the socket's buffer: each goes whole, whatever signal comes, from any thread.
             self._control.send(
                 {"run": self._run, "shown": os.path.basename(path), "bytes": len(content), "crc32": zlib.crc32(content)}
             )

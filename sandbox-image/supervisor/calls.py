@@ -289,7 +289,7 @@ class Calls:
         return 0 if call is None or call.shown is None else call.shown.left
 
     def _show(self, kernel: Kernel, message: dict[str, Any]) -> None:
-        """Nothing is said of what comes late, or is no such file: a thread outlives its call, code speaks in our name."""
+        """Not what comes late, or is no such file: a thread outlives its call, code speaks in our name."""
         call, run, name = self._call, message.get("run"), message["shown"]
         if call is None or call.phase != "running" or call.shown is None or not isinstance(name, str):
             return

@@ -23,7 +23,7 @@ class Shown:
         self._bytes = integer(limits, "max_total_bytes")
 
     def take(self, data: str, name: str, size: object, checksum: object) -> bytes | None:
-        """The contents; None for what is too large, too much, no file of that kind, or written anew since it was told of."""
+        """The contents; None for what is too large, too much, no such file, or written anew since it was told of."""
         if self.left <= 0 or _NAME.fullmatch(name) is None:
             return None
         self.left -= 1
