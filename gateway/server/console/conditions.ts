@@ -1,4 +1,7 @@
-/** The conditions of alerts that one look at the figures can tell, by the alerts' own names; a test compares them with `monitoring/`. */
+/**
+ * The conditions of alerts that one look at the figures can tell, by the alerts' own names; a test compares them with `monitoring/`. What comes and goes
+ * in daily work (no spare sandbox for a moment, one that is being made) is not among them.
+ */
 import type { Reading } from "../metrics/metrics.ts";
 
 export interface Condition {
@@ -71,21 +74,6 @@ export const CONDITIONS: readonly Condition[] = [
     en: "Sessions cannot have their volumes.",
     ja: "セッションがボリュームを使えません。",
     holds: is("kernelyard_session_volumes_ok", 0),
-  },
-  {
-    alert: "KernelyardPoolEmpty",
-    severity: "ticket",
-    en: "No spare sandbox has been ready for a quarter of an hour.",
-    ja: "使用できる予備のサンドボックスが、15 分間ありません。",
-    holds: (figures) => above("kernelyard_pool_size", 0)(figures) && is("kernelyard_pool_ready", 0)(figures),
-  },
-  {
-    alert: "KernelyardLeftovers",
-    severity: "ticket",
-    en: "Sandboxes are there that nobody uses and nothing removes.",
-    ja: "誰も使わず、何にも削除されないサンドボックスがあります。",
-    holds: (figures) =>
-      above("kernelyard_sandboxes_unowned", 0)(figures) || above("kernelyard_sandboxes_doomed", 0)(figures),
   },
   {
     alert: "KernelyardFilesNearLimit",

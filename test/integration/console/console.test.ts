@@ -17,8 +17,18 @@ let browser: Browser;
 let origin: string;
 let desk: Visit;
 
+/** As far down as the page has something on it. */
 async function picture(page: Page, name: string): Promise<void> {
-  if (PICTURES !== undefined) await page.screenshot({ path: join(PICTURES, `${name}.png`) });
+  if (PICTURES === undefined) return;
+  const last = await page.locator("main > :last-child").boundingBox();
+  const { height, width } = page.viewportSize() ?? DESK;
+  const clip = {
+    x: 0,
+    y: 0,
+    width,
+    height: Math.min(height, (last?.y ?? 0) + (last?.height ?? height) + 32),
+  };
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), clip });
 }
 
 /** The first half minute has no figures to draw. */
@@ -26,7 +36,10 @@ async function pictureOfHours(page: Page, name: string): Promise<void> {
   if (PICTURES === undefined) return;
   await page.goto(origin);
   await expect.poll(() => page.locator("canvas").count(), { timeout: 60_000 }).toBe(3);
-  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true });
+  }
 }
 
 async function signIn(page: Page, key = KEY): Promise<void> {
@@ -180,7 +193,7 @@ it("on a phone, in the dark, in Japanese nothing is wider than the screen", asyn
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(PHONE.width);
   }
   expect(await heading(page)).toBe("セル");
-  await pictureOfHours(page, "overview-phone-dark-ja");
+  await pictureOfHours(page, "overview-phone-ja");
   await page.goto(`${origin}/cell`);
   await page.getByRole("link", { name: "English" }).click();
   expect(await heading(page)).toBe("Cell");

@@ -37,6 +37,8 @@ if [ ! -x "$CACHE/chromium" ]; then
   <cachedir>$CACHE/fonts</cachedir>
   <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
   <alias><family>system-ui</family><prefer><family>DejaVu Sans</family></prefer></alias>
+  <!-- Of a page's \`system-ui\` nothing is asked here: without a family the Japanese font would do for Latin, too. -->
+  <match target="pattern"><edit name="family" mode="append" binding="strong"><string>DejaVu Sans</string></edit></match>
 </fontconfig>
 FONTS
   mv "$folder/fonts.conf" "$CACHE/fonts.conf"

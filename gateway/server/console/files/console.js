@@ -49,6 +49,9 @@ function draw(element, lines, columns) {
     ticks: { stroke: style("--line") },
   };
   element.replaceChildren();
+  const [hours, moment] = ["{HH}:{mm}", "{YYYY}-{MM}-{DD} {HH}:{mm} UTC"].map((form) => uPlot.fmtDate(form));
+  // As the pages' other times are, and the logs': by the service's clock.
+  const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
   return new uPlot(
     {
       width: element.clientWidth,
@@ -59,9 +62,16 @@ function draw(element, lines, columns) {
         x: { range: (_, first, last) => [Math.min(first, last - 600), last] },
         y: { range: (_, low, high) => [0, Math.max(high ?? 0, low ?? 0, 0.01) * 1.1] },
       },
-      axes: [axis, { ...axis, size: 48 }],
+      tzDate: utc,
+      axes: [
+        { ...axis, values: (_, times) => times.map((time) => hours(utc(time))) },
+        { ...axis, size: 48 },
+      ],
       series: [
-        { label: lastHours.dataset.time },
+        {
+          label: lastHours.dataset.time,
+          value: (_, time) => (time === null ? "–" : moment(utc(time))),
+        },
         ...lines.map(([name, colour]) => ({
           label: lastHours.dataset[name],
           stroke: style(colour),
