@@ -63,6 +63,11 @@ class Gateway extends EventEmitter<{ call: [string]; gone: [string]; bytes: [num
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const path = incoming.url ?? "";
     if (path === "/health") {
+      // As a gateway does.
+      if (incoming.headers.host === undefined) {
+        outgoing.writeHead(400).end();
+        return;
+      }
       if (!this.healthy) this.refused += 1;
       outgoing.writeHead(this.healthy ? 200 : 503).end(this.healthy ? "OK" : "Draining");
       return;

@@ -87,7 +87,9 @@ frontend entry
 
 backend hosts
   balance leastconn
-  option httpchk GET /health
+  option httpchk
+  # By itself the check is HTTP/1.0 without a Host, which a gateway refuses.
+  http-check send meth GET uri /health ver HTTP/1.1 hdr Host kernelyard
   http-check expect status 200
   default-server check inter 2s fastinter 500ms downinter 2s fall 2 rise 2 maxconn ${CONNECTION_LIMITS.most - OTHER_CONNECTIONS}
 ${servers.map(each).join("\n")}
