@@ -74,8 +74,8 @@ export interface Gateway {
   /** Null: there is none. To be started by whoever listens for it. */
   readonly console: Console | null;
   /**
-   * Refuses what is new; resolves when the last response is out and no program waits for its tools any more, or after
-   * `withinMs`.
+   * Refuses what is new; resolves when the last response is out, no program waits for its tools any more, and a fleet has its sessions'
+   * files, or after `withinMs`.
    */
   drain(withinMs: number): Promise<void>;
   /** Lets go of the launcher. The sandboxes are the launcher's: the next gateway finds them there. */
@@ -197,16 +197,15 @@ export function assemble({
     kernels,
     fleet,
     async drain(withinMs) {
-      void fleet?.takeNoMore();
       kernels.retire();
       executor.stop();
       inFlight.stop();
       const late = new Promise<void>((resolve) => setTimeout(resolve, withinMs).unref());
-      const drained = async () => {
+      const served = async () => {
         await programs.drain(Math.min(PROGRAM_GRACE_MS, withinMs));
         await inFlight.drained();
       };
-      await Promise.race([drained(), late]);
+      await Promise.race([fleet?.standDown(served(), withinMs) ?? served(), late]);
     },
     async close() {
       operators?.stop();

@@ -4,7 +4,7 @@ import { MemoryObjects } from "../support/fleet/memory-objects.ts";
 import { RedisServer } from "../support/redis/redis-server.ts";
 import { reply } from "../unit/http/listening.ts";
 import { ECHO, type Script } from "../unit/sessions/launcher-stand-in.ts";
-import { type HostUnderTest, newFleet, startHost } from "./fleet-under-test.ts";
+import { type HostOptions, type HostUnderTest, newFleet, startHost } from "./fleet-under-test.ts";
 
 let engine: RedisServer;
 beforeAll(async () => {
@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine?.dispose());
 
-/** A sandbox with one file, its session's: `write X` and `fill N` set it, `read` prints it. It is its own archive. */
+/** A sandbox with one file, its session's: `write X` and `fill N` set it, `read` and `size` print it. It is its own archive. */
 function withFile(host: HostUnderTest): Map<string, string> {
   const files = new Map<string, string>();
   const incoming = new Map<string, Buffer[]>();
@@ -27,6 +27,7 @@ function withFile(host: HostUnderTest): Map<string, string> {
         if (word === "write") files.set(session, text ?? "");
         if (word === "fill") files.set(session, "x".repeat(Number(text)));
         if (word === "read") sandbox.print(message.msg_id, files.get(session) ?? "nothing");
+        if (word === "size") sandbox.print(message.msg_id, String(files.get(session)?.length));
         sandbox.reply(message.msg_id);
         break;
       }
@@ -82,19 +83,46 @@ function withFile(host: HostUnderTest): Map<string, string> {
   return files;
 }
 
-async function fleetOf(count: number, env: Record<string, string> = {}) {
+async function fleetOf(
+  count: number,
+  env: Record<string, string> = {},
+  times: NonNullable<HostOptions["times"]> = {},
+) {
   const fleet = await newFleet(engine);
   const bucket = new MemoryObjects();
   const hosts: HostUnderTest[] = [];
   for (let n = 0; n < count; n++) {
-    const host = await startHost({ url: engine.url, fleet, env, workspaces: bucket });
+    const host = await startHost({ url: engine.url, fleet, env, times, workspaces: bucket });
     withFile(host);
     hosts.push(host);
   }
   const [a, b] = hosts;
   if (a === undefined || b === undefined) throw new Error("no hosts");
   await expect.poll(() => hosts.every(({ gateway }) => gateway.fleet?.hosts.length === count)).toBe(true);
-  return { a, b, bucket, hosts };
+  /** The next gateway of a host that was stopped. */
+  const again = (host: HostUnderTest) =>
+    startHost({
+      url: engine.url,
+      fleet,
+      env,
+      times,
+      workspaces: bucket,
+      launcher: host.launcher,
+      id: host.id,
+    });
+  return { a, b, again, bucket, hosts };
+}
+
+/** A call that runs until it is let go. */
+async function held(host: HostUnderTest, session: string) {
+  const running = call(host, "hold", session);
+  await expect.poll(() => host.launcher.live.some(({ executing }) => executing !== null)).toBe(true);
+  const letGo = () => {
+    for (const sandbox of host.launcher.live)
+      if (sandbox.executing !== null) sandbox.reply(sandbox.executing);
+    return running;
+  };
+  return { letGo };
 }
 
 async function call(host: HostUnderTest, code: string, session = "s") {
@@ -206,4 +234,67 @@ it("a session that is forgotten has no files anywhere, wherever it was", async (
   const again = b.listening.begin("DELETE", "/runtime-sessions/nobody-used-it");
   again.end();
   expect((await reply(again)).status).toBe(404);
+});
+
+it("a host that is stopped saves what is quiet, and then what its running calls left; its next gateway goes on with all of it", async () => {
+  const { a, again, b, bucket } = await fleetOf(2, {}, { leaseMs: 30_000 });
+  await call(a, "write one", "quiet");
+  await call(a, "write before", "busy");
+  const { letGo } = await held(a, "busy");
+  const stopped = a.gateway.drain(30_000);
+  await expect.poll(() => bucket.objects.size).toBe(1);
+  expect((await letGo()).status).toBe(200);
+  await stopped;
+  expect(bucket.objects.size).toBe(2);
+  await a.stop();
+  const next = await again(a);
+  expect(await call(next, "read", "quiet")).toMatchObject({ stdout: "one", stderr: "" });
+  expect(await call(b, "read", "busy")).toMatchObject({ stdout: "before", stderr: "" });
+  expect([a, b].map(({ launcher }) => launcher.created)).toEqual([2, 0]);
+  await next.die();
+});
+
+it("a stop that lasts longer than a lease gives quiet sessions away, and keeps what would lose its files", async () => {
+  const { a, again, b, bucket } = await fleetOf(2, { KERNELYARD_WORKSPACE_MAX_BYTES: "1m" });
+  await call(a, "write one", "quiet");
+  await call(a, `fill ${2 * 1024 * 1024}`, "large");
+  await call(a, "write before", "busy");
+  const { letGo } = await held(a, "busy");
+  const stopped = a.gateway.drain(60_000);
+  const moved = await call(b, "read", "quiet");
+  expect(moved).toMatchObject({ status: 200, stdout: "one" });
+  expect(moved.stderr).toContain("it moved to another host");
+  expect((await letGo()).status).toBe(200);
+  await stopped;
+  expect(bucket.objects.size).toBe(2);
+  await a.stop();
+  const next = await again(a);
+  expect(await call(next, "size", "large")).toMatchObject({ stdout: `${2 * 1024 * 1024}`, stderr: "" });
+  expect(b.launcher.created).toBe(1);
+  await next.die();
+});
+
+it("a stop while the bucket is away takes no longer, and loses nothing that is on the host", async () => {
+  const { a, again, b, bucket } = await fleetOf(2);
+  await call(a, "write mine");
+  bucket.away = true;
+  await a.gateway.drain(30_000);
+  expect(a.gateway.logLines.join("")).toContain("last changes are on this host alone");
+  await a.stop();
+  const next = await again(a);
+  expect(await call(b, "read")).toMatchObject({ stdout: "mine", stderr: "" });
+  await next.die();
+});
+
+it("a host that is stopped while it is drained gives its sessions away all the same", async () => {
+  const { a, b } = await fleetOf(2);
+  await call(a, "write one", "quiet");
+  const { letGo } = await held(a, "busy");
+  const draining = drained(a);
+  const stopped = a.gateway.drain(30_000);
+  await letGo();
+  expect(await draining).toEqual({ parked: 2, left: 0 });
+  await stopped;
+  expect(await call(b, "read", "quiet")).toMatchObject({ stdout: "one" });
+  expect(a.launcher.live).toHaveLength(0);
 });

@@ -26,7 +26,7 @@ import type { Forwarded, HopClient, HopRequest, Target } from "./hop/client.ts";
 import { HOP_HEADER, type Hop, type HopTokens, type HopVerdict } from "./hop/token.ts";
 import type { LeaseTimes } from "./lease.ts";
 import { Member } from "./member.ts";
-import { type SavingSessions, type WorkspaceObjects, Workspaces } from "./workspaces.ts";
+import { type SavingSessions, TRAVEL_AT_ONCE, type WorkspaceObjects, Workspaces } from "./workspaces.ts";
 
 export interface FleetTimes extends DirectoryTimes, LeaseTimes {
   readonly beatMs: number;
@@ -46,8 +46,6 @@ const FAILED_BEAT_AGAIN_MS = 500;
 /** Of the directory, one after the other, while the lease waits for its next beat. */
 const ASKED_IN_A_ROUND = 100;
 export const TOUCH_EVERY_MS = 30_000;
-/** Sessions that are put away at the same time: a transfer of each waits for its sandbox most of the time. */
-const PARKED_AT_ONCE = 4;
 const PARK_AGAIN_MS = 1_000;
 /** An object of a session is written again long before: it belongs to nobody when its record ended as well. */
 const KEEP_OBJECTS = 1.5;
@@ -71,6 +69,8 @@ export interface LocalSessions extends SavingSessions {
   readonly image: string | null;
   /** Of those with a kernel, last used first. */
   keys(): readonly SessionKey[];
+  /** None of its calls runs here. */
+  quiet(key: SessionKey): boolean;
   /**
    * The session comes from another host: what is left here of an earlier stay is removed, its `files` are unpacked, and its next call is
    * told. Rejects as `Session.arrive` does.
@@ -275,6 +275,30 @@ export class Fleet {
     return this.#draining;
   }
 
+  /**
+   * The host is stopped in order: files of quiet sessions are saved for other hosts, and when `served` (no call runs any more) those of the
+   * others. All stay this host's, so that whoever starts it again goes on with their variables. A stop that outlasts a lease gives quiet ones
+   * away, as the host's death would have by then. Resolves after `withinMs` at the latest; never rejects.
+   */
+  async standDown(served: Promise<void>, withinMs: number): Promise<void> {
+    if (this.#left) return served;
+    const { log, objects, sessions, times } = this.#options;
+    const until = performance.now() + withinMs;
+    const signal = AbortSignal.timeout(Math.ceil(withinMs));
+    const soon = delay(Math.min(times.leaseMs, withinMs), "late" as const, { ref: false });
+    await this.takeNoMore();
+    const quiet = sessions.keys().filter((key) => sessions.quiet(key));
+    const over = Promise.all([served, this.#workspaces.saveAll(quiet, false, signal)]);
+    const others = () => this.#hosts.some(({ id, state }) => id !== this.host && state === "up");
+    if ((await Promise.race([over, soon])) === "late" && objects !== null && others()) {
+      const { parked } = await this.#parkAll(until, { losesFiles: false });
+      log.info({ parked }, "the stop takes its time: quiet sessions go to other hosts");
+    }
+    await Promise.race([served, delay(Math.max(0, until - performance.now()), undefined, { ref: false })]);
+    const left = await this.#workspaces.saveAll(sessions.keys(), true, signal);
+    if (left > 0) log.error({ left }, "stopped with sessions whose last changes are on this host alone");
+  }
+
   /** `draining`: it puts its sessions away; `drained`: it has, and takes no part any more. */
   get stay(): "here" | "draining" | "drained" {
     if (this.#draining === null) return "here";
@@ -434,23 +458,11 @@ export class Fleet {
   }
 
   async #drain(withinMs: number): Promise<Drained> {
-    const { log, sessions } = this.#options;
+    const { log } = this.#options;
     const deadline = performance.now() + withinMs;
     await this.takeNoMore();
-    const recent = sessions.keys().map((key) => [this.#options.digestOf(key), key] as const);
-    const waiting = [...new Map([...recent, ...this.#keys])].filter(
-      ([digest]) => this.#member.epochOf(digest) !== null,
-    );
-    log.info({ sessions: waiting.length }, "the host is drained: its sessions go to others");
-    let parked = 0;
-    let left = 0;
-    const work = async () => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        if (await this.#park(...next, deadline)) parked += 1;
-        else left += 1;
-      }
-    };
-    await Promise.all(Array.from({ length: PARKED_AT_ONCE }, work));
+    log.info({ sessions: this.#member.sessions }, "the host is drained: its sessions go to others");
+    const { left, parked } = await this.#parkAll(deadline, { losesFiles: true });
     if (left === 0) {
       this.#stopped.abort();
       await this.#beating;
@@ -466,8 +478,37 @@ export class Fleet {
     return { parked, left };
   }
 
+  /** `losesFiles`: sessions with more than is saved go as well. */
+  async #parkAll(deadline: number, how: { readonly losesFiles: boolean }): Promise<Drained> {
+    const { digestOf, sessions } = this.#options;
+    const recent = sessions.keys().map((key) => [digestOf(key), key] as const);
+    const held = [...new Map([...recent, ...this.#keys])].filter(
+      ([digest]) => this.#member.epochOf(digest) !== null,
+    );
+    // Whoever has to wait for a running call keeps nobody from going.
+    const waiting = [
+      ...held.filter(([, key]) => sessions.quiet(key)),
+      ...held.filter(([, key]) => !sessions.quiet(key)),
+    ];
+    let parked = 0;
+    let left = 0;
+    const work = async () => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        if (await this.#park(...next, deadline, how)) parked += 1;
+        else left += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: TRAVEL_AT_ONCE }, work));
+    return { parked, left };
+  }
+
   /** Whether another host can have it. Never rejects. */
-  async #park(digest: string, key: SessionKey, deadline: number): Promise<boolean> {
+  async #park(
+    digest: string,
+    key: SessionKey,
+    deadline: number,
+    { losesFiles }: { readonly losesFiles: boolean },
+  ): Promise<boolean> {
     const { log, sessions } = this.#options;
     const signal = AbortSignal.timeout(Math.ceil(Math.max(1, deadline - performance.now())));
     for (let told = false; ; ) {
@@ -477,6 +518,7 @@ export class Fleet {
         told = true;
         const saved = await this.#workspaces.save(key, true, signal);
         if (saved.kind === "fenced") return true;
+        if (saved.kind === "too_large" && !losesFiles) break;
         if (saved.kind !== "busy" && saved.kind !== "failed") {
           await this.#member.settle(digest, { state: "parked", ckpt: null });
           this.#keys.delete(digest);

@@ -28,6 +28,9 @@ export interface WorkspaceObjects {
 /** `busy`: somebody uses it. `fenced`: it is another host's. */
 export type Saved = WorkspaceRead | { readonly kind: "busy" | "fenced" };
 
+/** Nothing of the session is here alone, or it is another host's. */
+const SETTLED: ReadonlySet<Saved["kind"]> = new Set(["read", "unchanged", "fenced"]);
+
 /** The sessions of this host whose files may have to be saved. */
 export interface SavingSessions {
   /** Idle ones whose files may have changed since they were last saved, longest idle first. */
@@ -55,6 +58,8 @@ export interface WorkspacesOptions {
 
 const SWEEP_EVERY_MS = 6 * 3_600_000;
 const SAVE_WITHIN_MS = 150_000;
+/** Sessions whose files travel at the same time: a transfer waits for its sandbox most of the time. */
+export const TRAVEL_AT_ONCE = 4;
 
 export class Workspaces {
   readonly #options: WorkspacesOptions;
@@ -78,6 +83,27 @@ export class Workspaces {
       this.#saving = null;
     });
     return this.#saving;
+  }
+
+  /** Saves what has changed of these, each tried once. How many are as they were last saved, with changes. Never rejects. */
+  async saveAll(keys: readonly SessionKey[], patient: boolean, signal: AbortSignal): Promise<number> {
+    const { log, objects } = this.#options;
+    if (objects === null) return 0;
+    const waiting = [...keys];
+    let left = 0;
+    const work = async () => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        try {
+          if (!SETTLED.has((await this.save(next, patient, signal)).kind)) left += 1;
+        } catch (error) {
+          left += 1;
+          this.#counts.failed += 1;
+          log.warn({ err: error }, "a session's files were not saved for other hosts");
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: TRAVEL_AT_ONCE }, work));
+    return left;
   }
 
   /** Rejects with `DirectoryUnavailable` and as the sessions and the store do. */

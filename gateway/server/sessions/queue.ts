@@ -2,7 +2,11 @@
 
 export type Turn = "granted" | "busy" | "cancelled" | "closed";
 
+/** `service`: looks after the session itself, also when callers get no turn any more. */
+export type Asker = "caller" | "service";
+
 interface Waiter {
+  readonly asker: Asker;
   readonly grant: (turn: Turn) => void;
 }
 
@@ -26,11 +30,11 @@ export class Queue {
 
   /**
    * `granted`: the caller has the turn and must `release` it. `busy`: the queue is full, or `waitMs` went by.
-   * `cancelled`: the signal was aborted. `closed`: nobody gets a turn any more.
+   * `cancelled`: the signal was aborted. `closed`: no caller gets a turn any more.
    */
-  async acquire(waitMs: number, signal: AbortSignal): Promise<Turn> {
+  async acquire(waitMs: number, signal: AbortSignal, asker: Asker = "caller"): Promise<Turn> {
     if (signal.aborted) return "cancelled";
-    if (this.#closed) return "closed";
+    if (this.#closed && asker === "caller") return "closed";
     if (!this.#taken) {
       this.#taken = true;
       return "granted";
@@ -43,7 +47,7 @@ export class Queue {
         this.#waiting.delete(waiter);
         resolve(turn);
       };
-      const waiter: Waiter = { grant: settle };
+      const waiter: Waiter = { asker, grant: settle };
       const timer = setTimeout(() => settle("busy"), waitMs);
       const cancel = () => settle("cancelled");
       signal.addEventListener("abort", cancel, { once: true });
@@ -58,10 +62,10 @@ export class Queue {
     return true;
   }
 
-  /** Whoever waits, or comes, gets no turn; who has it keeps it. */
+  /** Callers who wait, or come, get no turn; who has it keeps it. */
   close(): void {
     this.#closed = true;
-    for (const waiter of [...this.#waiting]) waiter.grant("closed");
+    for (const waiter of [...this.#waiting]) if (waiter.asker === "caller") waiter.grant("closed");
   }
 
   /** Passes the turn to who waits longest. */

@@ -9,7 +9,7 @@ import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
 import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
 import { concernsFiles, LOSSES, type Loss } from "./losses.ts";
-import { Queue } from "./queue.ts";
+import { type Asker, Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
 import { ownerOf } from "./session-key.ts";
 
@@ -73,6 +73,8 @@ export class Session {
   #arrived = false;
   /** Its files may have changed since they were last saved. */
   #unsaved = false;
+  /** What the last look found, if it was more than is saved. */
+  #tooLarge: Extract<WorkspaceRead, { kind: "too_large" }> | null = null;
   /** Of the files as they were last saved; null: nobody knows. */
   #stamp: string | null = null;
   /** `performance.now()` of the last save, or look. */
@@ -171,18 +173,18 @@ export class Session {
     }
   }
 
-  /** Nobody who waits gets a turn any more. */
+  /** No call that waits gets a turn any more. */
   retire(): void {
     this.#queue.close();
   }
 
   /** The time that it took. */
-  async #turn(signal: AbortSignal, patient: boolean): Promise<number> {
+  async #turn(signal: AbortSignal, patient: boolean, asker: Asker = "caller"): Promise<number> {
     const began = performance.now();
     const { busyWaitMs, queueLength } = this.#options;
     const waiting = patient ? null : this.#giveWay.wait();
     const full = this.#queue.length >= queueLength;
-    const turn = await this.#queue.acquire(busyWaitMs, signal).finally(waiting);
+    const turn = await this.#queue.acquire(busyWaitMs, signal, asker).finally(waiting);
     const waitedMs = performance.now() - began;
     switch (turn) {
       case "granted":
@@ -298,16 +300,17 @@ export class Session {
       signal,
     }: { readonly patient: boolean; readonly profile: string; readonly signal: AbortSignal },
   ): Promise<WorkspaceRead | { readonly kind: "busy" }> {
-    if (patient) await this.#turn(signal, true);
+    if (patient) await this.#turn(signal, true, "service");
     else if (this.#kernel?.usable !== true || !this.#queue.tryAcquire()) return { kind: "busy" };
     try {
-      if (!this.#unsaved) return { kind: "unchanged" };
+      if (!this.#unsaved) return this.#tooLarge ?? { kind: "unchanged" };
       const kernel = this.#kernel?.usable === true ? this.#kernel : await this.#reopen(profile, signal);
       const read = await kernel.readWorkspace({ ...reading, unless: this.#stamp });
       this.#savedAt = performance.now();
       if (read.kind === "read") this.#stamp = read.stamp;
       // What is too large now may be smaller after its next call.
       if (read.kind !== "failed") this.#unsaved = false;
+      this.#tooLarge = read.kind === "too_large" ? read : null;
       return read;
     } finally {
       this.#queue.release();
@@ -363,13 +366,14 @@ export class Session {
   /** Likewise, and lets the running call end first. */
   async depart(signal: AbortSignal): Promise<boolean> {
     const { sandboxes } = this.#options;
-    await this.#turn(signal, true);
+    await this.#turn(signal, true, "service");
     try {
       const place = this.#lose(null);
       this.#lost = null;
       this.#asleepAt = null;
       this.#arrived = false;
       this.#unsaved = false;
+      this.#tooLarge = null;
       this.#stamp = null;
       if (place !== null) await sandboxes.end(place);
       return (await sandboxes.forget(this.key)) || place !== null;

@@ -53,6 +53,10 @@ export class TravellingSessions {
     return this.#registry.keys();
   }
 
+  quiet(key: SessionKey): boolean {
+    return this.#registry.find(key)?.idle ?? true;
+  }
+
   /** `why`: another host had it; what is left here of an earlier stay goes. Rejects as `Session.forget` does. */
   async arrive(key: SessionKey, why: "host_lost" | "moved", files: Readable | null): Promise<Arrival> {
     const session = this.#registry.session(key);
