@@ -1,7 +1,11 @@
 /** What the directory promises, of both that there are. */
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { type Directory, DirectoryUnavailable } from "../../gateway/server/fleet/directory/directory.ts";
+import {
+  type Directory,
+  DirectoryUnavailable,
+  RecordLost,
+} from "../../gateway/server/fleet/directory/directory.ts";
 import { ValkeyDirectory, type ValkeyOptions } from "../../gateway/server/fleet/directory/valkey.ts";
 import { fields, speaker } from "../support/fleet/hosts.ts";
 import { RedisServer } from "../support/redis/redis-server.ts";
@@ -153,7 +157,7 @@ describe.each(DIRECTORIES)("a directory %s", (_, open) => {
     for (const state of ["live", "idle", "moving", "forgotten"] as const) {
       expect(await directory.settle(holding, { state })).toBe(false);
     }
-    expect(await directory.reclaim(holding, "live")).toBe(false);
+    expect(await directory.reclaim(holding, "live", null)).toBe(false);
     expect(await directory.route("s", "a")).toMatchObject({ kind: "own", home: "b", epoch: taken.epoch });
     await directory.close();
   });
@@ -184,12 +188,12 @@ describe.each(DIRECTORIES)("a directory %s", (_, open) => {
   it("after the loss of all data owners come first, then everybody", async () => {
     const { directory, pass } = await open({ holdMs: 300 });
     const holding = { digest: "s", host: "a", epoch: 7 };
-    expect(await directory.reclaim(holding, "live")).toBe(false);
+    expect(await directory.reclaim(holding, "live", null)).toBe(false);
     await beaten(directory, "a", "b");
     const held = await directory.route("s", "b");
     expect(held).toMatchObject({ kind: "hold" });
     expect(held.kind === "hold" && held.ms > 0 && held.ms <= 300).toBe(true);
-    expect(await directory.reclaim(holding, "live")).toBe(true);
+    expect(await directory.reclaim(holding, "live", null)).toBe(true);
     expect(await directory.route("s", "b")).toMatchObject({ kind: "own", home: "a", epoch: 7 });
     expect(await directory.route("t", "b")).toMatchObject({ kind: "hold" });
     await pass(301);
@@ -201,15 +205,36 @@ describe.each(DIRECTORIES)("a directory %s", (_, open) => {
     const { directory, lapse } = await open();
     await beaten(directory, "a", "b");
     const { epoch, holding } = await claimed(directory, "s", "a");
-    expect(await directory.reclaim(holding, "live")).toBe(true);
-    expect(await directory.reclaim({ ...holding, epoch: epoch - 1 }, "live")).toBe(false);
-    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch + 1 }, "live")).toBe(false);
+    expect(await directory.reclaim(holding, "live", null)).toBe(true);
+    expect(await directory.reclaim({ ...holding, epoch: epoch - 1 }, "live", null)).toBe(false);
+    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch + 1 }, "live", null)).toBe(false);
     // A failover brought back an older record: its home is gone, the present owner is not.
     await lapse(speaker("a"));
-    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch - 1 }, "live")).toBe(false);
-    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch + 1 }, "live")).toBe(true);
+    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch - 1 }, "live", null)).toBe(false);
+    expect(await directory.reclaim({ digest: "s", host: "b", epoch: epoch + 1 }, "live", null)).toBe(true);
     await beaten(directory, "a");
     expect(await directory.route("s", "a")).toMatchObject({ kind: "own", home: "b", epoch: epoch + 1 });
+    await directory.close();
+  });
+
+  it("what the engine lost is nobody else's, and is said again with its checkpoint", async () => {
+    const { directory } = await open();
+    await beaten(directory, "a", "b");
+    const holding = { digest: "s", host: "a", epoch: 7 };
+    const ckpt = { key: "ws/2", bytes: 3 };
+    await expect(directory.settle(holding, { state: "moving" })).rejects.toThrow(RecordLost);
+    await expect(directory.ckpt(holding, ckpt)).rejects.toThrow(RecordLost);
+    expect(await directory.reclaim(holding, "live", ckpt)).toBe(true);
+    expect(await directory.settle(holding, { state: "parked", ckpt: null })).toBe(true);
+    expect(await directory.route("s", "b")).toMatchObject({ kind: "claimed", ckpt: "ws/2" });
+    // A failover brought back an older pointer.
+    const again = await claimed(directory, "t", "a");
+    await directory.ckpt(again.holding, { key: "ws/3", bytes: 1 });
+    expect(await directory.reclaim(again.holding, "live", { key: "ws/4", bytes: 1 })).toBe(true);
+    expect(await directory.ckpt(again.holding, { key: "ws/5", bytes: 1 })).toEqual({
+      kind: "set",
+      former: "ws/4",
+    });
     await directory.close();
   });
 

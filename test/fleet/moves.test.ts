@@ -1,5 +1,5 @@
 /** Sessions that go to another host with their files: real engine, real listeners; launchers and the bucket are stand-ins. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { MemoryObjects } from "../support/fleet/memory-objects.ts";
 import { RedisServer } from "../support/redis/redis-server.ts";
 import { reply } from "../unit/http/listening.ts";
@@ -87,12 +87,13 @@ async function fleetOf(
   count: number,
   env: Record<string, string> = {},
   times: NonNullable<HostOptions["times"]> = {},
+  its = engine,
 ) {
-  const fleet = await newFleet(engine);
+  const fleet = await newFleet(its);
   const bucket = new MemoryObjects();
   const hosts: HostUnderTest[] = [];
   for (let n = 0; n < count; n++) {
-    const host = await startHost({ url: engine.url, fleet, env, times, workspaces: bucket });
+    const host = await startHost({ url: its.url, fleet, env, times, workspaces: bucket });
     withFile(host);
     hosts.push(host);
   }
@@ -102,7 +103,7 @@ async function fleetOf(
   /** The next gateway of a host that was stopped. */
   const again = (host: HostUnderTest) =>
     startHost({
-      url: engine.url,
+      url: its.url,
       fleet,
       env,
       times,
@@ -219,6 +220,22 @@ it("a bucket that is away costs nobody a file: the host keeps its sessions, and 
   expect(b.launcher.volumes.size).toBe(0);
   bucket.away = false;
   expect(await call(b, "read")).toMatchObject({ stdout: "mine" });
+});
+
+it("an engine that lost its data after a save costs nobody a file", async () => {
+  const own = await RedisServer.start();
+  onTestFinished(() => own.dispose());
+  const { a, b, bucket } = await fleetOf(2, {}, {}, own);
+  await call(a, "write saved");
+  await expect.poll(() => bucket.objects.size, { timeout: 20_000 }).toBe(1);
+  const client = own.client();
+  await client.flushall();
+  await expect.poll(async () => (await client.keys("*:s:*")).length).toBe(1);
+  client.disconnect();
+  expect(await drained(a)).toEqual({ parked: 1, left: 0 });
+  const answer = await call(b, "read");
+  expect(answer).toMatchObject({ stdout: "saved" });
+  expect(answer.stderr).toContain("it moved to another host");
 });
 
 it("a session that is forgotten has no files anywhere, wherever it was", async () => {

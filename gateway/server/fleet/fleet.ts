@@ -635,9 +635,11 @@ export class Fleet {
     const arrive = async () => {
       const { log, sessions } = this.#options;
       if (this.#member.holds(digest) !== null) return;
-      if (why !== null) {
+      // An engine that lost its data meanwhile does not know why any more.
+      const from = why ?? (ckpt === null ? null : "moved");
+      if (from !== null) {
         const files = ckpt === null ? null : await this.#workspaces.open(ckpt).catch(storeAway);
-        const arrival = await sessions.arrive(key, why, files);
+        const arrival = await sessions.arrive(key, from, files);
         if (arrival.kind === "not_now") throw new FleetUnavailable(arrival.reason, 5);
         if (arrival.kind === "restored") this.#workspaces.restored();
         else if (ckpt !== null)
@@ -646,8 +648,8 @@ export class Fleet {
       await this.#member.settle(digest, { state: "live" }).catch((error: unknown) => {
         throw unavailable(error);
       });
-      this.#counts.sessions[why ?? "new"] += 1;
-      if (why !== null) log.info({ session: digest, epoch, why }, "a session came from another host");
+      this.#counts.sessions[from ?? "new"] += 1;
+      if (from !== null) log.info({ session: digest, epoch, why: from }, "a session came from another host");
     };
     const arriving = arrive().finally(() => this.#arriving.delete(digest));
     this.#arriving.set(digest, arriving);

@@ -9,6 +9,7 @@ import {
   DirectoryUnavailable,
   type HostFields,
   type Pointed,
+  RecordLost,
   type Routed,
   type Settled,
   type Speaker,
@@ -31,6 +32,8 @@ interface Held {
    * a lease is believed. Afterwards only the directory can say whose it is.
    */
   reclaimUntil: number;
+  /** Where its files were last saved, as far as this host knows: an engine that lost it is told. */
+  ckpt: Checkpoint | null;
   /** What the directory was told of it: all, and what is under way. */
   told: number;
   telling: number;
@@ -162,6 +165,7 @@ export class Member {
   async settle(digest: string, to: Settled): Promise<boolean> {
     const held = this.#held.get(digest);
     if (held === undefined) return false;
+    const { state: before } = held;
     // Before the directory knows: nobody may begin here what somebody else may begin then.
     if (to.state !== "live") held.state = "away";
     held.told += 1;
@@ -175,8 +179,10 @@ export class Member {
       else if (to.state === "live" && held.told === told) held.state = "live";
       return mine;
     } catch (error) {
-      // It may have been given away: from here on only the directory can say whose it is.
-      if (to.state !== "live") {
+      if (error instanceof RecordLost) {
+        if (held.told === told) held.state = before;
+      } else if (to.state !== "live") {
+        // It may have been given away: from here on only the directory can say whose it is.
         held.sure = false;
         held.reclaimUntil = NEVER;
       }
@@ -194,7 +200,8 @@ export class Member {
       { digest, host: this.host, epoch: held.epoch },
       checkpoint,
     );
-    if (pointed.kind === "fenced" && this.#held.get(digest) === held) this.#lose(digest);
+    if (pointed.kind === "set") held.ckpt = checkpoint;
+    else if (this.#held.get(digest) === held) this.#lose(digest);
     return pointed;
   }
 
@@ -245,7 +252,9 @@ export class Member {
     }
     if (before !== undefined) this.#lose(digest);
     const state = ready ? "live" : "claimed";
-    this.#held.set(digest, { epoch, state, sure, reclaimUntil: NEVER, told: 0, telling: 0 });
+    const saved = routed.kind === "claimed" ? routed.ckpt : null;
+    const ckpt = saved === null ? null : { key: saved, bytes: 0 };
+    this.#held.set(digest, { epoch, state, sure, reclaimUntil: NEVER, ckpt, told: 0, telling: 0 });
   }
 
   async #reclaim(which: (held: Held) => boolean): Promise<void> {
@@ -256,7 +265,8 @@ export class Member {
         const [digest, held] = next;
         if (this.#held.get(digest) !== held || era !== this.#era) continue;
         const holding = { digest, host: this.host, epoch: held.epoch };
-        const mine = await this.#options.directory.reclaim(holding, held.state === "away" ? "idle" : "live");
+        const state = held.state === "away" ? "idle" : held.state;
+        const mine = await this.#options.directory.reclaim(holding, state, held.ckpt);
         if (this.#held.get(digest) !== held || era !== this.#era) continue;
         if (!mine) this.#lose(digest);
         else held.sure = true;

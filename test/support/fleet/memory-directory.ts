@@ -14,6 +14,7 @@ import {
   type Move,
   NOTED_MS,
   type Pointed,
+  RecordLost,
   type Routed,
   type Settled,
   type Speaker,
@@ -100,7 +101,8 @@ export class MemoryDirectory implements Directory {
   async settle({ digest, host, epoch }: Holding, to: Settled): Promise<boolean> {
     const entry = this.#entry(digest);
     const leaves = to.state === "parked" || to.state === "forgotten";
-    if (entry === null || entry.epoch !== epoch) return false;
+    if (entry === null) throw new RecordLost();
+    if (entry.epoch !== epoch) return false;
     if (entry.home !== host) return leaves && entry.home === null && entry.state === to.state;
     entry.state = to.state;
     entry.why = null;
@@ -114,20 +116,35 @@ export class MemoryDirectory implements Directory {
 
   async ckpt({ digest, host, epoch }: Holding, checkpoint: Checkpoint): Promise<Pointed> {
     const entry = this.#entry(digest);
-    if (entry === null || entry.home !== host || entry.epoch !== epoch) return { kind: "fenced" };
+    if (entry === null) throw new RecordLost();
+    if (entry.home !== host || entry.epoch !== epoch) return { kind: "fenced" };
     const former = entry.ckpt?.key ?? null;
     entry.ckpt = checkpoint;
     return { kind: "set", former: former === checkpoint.key ? null : former };
   }
 
-  async reclaim({ digest, host, epoch }: Holding, state: "live" | "idle"): Promise<boolean> {
+  async reclaim(
+    { digest, host, epoch }: Holding,
+    state: "claimed" | "live" | "idle",
+    checkpoint: Checkpoint | null,
+  ): Promise<boolean> {
     if (this.#alive(host) === null) return false;
     const entry = this.#entry(digest);
-    if (entry !== null && entry.home === host && entry.epoch === epoch) return true;
+    if (entry !== null && entry.home === host && entry.epoch === epoch) {
+      entry.ckpt = checkpoint ?? entry.ckpt;
+      return true;
+    }
     if (entry !== null && entry.epoch >= epoch) return false;
     if (entry?.home != null && entry.home !== host && this.#alive(entry.home) !== null) return false;
     const until = this.#now() + this.#times.recordMs;
-    this.#entries.set(digest, { home: host, epoch, state, why: null, ckpt: entry?.ckpt ?? null, until });
+    this.#entries.set(digest, {
+      home: host,
+      epoch,
+      state,
+      why: null,
+      ckpt: checkpoint ?? entry?.ckpt ?? null,
+      until,
+    });
     return true;
   }
 

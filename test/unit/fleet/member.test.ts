@@ -1,6 +1,10 @@
 /** What a host believes of its sessions, and when it has to ask. */
 import { describe, expect, it } from "vitest";
-import { type Directory, DirectoryUnavailable } from "../../../gateway/server/fleet/directory/directory.ts";
+import {
+  type Directory,
+  DirectoryUnavailable,
+  RecordLost,
+} from "../../../gateway/server/fleet/directory/directory.ts";
 import { Member } from "../../../gateway/server/fleet/member.ts";
 import { fields, speaker } from "../../support/fleet/hosts.ts";
 import { MemoryDirectory } from "../../support/fleet/memory-directory.ts";
@@ -198,5 +202,35 @@ describe("a member of the fleet", () => {
     expect(copy.valid).toBe(false);
     expect(original.valid).toBe(true);
     expect(member.valid).toBe(false);
+  });
+
+  it("keeps what an engine lost between two beats, and says it again with where its files are", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    await member.ckpt("s", { key: "ws/1", bytes: 1 });
+    all.forget();
+    await expect(member.ckpt("s", { key: "ws/2", bytes: 1 })).rejects.toThrow(RecordLost);
+    await expect(member.settle("s", { state: "moving" })).rejects.toThrow(RecordLost);
+    expect(all.lost).toEqual([]);
+    expect(member.holds("s")).not.toBeNull();
+    await member.beat();
+    expect(await member.settle("s", { state: "parked", ckpt: null })).toBe(true);
+    const other = all.member("b");
+    await other.member.beat();
+    expect(await other.member.route("s", "b")).toMatchObject({ kind: "claimed", ckpt: "ws/1" });
+  });
+
+  it("says again of a session whose files it does not have yet that it does not", async () => {
+    const all = fleet();
+    const { member } = await serving(all, "a");
+    await member.ckpt("s", { key: "ws/1", bytes: 1 });
+    await member.settle("s", { state: "parked", ckpt: null });
+    const other = all.member("b");
+    await other.member.beat();
+    await other.member.route("s", "b");
+    all.forget();
+    await other.member.beat();
+    expect(await other.member.route("s", "b")).toMatchObject({ kind: "claimed", ckpt: "ws/1" });
+    expect(other.member.holds("s")).toBeNull();
   });
 });

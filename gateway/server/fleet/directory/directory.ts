@@ -109,15 +109,19 @@ export interface Directory {
   hosts(): Promise<Host[]>;
   /** Whose the session is; the candidate's, when it is nobody's. Null: nothing changes, it is only looked at. */
   route(digest: string, candidate: string | null): Promise<Routed>;
-  /** False: it is not this host's in this epoch. */
+  /** False: it is not this host's in this epoch. Rejects with `RecordLost` when there is nothing of the session: nobody else has it, either. */
   settle(holding: Holding, to: Settled): Promise<boolean>;
-  /** Points the session at a newer checkpoint. */
+  /** Points the session at a newer checkpoint. Rejects likewise. */
   ckpt(holding: Holding, checkpoint: Checkpoint): Promise<Pointed>;
   /**
-   * Says again what the engine may have lost. Only for what was held with a lease that has not lapsed since. False: somebody else
-   * has it, or had it later.
+   * Says again what the engine may have lost, the checkpoint with it (null: this host knows of none). Only for what was held with a lease that has
+   * not lapsed since. False: somebody else has it, or had it later.
    */
-  reclaim(holding: Holding, state: "live" | "idle"): Promise<boolean>;
+  reclaim(
+    holding: Holding,
+    state: "claimed" | "live" | "idle",
+    checkpoint: Checkpoint | null,
+  ): Promise<boolean>;
   /** These were used: their records last on. */
   touch(digests: readonly string[]): Promise<void>;
   /** Notes once where a request is (`host`), and for how long; what was noted of it before, or null. */
@@ -128,7 +132,16 @@ export interface Directory {
 }
 
 export class DirectoryUnavailable extends Error {
-  override readonly name = "DirectoryUnavailable";
+  override readonly name: string = "DirectoryUnavailable";
+}
+
+/** The engine lost its data, and this host has not said yet that it has the session: nothing was changed. */
+export class RecordLost extends DirectoryUnavailable {
+  override readonly name = "RecordLost";
+
+  constructor() {
+    super("The fleet's directory has lost what it knew of the session");
+  }
 }
 
 /** Who asks for a session meanwhile is told that it was forgotten. Names that nobody ever used are forgotten as well. */

@@ -94,10 +94,11 @@ redis.call('PEXPIRE', KEYS[3], ARGV[3])
 return answer('claimed', ARGV[1], taker, epoch)
 `);
 
-/** KEYS record; ARGV host, epoch, state, checkpoint, its bytes, lifetime of the record. */
+/** KEYS record; ARGV host, epoch, state, checkpoint, its bytes, lifetime of the record. 2: there is no record. */
 export const SETTLE = script(`
 local entry = record(KEYS[1])
 local leaves = ARGV[3] == 'parked' or ARGV[3] == 'forgotten'
+if not entry.epoch then return 2 end
 if entry.epoch ~= ARGV[2] then return 0 end
 if entry.home ~= ARGV[1] then return leaves and not entry.home and entry.state == ARGV[3] and 1 or 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[3])
@@ -112,23 +113,28 @@ return 1
 /** KEYS record; ARGV host, epoch, checkpoint, its bytes. */
 export const CKPT = script(`
 local entry = record(KEYS[1])
+if not entry.epoch then return cjson.encode({kind = 'lost'}) end
 if entry.home ~= ARGV[1] or entry.epoch ~= ARGV[2] then return cjson.encode({kind = 'fenced'}) end
 redis.call('HSET', KEYS[1], 'ckpt', ARGV[3], 'ckpt_bytes', ARGV[4])
 local former = entry.ckpt and entry.ckpt ~= ARGV[3] and entry.ckpt or cjson.null
 return cjson.encode({kind = 'set', former = former})
 `);
 
-/** KEYS hosts, record; ARGV host, epoch, state, lifetime of the record. */
+/** KEYS hosts, record; ARGV host, epoch, state, lifetime of the record, checkpoint (empty: none is known), its bytes. */
 export const RECLAIM = script(`
 if not alive(ARGV[1]) then return 0 end
 local entry = record(KEYS[2])
-if entry.home == ARGV[1] and entry.epoch == ARGV[2] then return 1 end
+local point = function()
+  if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'ckpt', ARGV[5], 'ckpt_bytes', ARGV[6]) end
+  return 1
+end
+if entry.home == ARGV[1] and entry.epoch == ARGV[2] then return point() end
 if entry.epoch and tonumber(entry.epoch) >= tonumber(ARGV[2]) then return 0 end
 if entry.home and entry.home ~= ARGV[1] and alive(entry.home) then return 0 end
 redis.call('HDEL', KEYS[2], 'why')
 redis.call('HSET', KEYS[2], 'home', ARGV[1], 'epoch', ARGV[2], 'state', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-return 1
+return point()
 `);
 
 /** KEYS hosts; ARGV host, nonce, since. */

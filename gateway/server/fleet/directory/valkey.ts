@@ -14,6 +14,7 @@ import {
   HostFields,
   NOTED_MS,
   Pointed,
+  RecordLost,
   Routed,
   type Settled,
   type Speaker,
@@ -33,6 +34,8 @@ const REPLICAS_LOOKED_AT_EVERY_MS = 10_000;
 const REPLICA_LOST_MS = 5_000;
 
 const Hosts = z.object({ hosts: z.array(HostFields.extend({ id: z.string() })).nullable() });
+const Settling = z.union([z.literal(0), z.literal(1), z.literal(2)]);
+const Pointing = z.discriminatedUnion("kind", [...Pointed.options, z.object({ kind: z.literal("lost") })]);
 const Yes = z.union([z.literal(0), z.literal(1)]).transform((one) => one === 1);
 
 export interface EngineLook {
@@ -184,16 +187,28 @@ export class ValkeyDirectory implements Directory {
     const { recordMs } = this.#times;
     const keepMs = to.state === "forgotten" ? Math.min(FORGOTTEN_MS, recordMs) : recordMs;
     const args = [host, epoch, to.state, key, bytes, keepMs];
-    return this.#asked(async () => Yes.parse(await this.#run(SETTLE, [`s:${digest}`], args)));
+    return this.#asked(async () => {
+      const settled = Settling.parse(await this.#run(SETTLE, [`s:${digest}`], args));
+      if (settled === 2) throw new RecordLost();
+      return settled === 1;
+    });
   }
 
   ckpt({ digest, host, epoch }: Holding, { key, bytes }: Checkpoint): Promise<Pointed> {
     const args = [host, epoch, key, bytes];
-    return this.#asked(async () => Pointed.parse(await this.#json(CKPT, [`s:${digest}`], args)));
+    return this.#asked(async () => {
+      const pointed = Pointing.parse(await this.#json(CKPT, [`s:${digest}`], args));
+      if (pointed.kind === "lost") throw new RecordLost();
+      return pointed;
+    });
   }
 
-  reclaim({ digest, host, epoch }: Holding, state: "live" | "idle"): Promise<boolean> {
-    const args = [host, epoch, state, this.#times.recordMs];
+  reclaim(
+    { digest, host, epoch }: Holding,
+    state: "claimed" | "live" | "idle",
+    checkpoint: Checkpoint | null,
+  ): Promise<boolean> {
+    const args = [host, epoch, state, this.#times.recordMs, checkpoint?.key ?? "", checkpoint?.bytes ?? 0];
     return this.#asked(async () => Yes.parse(await this.#run(RECLAIM, ["hosts", `s:${digest}`], args)));
   }
 
@@ -278,6 +293,7 @@ export class ValkeyDirectory implements Directory {
     try {
       return await ask();
     } catch (error) {
+      if (error instanceof DirectoryUnavailable) throw error;
       const reason = error instanceof Error ? error.message : String(error);
       throw new DirectoryUnavailable(`The fleet's directory does not answer: ${reason}`, { cause: error });
     }
