@@ -97,7 +97,7 @@ describe.each(DIRECTORIES)("a directory %s", (_, open) => {
     const { directory } = await open();
     await beaten(directory, "a", "b");
     const { epoch, holding, ...rest } = await claimed(directory, "s", "a");
-    expect(rest).toMatchObject({ home: "a", addr: "a:1", cert: "c".repeat(64), ckpt: null, why: null });
+    expect(rest).toMatchObject({ home: "a", addr: "a:1", cert: "c".repeat(64), ckpt: null, why: "unknown" });
     expect(await directory.route("s", "b")).toMatchObject({ kind: "own", home: "a", addr: "a:1", epoch });
     expect(await directory.route("s", null)).toMatchObject({ kind: "own", home: "a", epoch });
     // An answer that was lost is given again, until its files are there.

@@ -238,6 +238,22 @@ it("an engine that lost its data after a save costs nobody a file", async () => 
   expect(answer.stderr).toContain("it moved to another host");
 });
 
+it("an engine that lost its data and its owners with it: saved files come back, and it is told", async () => {
+  const own = await RedisServer.start();
+  onTestFinished(() => own.dispose());
+  const { a, b, bucket } = await fleetOf(2, {}, {}, own);
+  await call(a, "write saved");
+  await expect.poll(() => bucket.objects.size, { timeout: 20_000 }).toBe(1);
+  await a.die();
+  const client = own.client();
+  await client.flushall();
+  client.disconnect();
+  const answer = await call(b, "read");
+  expect(answer).toMatchObject({ stdout: "saved" });
+  expect(answer.stderr).toContain("its host was lost: variables are lost, files are as they were last saved");
+  expect(await call(b, "read", "another")).toMatchObject({ stdout: "nothing", stderr: "" });
+});
+
 it("a session that is forgotten has no files anywhere, wherever it was", async () => {
   const { a, b, bucket } = await fleetOf(2);
   await call(a, "write secret");

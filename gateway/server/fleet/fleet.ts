@@ -635,15 +635,16 @@ export class Fleet {
     const arrive = async () => {
       const { log, sessions } = this.#options;
       if (this.#member.holds(digest) !== null) return;
-      // An engine that lost its data meanwhile does not know why any more.
-      const from = why ?? (ckpt === null ? null : "moved");
+      const unknown = why === "unknown";
+      // An engine that lost its data knows nothing any more: of a session that somebody had, files may be saved.
+      const object = ckpt ?? (unknown ? await this.#workspaces.newest(digest).catch(() => null) : null);
+      const from = why !== null && !unknown ? why : object === null ? null : "host_lost";
       if (from !== null) {
-        const files = ckpt === null ? null : await this.#workspaces.open(ckpt).catch(storeAway);
+        const files = object === null ? null : await this.#workspaces.open(object).catch(storeAway);
         const arrival = await sessions.arrive(key, from, files);
         if (arrival.kind === "not_now") throw new FleetUnavailable(arrival.reason, 5);
         if (arrival.kind === "restored") this.#workspaces.restored();
-        else if (ckpt !== null)
-          log.error({ session: digest, object: ckpt }, "a session came without its files");
+        else if (object !== null) log.error({ session: digest, object }, "a session came without its files");
       }
       await this.#member.settle(digest, { state: "live" }).catch((error: unknown) => {
         throw unavailable(error);

@@ -18,6 +18,8 @@ export interface WorkspaceObjects {
   put(key: string, bytes: AsyncIterable<Uint8Array>): Promise<number>;
   /** Null when there is no such object. */
   get(key: string): Promise<Readable | null>;
+  /** The key of what was written last of all whose key begins so; null: there is nothing. */
+  newestUnder(prefix: string): Promise<string | null>;
   delete(key: string): Promise<void>;
   /** Everything whose key begins so. */
   deleteUnder(prefix: string): Promise<void>;
@@ -141,6 +143,11 @@ export class Workspaces {
     // Whoever reads hears of a failure on either side.
     pipeline(stored, archive, () => {});
     return archive;
+  }
+
+  /** What was saved last of a session of which the directory knows nothing; null: nothing was. Rejects when the store does not answer. */
+  async newest(digest: string): Promise<string | null> {
+    return (await this.#options.objects?.newestUnder(`${digest}/`)) ?? null;
   }
 
   restored(): void {

@@ -11,13 +11,13 @@ import {
   type Holding,
   type Host,
   type HostFields,
-  type Move,
   NOTED_MS,
   type Pointed,
   RecordLost,
   type Routed,
   type Settled,
   type Speaker,
+  type Why,
 } from "../../../gateway/server/fleet/directory/directory.ts";
 
 interface Lived extends Host {
@@ -31,9 +31,15 @@ interface Entry {
   home: string | null;
   epoch: number;
   state: Settled["state"] | "claimed";
-  why: Move | null;
+  why: Why;
   ckpt: Checkpoint | null;
   until: number;
+}
+
+function whyOf(entry: Entry | null): Why {
+  if (entry === null) return "unknown";
+  if (entry.state === "forgotten") return null;
+  return entry.home === null ? "moved" : "host_lost";
 }
 
 export class MemoryDirectory implements Directory {
@@ -90,7 +96,7 @@ export class MemoryDirectory implements Directory {
       home: taker.id,
       epoch: Math.max((entry?.epoch ?? 0) + 1, now),
       state: "claimed",
-      why: entry === null || entry.state === "forgotten" ? null : entry.home === null ? "moved" : "host_lost",
+      why: whyOf(entry),
       ckpt: entry?.ckpt ?? null,
       until: now + this.#times.recordMs,
     };

@@ -23,6 +23,11 @@ export class MemoryObjects implements WorkspaceObjects {
     return found === undefined ? null : Readable.from([found]);
   }
 
+  async newestUnder(prefix: string): Promise<string | null> {
+    this.#answer();
+    return [...this.objects.keys()].filter((key) => key.startsWith(prefix)).at(-1) ?? null;
+  }
+
   async delete(key: string): Promise<void> {
     this.#answer();
     this.objects.delete(key);

@@ -33,6 +33,14 @@ export class S3Workspaces {
     return this.#bucket.get(`${UNDER.workspaces}${key}`);
   }
 
+  async newestUnder(prefix: string): Promise<string | null> {
+    let newest: { readonly key: string; readonly modifiedMs: number } | null = null;
+    for await (const page of this.#bucket.list(`${UNDER.workspaces}${prefix}`)) {
+      for (const one of page) if (newest === null || one.modifiedMs >= newest.modifiedMs) newest = one;
+    }
+    return newest?.key.slice(UNDER.workspaces.length) ?? null;
+  }
+
   delete(key: string): Promise<void> {
     return this.#bucket.delete(`${UNDER.workspaces}${key}`);
   }

@@ -50,6 +50,8 @@ export type Beat = z.infer<typeof Beat>;
 /** Why a session has another home than before. */
 export const Move = z.enum(["host_lost", "moved"]);
 export type Move = z.infer<typeof Move>;
+const Why = z.union([Move, z.literal("unknown")]).nullable();
+export type Why = z.infer<typeof Why>;
 
 const Home = { home: z.string(), addr: z.string(), cert: z.string(), epoch: z.number().int() };
 
@@ -58,9 +60,10 @@ export const Routed = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("own"), ready: z.boolean(), ...Home }),
   /**
    * The candidate has it from now on, and says `live` when its files are there. Until then it is told the same again. `ckpt`: they
-   * are in this object. `why`: another host had it; null: nobody did, as far as is known.
+   * are in this object. `why`: another host had it; `unknown`: nothing is known of it, which is what a new one and an engine that lost its data
+   * have in common; null: nobody has anything of it.
    */
-  z.object({ kind: z.literal("claimed"), ...Home, ckpt: z.string().nullable(), why: Move.nullable() }),
+  z.object({ kind: z.literal("claimed"), ...Home, ckpt: z.string().nullable(), why: Why }),
   /** Its home is putting it away. */
   z.object({ kind: z.literal("wait"), home: z.string() }),
   /** The engine lost its data: owners may still say that they have it, for so long. */

@@ -86,7 +86,8 @@ local taker = alive(ARGV[1])
 if not taker or taker.state ~= 'up' then return cjson.encode({kind = 'fenced'}) end
 local epoch = whole(math.max(tonumber(entry.epoch or 0) + 1, now))
 entry.why = nil
-if entry.epoch and entry.state ~= 'forgotten' then entry.why = entry.home and 'host_lost' or 'moved' end
+if not entry.epoch then entry.why = 'unknown'
+elseif entry.state ~= 'forgotten' then entry.why = entry.home and 'host_lost' or 'moved' end
 redis.call('HDEL', KEYS[3], 'why')
 redis.call('HSET', KEYS[3], 'home', ARGV[1], 'epoch', epoch, 'state', 'claimed')
 if entry.why then redis.call('HSET', KEYS[3], 'why', entry.why) end
