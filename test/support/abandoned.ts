@@ -43,7 +43,8 @@ export async function removeInstance(docker: Docker, instance: string): Promise<
   for (const { Name } of Volumes) await docker.getVolume(Name).remove().catch(unlessGone);
 }
 
-function unlessGone(error: unknown): void {
+/** For a removal's `catch`: that somebody else removes the same is no failure. */
+export function unlessGone(error: unknown): void {
   const gone = new Set([404, 409]);
   if (!(error instanceof Error && "statusCode" in error && gone.has(Number(error.statusCode)))) throw error;
 }

@@ -103,6 +103,9 @@ test("IPython's own tests in a cell of the kernel", { timeout: LIMIT_MS }, async
 test("ipykernel's own tests of execution", { timeout: LIMIT_MS }, async () => {
   const folder = await prepare("ipykernel");
   const results = join(folder, "results.json");
+  // What IPython's first start leaves in the home of whoever has it.
+  const ipython = join(folder, "ipython");
+  mkdirSync(join(ipython, "profile_default"), { recursive: true });
   for (const { args, expected } of runs("ipykernel", pathsOf(IPYKERNEL))) {
     const output = await promisify(execFile)(python, ["-m", "pytest", ...args], {
       cwd: folder,
@@ -114,6 +117,7 @@ test("ipykernel's own tests of execution", { timeout: LIMIT_MS }, async () => {
         PYTHONPATH: folder,
         TMPDIR: join(folder, "tmp"),
         KERNELYARD_SUPERVISOR: SUPERVISOR,
+        IPYTHONDIR: ipython,
       },
       // pytest ends with 1 when a test fails.
     }).catch((error: { stdout?: string; stderr?: string }) => error);

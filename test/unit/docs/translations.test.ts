@@ -20,9 +20,8 @@ describe.each(translations())("%s", (path) => {
     expect(differences(path, readDocument)).toEqual([]));
 
   // What is made of a table is current by its own test, and complete by the type of its sentences.
-  it.skipIf(MADE.includes(path))("is of the original as it stands", () =>
-    expect(stale(path, readDocument)).toEqual([]),
-  );
+  if (!MADE.includes(path))
+    it("is of the original as it stands", () => expect(stale(path, readDocument)).toEqual([]));
 });
 
 describe("what is noticed", () => {

@@ -57,12 +57,14 @@ describe("what one caller may store", () => {
     const stage = (bytes: AsyncIterable<Uint8Array>) => store.stage(bytes, { maxBytes: 1e9, holder: alice });
     const staged = await stage(chunks(Buffer.alloc(500)));
     const gate = Promise.withResolvers<void>();
+    const counted = Promise.withResolvers<void>();
     async function* slow() {
       yield Buffer.alloc(500);
+      counted.resolve();
       await gate.promise;
     }
     const coming = stage(slow());
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await counted.promise;
     await expect(put(1)).rejects.toMatchObject(refused("KERNELYARD_FILES_PER_USER"));
     await store.discard(staged);
     await put(500);

@@ -47,12 +47,10 @@ async function collector() {
   return { bodies, server, url: `http://127.0.0.1:${port}` };
 }
 
-it("a request's span is below its caller's, a call's below it; the log line names it, and no id is in it", async () => {
-  const { bodies, server, url } = await collector();
-  const launcher = new LauncherStandIn();
-  await launcher.start();
+/** `close` sends what is not sent yet. */
+async function tracedGateway(launcher: LauncherStandIn, url: string) {
   const open = await loadTracing({ otlpEndpoint: url });
-  let close = async () => {};
+  let end = async () => {};
   const gateway = startGateway(
     launcher.socketPath,
     {},
@@ -64,10 +62,18 @@ it("a request's span is below its caller's, a call's below it; the log line name
     (log) => {
       if (open === null) throw new Error("not loaded");
       const tracing = open(log);
-      close = () => tracing.close();
+      end = () => tracing.close();
       return tracing;
     },
   );
+  return { gateway, close: () => end() };
+}
+
+it("a request's span is below its caller's, a call's below it; the log line names it, and no id is in it", async () => {
+  const { bodies, server, url } = await collector();
+  const launcher = new LauncherStandIn();
+  await launcher.start();
+  const { close, gateway } = await tracedGateway(launcher, url);
   const [trace, caller] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
   const answer = await gateway.post(
     "/v1/run?secret=query",
@@ -101,23 +107,7 @@ it("a collector that is not there costs no call, and is in the log", async () =>
   server.close();
   const launcher = new LauncherStandIn();
   await launcher.start();
-  const open = await loadTracing({ otlpEndpoint: url });
-  let close = async () => {};
-  const gateway = startGateway(
-    launcher.socketPath,
-    {},
-    NO_FILES,
-    null,
-    null,
-    null,
-    usageInMemory(),
-    (log) => {
-      if (open === null) throw new Error("not loaded");
-      const tracing = open(log);
-      close = () => tracing.close();
-      return tracing;
-    },
-  );
+  const { close, gateway } = await tracedGateway(launcher, url);
   expect((await gateway.post("/v1/run", { session_id: "a", code: "1" })).status).toBe(200);
   await close();
   expect(gateway.logLines.filter((line) => line.includes('"msg":"traces"'))).not.toEqual([]);
