@@ -6,7 +6,7 @@ import { z } from "@hono/zod-openapi";
 import { mustRun } from "../../../sandbox-image/tools/command.ts";
 import { cacheDirectory, ensureUv, IMAGE_LOCK, uvEnvironment } from "../../../sandbox-image/tools/lock.ts";
 import { ensureVenv } from "../../../sandbox-image/tools/venv.ts";
-import { LineProgram } from "./line-program.ts";
+import { LineProgram, MOUNTED } from "./line-program.ts";
 
 const GATEWAY = "jupyter-kernel-gateway==3.0.1";
 const INSTALL_TIMEOUT_MS = 600_000;
@@ -52,7 +52,7 @@ export class JupyterKernel {
   /** Resolves when it has run something. All CPUs are its own: client, gateway and kernel share the sandbox. */
   static async start(): Promise<JupyterKernel> {
     const mount = await installed();
-    const options = { cpus: 2, memoryMiB: 1024, mount, env: [`PYTHONPATH=${mount}`] };
+    const options = { cpus: 2, memoryMiB: 1024, mount, env: [`PYTHONPATH=${MOUNTED}`] };
     const kernel = new JupyterKernel(await LineProgram.start("jupyter_kernel.py", options));
     await kernel.run("print(1+1)", "2\n");
     return kernel;

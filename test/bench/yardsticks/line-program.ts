@@ -7,6 +7,8 @@ import { RUNTIME_NAME, SHIPPED_SECCOMP_PROFILE } from "../../../gateway/host/iso
 import { Demultiplexer } from "../../../gateway/launcher/engine/demultiplexer.ts";
 import { IMAGE_TAG } from "../../../sandbox-image/tools/plan.ts";
 
+/** Not where the folder is on the host: the sandbox's user may not enter root's directory, of which every image has one. */
+export const MOUNTED = "/srv/mounted";
 const MIB = 1024 * 1024;
 const NEWLINE = 0x0a;
 
@@ -18,7 +20,7 @@ export interface ProgramOptions {
   /** Default: a sandbox's share. */
   readonly cpus?: number;
   readonly env?: readonly string[];
-  /** A folder of the host, which the program sees under the same name and cannot change. */
+  /** A folder of the host, which the program sees as `MOUNTED` and cannot change. */
   readonly mount?: string;
   readonly memoryMiB?: number;
 }
@@ -78,7 +80,7 @@ export class LineProgram {
         NetworkMode: "none",
         ReadonlyRootfs: true,
         Tmpfs: { "/tmp": "size=64m", "/mnt/data": "size=64m,uid=10001,gid=10001" },
-        Binds: options.mount === undefined ? [] : [`${options.mount}:${options.mount}:ro`],
+        Binds: options.mount === undefined ? [] : [`${options.mount}:${MOUNTED}:ro`],
         Memory: (options.memoryMiB ?? 512) * MIB,
         MemorySwap: (options.memoryMiB ?? 512) * MIB,
         NanoCpus: (options.cpus ?? SHARE) * 1e9,
