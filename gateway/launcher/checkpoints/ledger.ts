@@ -16,8 +16,12 @@ type Entry = z.infer<typeof Entry>;
 /** The end of a sentence, for a session whose sandbox went without a word. */
 const UNSEEN = "the machine or its services were restarted";
 
+const MOST_UNWRITTEN = 10_000;
+
 export class Ledger {
   readonly #directory: string;
+  /** What a full disk did not take, the latest of it: told from here, as long as this process lives. */
+  readonly #unwritten = new Map<string, Entry>();
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -36,6 +40,7 @@ export class Ledger {
 
   /** There is nothing to lose. */
   forget(volume: string): void {
+    this.#unwritten.delete(volume);
     rmSync(this.#path(volume), { force: true });
   }
 
@@ -66,6 +71,8 @@ export class Ledger {
   }
 
   #read(volume: string): Entry | null {
+    const unwritten = this.#unwritten.get(volume);
+    if (unwritten !== undefined) return unwritten;
     let text: string;
     try {
       text = readFileSync(this.#path(volume), "utf8");
@@ -86,8 +93,15 @@ export class Ledger {
     try {
       writeFileSync(written, JSON.stringify(entry), { mode: 0o600 });
       renameSync(written, this.#path(volume));
+      this.#unwritten.delete(volume);
     } catch {
-      // A full disk, mostly: calls go on, and an entry of an earlier time says nothing false for long.
+      // A full disk, mostly: calls go on, and what is there from an earlier time must not be told.
+      this.#unwritten.delete(volume);
+      this.#unwritten.set(volume, entry);
+      for (const oldest of this.#unwritten.keys()) {
+        if (this.#unwritten.size <= MOST_UNWRITTEN) break;
+        this.#unwritten.delete(oldest);
+      }
       rmSync(written, { force: true });
     }
   }

@@ -1,27 +1,67 @@
 /**
- * Lifts a sandbox's CPU quota while it starts. The container is created with the session's share, so that the engine
- * shows it; the quota in its cgroup is written directly, which is synchronous and takes microseconds.
+ * Lifts a sandbox's CPU quota while it starts, and then gives it the session's share in a form that short programs are not
+ * cut in pieces by. The container is created with the share, so that the engine shows it; the quota in its cgroup is written
+ * directly, which is synchronous and takes microseconds.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 export interface CpuShare {
   lift(): void;
-  /** Sets the session's share, also when another launcher lifted it and died. */
+  /** Sets the session's share, also when another launcher lifted it and died. Throws when it cannot. */
   restore(): void;
 }
 
 export const CGROUP_ROOT = "/sys/fs/cgroup";
-/** What the engine uses for its `NanoCpus`. */
-const PERIOD_US = 100_000;
+/**
+ * Not the engine's 100 ms: half of a CPU is 50 ms of work then, after which everything waits, and `python3` with pandas
+ * needs twice that. A session that was idle for a moment may use two quotas at once (the burst); over time it has its share.
+ * A longer period would let a session that computes stand still for longer.
+ */
+const PERIOD_US = 250_000;
+/** The least that the kernel takes. */
+const LEAST_QUOTA_US = 1000;
 
 interface Quota {
   readonly file: string;
-  readonly write: (microseconds: number | null) => string;
+  /** What to write, in this order. `optional`: kernels before 5.14 have no such file. */
+  readonly lifted: readonly Setting[];
+  readonly limited: (microseconds: number) => readonly Setting[];
 }
 
-const version1 = (file: string): Quota => ({ file, write: (quota) => String(quota ?? -1) });
-const version2 = (file: string): Quota => ({ file, write: (quota) => `${quota ?? "max"} ${PERIOD_US}` });
+interface Setting {
+  readonly file: string;
+  readonly value: string;
+  readonly optional?: boolean;
+}
+
+function version1(file: string): Quota {
+  const beside = (name: string) => join(dirname(file), name);
+  return {
+    file,
+    lifted: [{ file, value: "-1" }],
+    limited: (quota) => [
+      // The kernel refuses a quota below the burst, and a burst above the quota.
+      { file: beside("cpu.cfs_burst_us"), value: "0", optional: true },
+      { file: beside("cpu.cfs_period_us"), value: String(PERIOD_US) },
+      { file, value: String(quota) },
+      { file: beside("cpu.cfs_burst_us"), value: String(quota), optional: true },
+    ],
+  };
+}
+
+function version2(file: string): Quota {
+  const burst = join(dirname(file), "cpu.max.burst");
+  return {
+    file,
+    lifted: [{ file, value: `max ${PERIOD_US}` }],
+    limited: (quota) => [
+      { file: burst, value: "0", optional: true },
+      { file, value: `${quota} ${PERIOD_US}` },
+      { file: burst, value: String(quota), optional: true },
+    ],
+  };
+}
 
 /** Where the engine puts a container's cgroup, by its cgroup driver. */
 export const GROUPS = [(id: string) => `docker/${id}`, (id: string) => `system.slice/docker-${id}.scope`];
@@ -72,16 +112,18 @@ function existing(candidates: readonly Quota[]): Quota | null {
 }
 
 function share(quota: Quota, cpus: number): CpuShare {
-  const write = (microseconds: number | null) => {
+  const write = (settings: readonly Setting[]) => {
     try {
-      writeFileSync(quota.file, quota.write(microseconds));
+      for (const { file, value, optional } of settings) {
+        if (optional !== true || existsSync(file)) writeFileSync(file, value);
+      }
     } catch (error) {
       // A sandbox that has just died has no cgroup any more, and needs no quota.
       if (existsSync(quota.file)) throw error;
     }
   };
   return {
-    lift: () => write(null),
-    restore: () => write(Math.max(1000, Math.round(cpus * PERIOD_US))),
+    lift: () => write(quota.lifted),
+    restore: () => write(quota.limited(Math.max(LEAST_QUOTA_US, Math.round(cpus * PERIOD_US)))),
   };
 }

@@ -48,19 +48,29 @@ export async function allContainersOf(dataDir: string): Promise<string[]> {
   return (await listed(dataDir)).map(({ Id }) => Id);
 }
 
-/** The CPU quota of a container's cgroup in microseconds per 100 ms; null is none. */
-export async function cpuQuota(containerId: string): Promise<number | null> {
+/** What a session has of the CPUs by default: half of one, and what it saved at once. */
+export const SHARE = { cpus: 0.5, burst: 2 };
+
+/** CPUs by the quota of a container's cgroup, and for how many periods it may use that at once; null is no limit. */
+export async function cpuShare(containerId: string): Promise<{ cpus: number; burst: number } | null> {
   const { State } = await docker.getContainer(containerId).inspect();
   const lines = readFileSync(`/proc/${State.Pid}/cgroup`, "utf8").split("\n");
   for (const line of lines) {
     const [, controllers = "", path = ""] = line.split(":");
     if (controllers.split(",").includes("cpu")) {
-      const quota = Number(readFileSync(join("/sys/fs/cgroup/cpu", path, "cpu.cfs_quota_us"), "utf8"));
-      return quota < 0 ? null : quota;
+      const number = (name: string) =>
+        Number(readFileSync(join("/sys/fs/cgroup/cpu", path, `cpu.cfs_${name}_us`), "utf8"));
+      const quota = number("quota");
+      return quota < 0 ? null : { cpus: quota / number("period"), burst: 1 + number("burst") / quota };
     }
     if (controllers === "" && path !== "" && !lines.some((other) => other.includes(":cpu"))) {
-      const [quota] = readFileSync(join("/sys/fs/cgroup", path, "cpu.max"), "utf8").split(" ");
-      return quota === "max" ? null : Number(quota);
+      const text = (name: string) => readFileSync(join("/sys/fs/cgroup", path, name), "utf8");
+      const [quota = "", period] = text("cpu.max").split(" ");
+      if (quota === "max") return null;
+      return {
+        cpus: Number(quota) / Number(period),
+        burst: 1 + Number(text("cpu.max.burst")) / Number(quota),
+      };
     }
   }
   throw new Error(`no cpu cgroup in ${lines.join(" ")}`);

@@ -4,7 +4,7 @@ import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
 import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
 import { FRESH, LauncherProcess, namedSession } from "./client.ts";
-import { checkpointsAreOn, containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
+import { checkpointsAreOn, containersOf, cpuShare, docker, loopsUnder, SHARE } from "./host.ts";
 
 const MIB = 1024 * 1024;
 
@@ -44,11 +44,11 @@ describe("a sandbox", () => {
 
   test("has all CPUs while it starts and its share before the first user code", async () => {
     const made = await launcher.create(FRESH);
-    expect(await cpuQuota(made.container_id)).toBeNull();
+    expect(await cpuShare(made.container_id)).toBeNull();
     const stream = await launcher.converse(made.id);
-    expect(await cpuQuota(made.container_id)).toBeNull();
+    expect(await cpuShare(made.container_id)).toBeNull();
     await stream.execute("pass");
-    expect(await cpuQuota(made.container_id)).toBe(50_000);
+    expect(await cpuShare(made.container_id)).toEqual(SHARE);
     await launcher.call("DELETE", `/sandboxes/${made.id}`);
   });
 

@@ -20,7 +20,15 @@ import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
 import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
 import { ATTACK } from "../../support/refused-calls.ts";
 import { FRESH, LauncherProcess, namedSession, type Stream } from "./client.ts";
-import { allContainersOf, checkpointsAreOn, containersOf, cpuQuota, docker, loopsUnder } from "./host.ts";
+import {
+  allContainersOf,
+  checkpointsAreOn,
+  containersOf,
+  cpuShare,
+  docker,
+  loopsUnder,
+  SHARE,
+} from "./host.ts";
 
 const ON = { KERNELYARD_CHECKPOINTS: "auto" };
 
@@ -121,7 +129,7 @@ describe("a launcher whose templates are ready", () => {
     );
     expect(made.map(({ origin, used }) => [origin, used])).toEqual(made.map(() => ["template", false]));
     const streams = await Promise.all(made.map(({ id }) => launcher.converse(id)));
-    expect(await cpuQuota(made[0]?.container_id ?? "")).toBeNull();
+    expect(await cpuShare(made[0]?.container_id ?? "")).toBeNull();
     // The kernel, forks of both templates that are a `python3` of bash, and one that starts anew.
     const light = `python3 -c 'import random, secrets, uuid; print(random.random(), secrets.token_hex(8), uuid.uuid4())'`;
     const drawAll = `export KERNELYARD_PYTHON=explain; python3 -c '${DRAW}'; python3 -c '${DRAW}'; ${light}; ${light}; KERNELYARD_PYTHON=plain python3 -c '${DRAW}'`;
@@ -133,7 +141,7 @@ describe("a launcher whose templates are ready", () => {
     const each = (await Promise.all(streams.map(draws))).flat().flatMap((said) => said.split(/\s+/));
     expect(each).toHaveLength(made.length * 23);
     expect(new Set(each).size).toBe(each.length);
-    for (const { container_id } of made) expect(await cpuQuota(container_id)).toBe(50_000);
+    for (const { container_id } of made) expect(await cpuShare(container_id)).toEqual(SHARE);
     await Promise.all(made.map(({ id }) => launcher.call("DELETE", `/sandboxes/${id}`)));
     expect((await launcher.health()).checkpoints).toMatchObject({ restored: 4, failed: 0 });
   });
@@ -174,7 +182,7 @@ half.flush()
 
     const woken = await launcher.create(session);
     expect(woken).toMatchObject({ origin: "woken", used: true, lost: null });
-    expect(await cpuQuota(woken.container_id)).toBe(50_000);
+    expect(await cpuShare(woken.container_id)).toEqual(SHARE);
     const again = await launcher.converse(woken.id);
     const looked = `
 before = ticks

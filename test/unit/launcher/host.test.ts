@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -26,23 +26,39 @@ function put(path: string, text: string): string {
 }
 
 describe("the CPU share", () => {
+  const V1 = [
+    "cpu.cfs_quota_us",
+    "-1",
+    { "cpu.cfs_period_us": "250000", "cpu.cfs_quota_us": "125000" },
+  ] as const;
+  const V2 = ["cpu.max", "max 250000", { "cpu.max": "125000 250000" }] as const;
   test.each([
-    ["v1, cgroupfs", "cpu/docker/c1/cpu.cfs_quota_us", "-1", "50000"],
-    ["v1, systemd", "cpu/system.slice/docker-c1.scope/cpu.cfs_quota_us", "-1", "50000"],
-    ["v2, cgroupfs", "docker/c1/cpu.max", "max 100000", "50000 100000"],
-    ["v2, systemd", "system.slice/docker-c1.scope/cpu.max", "max 100000", "50000 100000"],
-  ])("is lifted and put back in cgroup %s", (_what, path, lifted, restored) => {
-    const file = put(path, "as made");
+    ["v1, cgroupfs", "cpu/docker/c1", ...V1, "cpu.cfs_burst_us"],
+    ["v1, systemd", "cpu/system.slice/docker-c1.scope", ...V1, "cpu.cfs_burst_us"],
+    ["v2, cgroupfs", "docker/c1", ...V2, "cpu.max.burst"],
+    ["v2, systemd", "system.slice/docker-c1.scope", ...V2, "cpu.max.burst"],
+  ])("is lifted and put back in cgroup %s", (_what, group, file, lifted, restored, burst) => {
+    const read = (name: string) => readFileSync(join(directory, group, name), "utf8");
+    put(join(group, file), "as made");
+    put(join(group, burst), "0");
     const share = cpuShareOf("c1", 0.5, directory);
     share?.lift();
-    expect(readFileSync(file, "utf8")).toBe(lifted);
+    expect(read(file)).toBe(lifted);
     share?.restore();
-    expect(readFileSync(file, "utf8")).toBe(restored);
+    for (const [name, value] of Object.entries(restored)) expect(read(name)).toBe(value);
+    expect(read(burst)).toBe("125000");
+  });
+
+  test("is put back by a kernel that has no bursts", () => {
+    const file = put("docker/c1/cpu.max", "as made");
+    cpuShareOf("c1", 0.5, directory)?.restore();
+    expect(readFileSync(file, "utf8")).toBe("125000 250000");
+    expect(existsSync(join(directory, "docker/c1/cpu.max.burst"))).toBe(false);
   });
 
   test.each([
     ["v1", "5:cpu,cpuacct:/own/c1\n4:memory:/own/c1\n", "cpu/own/c1/cpu.cfs_quota_us", "-1"],
-    ["v2", "0::/own/c1\n", "own/c1/cpu.max", "max 100000"],
+    ["v2", "0::/own/c1\n", "own/c1/cpu.max", "max 250000"],
   ])("is found by process in cgroup %s", (_what, lines, path, lifted) => {
     const file = put(path, "as made");
     put("proc/7/cgroup", lines);
