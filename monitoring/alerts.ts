@@ -319,7 +319,7 @@ const TABLE = [
   {
     name: "KernelyardKernelsLost",
     severity: "ticket",
-    expr: 'sum by (instance) (increase(kernelyard_kernel_losses_total{reason=~"ended|protocol|sandbox_ended"}[30m])) > 5',
+    expr: 'sum by (instance) (increase(kernelyard_kernel_losses_total{reason=~"ended|protocol|sandbox_ended|disk_failed"}[30m])) > 5',
     for: "0m",
     summary: "Sessions lose their sandboxes for no reason of the service's own.",
     means:
@@ -327,6 +327,7 @@ const TABLE = [
     look: [metric("kernelyard_sandbox_ends_total", "how sandboxes ended"), CONTAINERS],
     act: [
       "`engine_lost`: somebody removes containers (`docker prune` in a timer), or the engine restarts.",
+      "`disk_failed`: something else than the sessions has filled the disk; make room, and keep it off the disk of the data directory.",
       "`protocol_error`: the launcher's log names the sandbox; it is hostile code or a broken image. `npm run doctor` tries the image.",
       "`exited`: one user's code does this; the log's lines `sandbox ended` and `request` share the time.",
     ],

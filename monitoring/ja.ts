@@ -177,6 +177,8 @@ export const JA: Readonly<Record<Sentence, string>> = {
   "how sandboxes ended": "サンドボックスがどのように終了したか",
   "`engine_lost`: somebody removes containers (`docker prune` in a timer), or the engine restarts.":
     "`engine_lost` の場合: 誰かがコンテナを削除しているか（タイマーで動く `docker prune` など）、エンジンが再起動しています。",
+  "`disk_failed`: something else than the sessions has filled the disk; make room, and keep it off the disk of the data directory.":
+    "`disk_failed` の場合: セッション以外の何かがディスクを使い切っています。空きを作り、データディレクトリのあるディスクには置かないようにします。",
   "`protocol_error`: the launcher's log names the sandbox; it is hostile code or a broken image. `npm run doctor` tries the image.":
     "`protocol_error` の場合: ランチャーのログにサンドボックスの名前があります。悪意のあるコードか、壊れたイメージが原因です。`npm run doctor` でイメージを試せます。",
   "`exited`: one user's code does this; the log's lines `sandbox ended` and `request` share the time.":

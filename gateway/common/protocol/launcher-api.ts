@@ -77,7 +77,16 @@ export type CreateSandbox = z.infer<typeof CreateSandbox>;
  * and the session's next sandbox goes on where it was.
  */
 export const SandboxEnd = z.object({
-  reason: z.enum(["out_of_memory", "exited", "killed", "protocol_error", "engine_lost", "expired", "asleep"]),
+  reason: z.enum([
+    "out_of_memory",
+    "exited",
+    "killed",
+    "protocol_error",
+    "engine_lost",
+    "disk_failed",
+    "expired",
+    "asleep",
+  ]),
   exit_code: z.number().int().nullable(),
   /** One sentence for logs. */
   detail: z.string().optional(),

@@ -79,6 +79,7 @@ export class Sweep {
       containers: containers.filter((c) => !this.#isNew(c.labels[LABEL.sandbox], sandboxes)),
       volumes: volumesSeen,
       volumesInUse: this.#volumesInUse(),
+      failedDisks: await this.#failedDisks(),
       strayDevices: await volumes.strayDevices(),
       reserved: this.#reserved,
     });
@@ -108,6 +109,14 @@ export class Sweep {
       this.#volumesSeenAt = performance.now();
       return none;
     }
+  }
+
+  async #failedDisks(): Promise<ReadonlySet<string>> {
+    const failed = await this.#context.volumes.failed();
+    const ids = this.#register.all().flatMap(({ identity }) => {
+      return identity.session !== null && failed.has(volumeName(identity.session)) ? [identity.id] : [];
+    });
+    return new Set(ids);
   }
 
   #isNew(sandboxId: string | undefined, before: readonly KnownSandbox[]): boolean {
@@ -160,6 +169,13 @@ export class Sweep {
       case "expire": {
         const sandbox = this.#register.get(step.sandboxId);
         if (sandbox !== undefined) await this.#ends.end(sandbox, "expired", step.why);
+        return;
+      }
+      case "end-without-disk": {
+        const sandbox = this.#register.get(step.sandboxId);
+        if (sandbox === undefined) return;
+        log.error({ sandbox: step.sandboxId }, "the file system of a session has failed: is the disk full?");
+        await this.#ends.end(sandbox, "disk_failed", "its file system takes no further write");
         return;
       }
       case "remove-volume":

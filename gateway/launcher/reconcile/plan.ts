@@ -37,6 +37,8 @@ export interface Observation {
   /** Volumes of sandboxes that live, start or end. */
   readonly volumesInUse: ReadonlySet<string>;
   readonly strayDevices: readonly string[];
+  /** Of sandboxes whose volume takes no further write. */
+  readonly failedDisks: ReadonlySet<string>;
   /** Containers that are no sandboxes, and have another owner: probes, templates. */
   readonly reserved: ReadonlySet<string>;
 }
@@ -48,6 +50,7 @@ export type Step =
   | { readonly step: "forget"; readonly sandboxId: string }
   | { readonly step: "sleep"; readonly sandboxId: string }
   | { readonly step: "expire"; readonly sandboxId: string; readonly why: string }
+  | { readonly step: "end-without-disk"; readonly sandboxId: string }
   | { readonly step: "remove-volume"; readonly volume: string; readonly unusedSince: number }
   | { readonly step: "release-device"; readonly path: string };
 
@@ -70,6 +73,10 @@ export function plan(seen: Observation): Step[] {
     if (sandbox.phase !== "running" && sandbox.phase !== "lost") continue;
     if (sandbox.containerId === null || !present.has(sandbox.containerId)) {
       steps.push({ step: "forget", sandboxId: sandbox.id });
+      continue;
+    }
+    if (seen.failedDisks.has(sandbox.id)) {
+      steps.push({ step: "end-without-disk", sandboxId: sandbox.id });
       continue;
     }
     const why = expired(sandbox, seen);

@@ -27,6 +27,7 @@ const LOST: Record<SandboxEnd["reason"], string | null> = {
   killed: "the service was stopped",
   protocol_error: "its sandbox broke the protocol",
   engine_lost: "its sandbox was lost with the Docker engine",
+  disk_failed: "the host's disk failed under its files, of which those written last may be missing",
   expired: "it was not used for too long",
   asleep: null,
 };

@@ -1,7 +1,7 @@
 /** Ext4 images of one size: copies of a template, sparse; checked before they are mounted again. */
 import { execFile } from "node:child_process";
 import { access, open, readdir, rename, rm, stat, truncate } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { newId } from "../engine/labels.ts";
 import { SANDBOX_UID } from "../spec/create-body.ts";
@@ -41,6 +41,10 @@ export class Images {
 
   pathOf(volume: string): string {
     return join(this.directory, volume + SUFFIX);
+  }
+
+  volumeOf(image: string): string {
+    return basename(image, SUFFIX);
   }
 
   async volumes(): Promise<string[]> {

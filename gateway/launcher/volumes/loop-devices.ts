@@ -35,6 +35,15 @@ export async function loopDeviceOf(file: string): Promise<LoopDevice | null> {
   return (await listLoopDevices()).find((device) => device.backingFile === file) ?? null;
 }
 
+/**
+ * Errors of the ext4 that is mounted from it, since it was made; 0 where the kernel does not say. With `errors=remount-ro`
+ * it takes no further write from the first of them on.
+ */
+export async function fileSystemErrors(path: string): Promise<number> {
+  const name = path.slice("/dev/".length);
+  return Number((await readLine(`/sys/fs/ext4/${name}/errors_count`)) ?? 0);
+}
+
 /** An open descriptor keeps the device even when its last mount goes at this moment; close it when done. */
 export interface HeldDevice {
   readonly path: string;

@@ -36,6 +36,7 @@ import { LauncherFailure, messageOf } from "../errors.ts";
 import { Images } from "./images.ts";
 import {
   attachLoopDevice,
+  fileSystemErrors,
   type HeldDevice,
   type LoopDevice,
   listLoopDevices,
@@ -302,6 +303,22 @@ export class Volumes {
     const handle = await engine.volume(volume);
     if (handle !== null) return handle.labels[LABEL.instance] === instance;
     return this.#images.has(this.#images.pathOf(volume));
+  }
+
+  /**
+   * Volumes whose file system has failed under a sandbox: mostly that the disk had no room for a write into their image,
+   * since somebody else has filled it. gVisor tells the program nothing of an `fsync` that fails (`syncRemoteFileLocked` in
+   * its gofer.go), so that what was written last may be missing.
+   */
+  async failed(): Promise<ReadonlySet<string>> {
+    if (this.#mode !== "loop") return new Set();
+    const devices = (await listLoopDevices()).filter((device) => this.#isOurs(device));
+    const failed = await Promise.all(
+      devices.map(async ({ backingFile, path }) =>
+        (await fileSystemErrors(path)) > 0 ? [this.#images.volumeOf(backingFile)] : [],
+      ),
+    );
+    return new Set(failed.flat());
   }
 
   /** Devices in front of our images that nobody has told the kernel to free; none that is being started with. */

@@ -4,6 +4,7 @@ export const LOSSES = {
   gave_way: "the host was full and it had been idle longest",
   protocol: "its sandbox broke the protocol",
   out_of_memory: "it ran out of memory",
+  disk_failed: "the host's disk failed under its files, of which those written last may be missing",
   ended: "its sandbox ended",
   profile: "its sandboxes have another profile now",
   asked: "its owner asked for it",

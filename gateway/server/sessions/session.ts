@@ -525,7 +525,8 @@ export class Session {
     if (place === null) return "ended";
     try {
       const sandbox = await this.#options.sandboxes.launcher.inspect(place.sandboxId);
-      return sandbox?.ended?.reason === "out_of_memory" ? "out_of_memory" : "ended";
+      const reason = sandbox?.ended?.reason;
+      return reason === "out_of_memory" || reason === "disk_failed" ? reason : "ended";
     } catch {
       return "ended";
     }

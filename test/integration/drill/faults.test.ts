@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import Docker from "dockerode";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { gatewayMemory } from "../../../gateway/common/gateway-memory.ts";
 import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { HealthDetail } from "../../../gateway/server/http/routes/health.ts";
@@ -134,13 +134,18 @@ function fillTo(left: number): void {
 }
 const empty = () => rmSync(join(volumes, "filler"), { force: true });
 
+async function sandboxesOf(...sessions: readonly string[]): Promise<string[]> {
+  const all = await stack.containers("session");
+  return all
+    .filter(({ Labels }) => sessions.some((one) => JSON.stringify(Labels).includes(one)))
+    .map(({ Id }) => Id);
+}
+
 /** The sandboxes of these sessions end, as at a reboot of the host. */
 async function reboot(...sessions: readonly string[]): Promise<void> {
-  const mine = (await stack.containers("session")).filter(({ Labels }) =>
-    sessions.some((one) => JSON.stringify(Labels).includes(one)),
-  );
+  const mine = await sandboxesOf(...sessions);
   expect(mine.length).toBeGreaterThan(0);
-  await Promise.all(mine.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));
+  await Promise.all(mine.map((id) => docker.getContainer(id).remove({ force: true })));
 }
 
 /** Files of a mebibyte, each on the disk before it is counted. */
@@ -194,6 +199,31 @@ it("a disk that sessions fill holds what they wrote, and takes no further sessio
   row(
     "full disk, three writing sessions",
     `${total} MiB acknowledged, all there after a restart; a fourth session: ${further.status}; again served with room`,
+  );
+});
+
+it("a disk that somebody else fills ends a session whose file system it fails, and what may be missing is told", {
+  timeout: 120_000,
+}, async () => {
+  const session = name("e");
+  fillTo(VOLUME + RESERVE + MIB);
+  expect((await run(session, write(2))).stdout).toBe("wrote 2\n");
+  const [container] = await sandboxesOf(session);
+  fillTo(0);
+  const { stdout } = await run(session, write(8).replace("n = 0", "n = 2"));
+  // gVisor says of an fsync that failed that all is well: the file after that is the first to be refused.
+  expect(stdout).toMatch(/^wrote [23] \w+/);
+  await vi.waitFor(async () => expect(await sandboxesOf(session)).not.toContain(container), WITHIN);
+  empty();
+  const { stdout: right, stderr } = await run(session, CHECK(0, 2));
+  expect(right).toBe("right 2\n");
+  expect(stderr).toContain(
+    "because the host's disk failed under its files, of which those written last may be missing",
+  );
+  expect((await run(session, write(8).replace("n = 0", "n = 2"))).stdout).toBe("wrote 8\n");
+  row(
+    "disk filled by others under a session",
+    `code was told "${stdout.trim().replace(/^wrote \d+ /, "")}"; what was there before is; the restart, and what may be missing, told; writes again`,
   );
 });
 

@@ -23,6 +23,7 @@ const nothing: Observation = {
   volumes: new Map(),
   volumesInUse: new Set(),
   strayDevices: [],
+  failedDisks: new Set(),
   reserved: new Set(),
 };
 
@@ -61,6 +62,15 @@ const steps = (seen: Partial<Observation>) => plan({ ...nothing, ...seen });
 describe("the plan", () => {
   test("is empty when all agree", () => {
     expect(steps({ containers: [container()], sandboxes: [known()] })).toEqual([]);
+  });
+
+  test("ends a sandbox whose volume takes no further write, whatever else is to be said of it", () => {
+    const seen = { containers: [container()], failedDisks: new Set([ID]) };
+    const ends = [{ step: "end-without-disk", sandboxId: ID }];
+    for (const change of [{}, { phase: "lost" as const }, { condemned: true }]) {
+      expect(steps({ ...seen, sandboxes: [known(change)] })).toEqual(ends);
+    }
+    expect(steps({ ...seen, sandboxes: [known({ phase: "ending" })] })).toEqual([]);
   });
 
   test("adopts a running container that says all about itself", () => {
