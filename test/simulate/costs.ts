@@ -1,19 +1,19 @@
 /**
  * What each step costs, in one table, each with where it is from, and with the row of `npm run bench` that measures it where there is one.
- * `costs.json` is the table of the documentation; a file of the same form, or a bench's own samples, take its place.
+ * `costs.json` is the table of the documentation; a file of the same form, or a bench's own result, take its place.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { summarise } from "../bench/statistics.ts";
+import { Result as BenchResult, middleOf } from "../bench/result.ts";
 
 const Cost = z.strictObject({
   p50: z.number().positive(),
   p99: z.number().positive(),
   /** Where it is from. */
   from: z.string(),
-  /** Of `npm run bench`, that measures it; null: none does. */
-  row: z.string().nullable(),
+  /** The row of `npm run bench` that measures it, and its figures; without a `p99` that keeps its ratio. Null: none does. */
+  bench: z.strictObject({ row: z.string(), p50: z.string(), p99: z.string().nullable() }).nullable(),
 });
 
 export const Costs = z.strictObject({
@@ -53,16 +53,18 @@ export const DEFAULT_COSTS = join(import.meta.dirname, "costs.json");
 
 export const readCosts = (file = DEFAULT_COSTS): Costs => Costs.parse(JSON.parse(readFileSync(file, "utf8")));
 
-const Samples = z.record(z.string(), z.array(z.number()).min(1));
-
 /** With the rows of a bench that was run here (`test/results/bench.json`). */
 export function withBench(costs: Costs, file: string): Costs {
-  const samples = Samples.parse(JSON.parse(readFileSync(file, "utf8")));
+  const { rows } = BenchResult.parse(JSON.parse(readFileSync(file, "utf8")));
+  const measured = (row: string, name: string | null) => {
+    const figure = rows.find((one) => one.name === row)?.figures.find((one) => one.name === name);
+    return figure === undefined ? null : middleOf(figure);
+  };
   const entries = Object.entries(costs).map(([name, cost]) => {
-    const measured = cost.row === null ? undefined : samples[cost.row];
-    if (measured === undefined) return [name, cost];
-    const { p50, p99 } = summarise(measured);
-    return [name, { ...cost, p50, p99, from: `measured: ${file}` }];
+    const p50 = cost.bench === null ? null : measured(cost.bench.row, cost.bench.p50);
+    if (cost.bench === null || p50 === null) return [name, cost];
+    const p99 = measured(cost.bench.row, cost.bench.p99) ?? (cost.p99 * p50) / cost.p50;
+    return [name, { ...cost, p50, p99: Math.max(p50, p99), from: `measured: ${file}` }];
   });
   return Costs.parse(Object.fromEntries(entries));
 }

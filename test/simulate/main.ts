@@ -1,7 +1,7 @@
 /**
  * `npm run simulate`: how many hosts so many users need, how long calls wait, what the directory's engine is asked. The same seed prints
  * the same. `--users N`, `--cpus N`, `--memory GIB`, `--least N`, `--most N` (hosts), `--seed N`, `--set KERNELYARD_…=VALUE` as often as
- * wanted: one day. `--costs FILE`: other costs than `costs.json`; `--bench FILE`: those of a bench's samples. `--write`: docs/scaling.md.
+ * wanted: one day. `--costs FILE`: other costs than `costs.json`; `--bench FILE`: those that a bench measured. `--write`: docs/scaling.md.
  */
 import { parseArgs } from "node:util";
 import { DEFAULT_COSTS, readCosts, withBench } from "./costs.ts";
