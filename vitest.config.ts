@@ -2,9 +2,13 @@ import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/runner/longest-first.ts";
 import { RING_NAMES, RINGS, type RingName } from "./test/runner/rings.ts";
+import { LONG_FORM } from "./test/support/drill.ts";
 
 /** Two even on one core: a file of the engine's rings waits more than it computes. */
 const SIDE_BY_SIDE = Math.min(4, Math.max(2, availableParallelism()));
+
+/** Several hosts of sandboxes under load: even a few calls take minutes. What they rest on has its tests in the ring `fleet`. */
+const LONG_FORM_ALONE = ["test/integration/drill/fleet*.test.ts"];
 
 /** What a ring's files share, made before any of them begins. */
 const SET_UP: Partial<Record<RingName, string>> = {
@@ -20,7 +24,7 @@ export default defineConfig({
       test: {
         name,
         include: [`test/${name}/**/*.test.ts`],
-        exclude: ["**/node_modules/**"],
+        exclude: ["**/node_modules/**", ...(LONG_FORM ? [] : LONG_FORM_ALONE)],
         isolate: RINGS[name].isolate,
         // Its machines share the kernel's devices and the engine's images: two of its files at once disturb each other.
         ...(name === "infra" ? { maxWorkers: 1, sequence: { groupOrder: 1 } } : { maxWorkers: SIDE_BY_SIDE }),

@@ -23,7 +23,7 @@ async function drill(names: readonly string[]): Promise<boolean> {
     process.stdout.write(`There is no drill ${unknown}: see ${FOLDER}.\n`);
     return false;
   }
-  const missing = await setUp(["host", "image", "analyst"]);
+  const missing = await setUp(["host", "image", "analyst", "clients", "s3", "redis", "haproxy"]);
   if (missing.length > 0) {
     process.stdout.write(`The drills cannot run without: ${missing.join(", ")}.\n`);
     return false;

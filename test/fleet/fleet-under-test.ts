@@ -4,7 +4,6 @@
  */
 import { once } from "node:events";
 import type { Server as SecureServer } from "node:https";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { newId } from "../../gateway/common/ids.ts";
 import { readSettings } from "../../gateway/common/settings/read.ts";
@@ -16,6 +15,7 @@ import type { OpenTracing } from "../../gateway/server/tracing/tracing.ts";
 import { freePort } from "../support/free-port.ts";
 import type { RedisServer } from "../support/redis/redis-server.ts";
 import { usageInMemory } from "../support/usage.ts";
+import { Wire } from "../support/wire.ts";
 import { KEY, NO_FILES, OTHER_KEY, startGateway } from "../unit/http/gateway-under-test.ts";
 import { type Listening, listen } from "../unit/http/listening.ts";
 import { LauncherStandIn } from "../unit/sessions/launcher-stand-in.ts";
@@ -39,72 +39,6 @@ export async function newFleet(engine: RedisServer): Promise<string> {
   await client.set(`{ky:${name}}:born`, "1");
   client.disconnect();
   return name;
-}
-
-/** The way to an engine or to a host, which can be cut. */
-export class Wire {
-  readonly port: number;
-  /** Bytes that came back over it. */
-  passed = 0;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  #cut = false;
-
-  private constructor(server: Server, port: number) {
-    this.#server = server;
-    this.port = port;
-  }
-
-  static async to(port: number): Promise<Wire> {
-    const server = createServer();
-    const own = await freePort();
-    const wire = new Wire(server, own);
-    server.on("connection", (near) => {
-      if (wire.#cut) return void near.destroy();
-      const far = connect(port, "127.0.0.1");
-      far.on("data", (chunk: Buffer) => {
-        wire.passed += chunk.length;
-      });
-      for (const [one, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        wire.#sockets.add(one);
-        one.pipe(other);
-        one.on("error", () => {});
-        one.on("close", () => {
-          wire.#sockets.delete(one);
-          other.destroy();
-        });
-      }
-    });
-    server.listen(own, "127.0.0.1");
-    await once(server, "listening");
-    return wire;
-  }
-
-  cut(): void {
-    this.#cut = true;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  /** As when a machine loses its power: nothing is closed, and nobody answers. */
-  freeze(): void {
-    this.#server.close();
-    for (const socket of this.#sockets) {
-      socket.unpipe();
-      socket.pause();
-    }
-  }
-
-  mend(): void {
-    this.#cut = false;
-  }
-
-  async close(): Promise<void> {
-    this.cut();
-    if (this.#server.listening) this.#server.close();
-  }
 }
 
 export interface HostUnderTest {

@@ -8,10 +8,11 @@ import { makeCertificate } from "../../gateway/server/fleet/hop/certificate.ts";
 import { createHopServer } from "../../gateway/server/http/hop-server.ts";
 import type { Tracing } from "../../gateway/server/tracing/tracing.ts";
 import { RedisServer } from "../support/redis/redis-server.ts";
+import { Wire } from "../support/wire.ts";
 import { KEY, OTHER_KEY, until } from "../unit/http/gateway-under-test.ts";
 import { reply } from "../unit/http/listening.ts";
 import { ECHO, type Script } from "../unit/sessions/launcher-stand-in.ts";
-import { type HostUnderTest, newFleet, startHost, Wire } from "./fleet-under-test.ts";
+import { type HostUnderTest, newFleet, startHost } from "./fleet-under-test.ts";
 
 let engine: RedisServer;
 beforeAll(async () => {

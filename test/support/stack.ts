@@ -32,6 +32,8 @@ export interface StackOptions {
   readonly checkpoints?: "default" | "ready" | "off";
   /** Lets `HeldMemory` ask the services what they hold. */
   readonly inspect?: boolean;
+  /** Where the gateway listens. Default: a free one, which it keeps. */
+  readonly port?: number;
 }
 
 /** A service of the stack, with its last words. */
@@ -124,6 +126,7 @@ export class Stack {
       ...((options.checkpoints ?? "off") === "off" ? { KERNELYARD_CHECKPOINTS: "off" } : {}),
       ...options.env,
     };
+    this.#port = options.port ?? 0;
     const settings = readSettings(own);
     this.#launcherSocket = settings.launcherSocket;
     this.docker = new Docker({ socketPath: settings.dockerSocket });

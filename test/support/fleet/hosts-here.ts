@@ -4,8 +4,7 @@
  */
 import { removeInstance } from "../abandoned.ts";
 import { freePort } from "../free-port.ts";
-import type { RedisServer } from "../redis/redis-server.ts";
-import { Stack } from "../stack.ts";
+import { Stack, type StackOptions } from "../stack.ts";
 
 const KEY = "a key that all hosts of the fleet share, and nobody else";
 
@@ -17,11 +16,13 @@ export interface Bucket {
 
 /** As the settings' defaults have it, but for what hosts on one machine cannot share, and `env`. Named after the bucket. */
 export async function startFleetHost(
-  engine: RedisServer,
+  engine: { readonly url: string },
   bucket: Bucket,
   env: Readonly<Record<string, string>> = {},
+  options: Omit<StackOptions, "env"> = {},
 ): Promise<Stack> {
   const stack = new Stack({
+    ...options,
     env: {
       KERNELYARD_FLEET_URL: engine.url,
       KERNELYARD_FLEET_NAME: bucket.name,
@@ -37,6 +38,7 @@ export async function startFleetHost(
   try {
     await stack.startLauncher();
     await stack.startGateway();
+    if (options.checkpoints === "ready") await stack.checkpointsReady();
   } catch (error) {
     await stack.stop();
     throw error;
