@@ -1,9 +1,12 @@
 /** A session's kernel is replaced by a new one. */
+import { setTimeout as delay } from "node:timers/promises";
 import { p50, type Row, times } from "../row.ts";
 import { newSession } from "../service.ts";
 import { summarise, timed } from "../statistics.ts";
 
 const RESTARTS = 15;
+/** Nobody restarts a kernel with each breath: the next fork waits again, and the session has its share again. */
+const PAUSE_MS = 2_000;
 /** A process with the libraries, as the template is: what the kernel itself costs. */
 const FORK = `import os, time
 began = time.perf_counter()
@@ -29,6 +32,7 @@ export const restart: Row = {
       const took = /"7 ([\d.]+)\\n"/.exec(reply.text)?.[1];
       if (took === undefined) throw new Error(`a fork answered ${reply.status} ${reply.text}`);
       forks.push(Number(took));
+      await delay(PAUSE_MS);
       const ms = await timed(() => service.restart(session));
       asked.push(ms);
       answered.push(ms + (await timed(() => service.run(session, "print('x' in globals())", "False\n"))));
