@@ -64,7 +64,11 @@ export class Hosts {
     const [bucket, frontPort] = await Promise.all([s3.makeBucket(), freePort()]);
     const servers = ports.map((port, n) => ({ name: `host-${n}`, address: "127.0.0.1", port }));
     // As a stack with `entryPort` has it. It answers before there is a host.
-    const configuration = entryConfiguration({ bind: `127.0.0.1:${frontPort}`, servers, silentMs: SILENT_MS });
+    const configuration = entryConfiguration({
+      bind: `127.0.0.1:${frontPort}`,
+      servers,
+      silentMs: SILENT_MS,
+    });
     const front = await Haproxy.start(configuration, async () => {
       await fetch(`http://127.0.0.1:${frontPort}/`);
       return true;
