@@ -73,9 +73,15 @@ interface Seat {
   state: "waiting" | "making" | "busy" | "resting";
 }
 
+/** It has a place, and comes to be made when others are. */
+interface WaitingToMake {
+  readonly caller: Caller | null;
+  readonly go: () => void;
+}
+
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #turns = new Set<() => void>();
+  readonly #turns = new Set<WaitingToMake>();
   readonly #changed = new Set<() => void>();
   readonly #givers: RoomMaker[] = [];
   readonly #seats = new Set<Seat>();
@@ -261,7 +267,7 @@ export class Admission {
   async #attempt(spec: CreateSandbox, caller: Caller | null, signal: AbortSignal): Promise<Admitted | null> {
     const seat = this.#sit(caller, "making");
     try {
-      const sandbox = await this.#make(spec, signal);
+      const sandbox = await this.#make(spec, caller, signal);
       if (sandbox !== null) return { sandbox, place: this.#place(sandbox.id, seat) };
     } catch (error) {
       this.#rise(seat);
@@ -273,8 +279,8 @@ export class Admission {
   }
 
   /** Null when the host is full. */
-  async #make(spec: CreateSandbox, signal: AbortSignal): Promise<Sandbox | null> {
-    await this.#next(signal);
+  async #make(spec: CreateSandbox, caller: Caller | null, signal: AbortSignal): Promise<Sandbox | null> {
+    await this.#next(caller, signal);
     try {
       return await this.#options.launcher.create(spec);
     } catch (error) {
@@ -282,28 +288,43 @@ export class Admission {
       throw error;
     } finally {
       this.#creating -= 1;
-      const [next] = this.#turns;
-      if (next !== undefined) {
+      const next = this.#nextToMake();
+      if (next !== null) {
         this.#turns.delete(next);
-        next();
+        next.go();
       }
     }
   }
 
-  async #next(signal: AbortSignal): Promise<void> {
+  /** Of whoever has fewest sandboxes, so that one caller's many keep nobody waiting; among equals who came first. */
+  #nextToMake(): WaitingToMake | null {
+    let [best = null] = this.#turns;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const waiting of this.#turns) {
+      const { caller } = waiting;
+      const has = caller === null ? 0 : this.#count((seat) => taken(seat) && isOf(seat, caller));
+      if (has < fewest) [best, fewest] = [waiting, has];
+    }
+    return best;
+  }
+
+  async #next(caller: Caller | null, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#creating >= this.#options.concurrency) {
       await new Promise<void>((resolve, reject) => {
-        const go = () => {
-          signal.removeEventListener("abort", abort);
-          resolve();
+        const waiting: WaitingToMake = {
+          caller,
+          go: () => {
+            signal.removeEventListener("abort", abort);
+            resolve();
+          },
         };
         const abort = () => {
-          this.#turns.delete(go);
+          this.#turns.delete(waiting);
           reject(signal.reason);
         };
         signal.addEventListener("abort", abort, { once: true });
-        this.#turns.add(go);
+        this.#turns.add(waiting);
       });
     }
     this.#creating += 1;

@@ -78,6 +78,21 @@ async function running(admission: Admission, caller: typeof alice | null = null)
 }
 
 describe("places", () => {
+  it("are made first for whoever has fewest, among equals for who came first", async () => {
+    const launcher = host(100);
+    const admission = admissionTo(launcher, 60_000, 1);
+    const made: string[] = [];
+    const callOf = (who: string, caller: typeof alice) => call(admission, caller).then(() => made.push(who));
+    const all = [...Array.from({ length: 4 }, (_, n) => callOf(`alice ${n}`, alice)), callOf("bob", bob)];
+    for (let n = 0; n < all.length; n += 1) {
+      await settled();
+      expect(launcher.pending).toHaveLength(1);
+      launcher.pending.shift()?.();
+    }
+    await Promise.all(all);
+    expect(made).toEqual(["alice 0", "bob", "alice 1", "alice 2", "alice 3"]);
+  });
+
   it("are made no more at once than may be", async () => {
     const launcher = host(10);
     const admission = admissionTo(launcher);
