@@ -101,8 +101,8 @@ export function performanceDocument(result: Result = referenceResult()): string 
   return `# Performance
 
 \`npm run bench\` measures all of this in one run, checks every result, and prints figure, ratio and goal. \`npm run bench -- warm wake\` measures
-two rows, \`--runs 3\` each three times; then the middle one counts, and least and most are shown. The result is \`test/results/bench.json\`,
-with a picture beside it. This page is made of \`${REFERENCE}\`, which \`npm run bench -- --reference\` writes anew.
+two rows, \`--runs 3\` each three times; then the middle one counts, and least and most are shown. Where the result is, it says itself;
+a picture is beside it. This page is made of \`${REFERENCE}\`, which \`npm run bench -- --reference\` writes anew.
 
 ![How long until the answer](performance.svg)
 
