@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { drawing } from "./drawing.ts";
 import {
+  figureOf,
   type MeasuredFigure,
   type MeasuredRow,
   meets,
@@ -45,9 +46,6 @@ function comparisonLines({ figures, title }: MeasuredRow): string[] {
       tableLine([n === 0 ? title : "", figure.name, written(figure), spreadText(figure), ratioText(figure)]),
     );
 }
-
-const figureOf = (result: Result, row: string, name: string): MeasuredFigure | null =>
-  result.rows.find((one) => one.name === row)?.figures.find((one) => one.name === name) ?? null;
 
 /** How many of a size fit into a GiB. */
 const perGib = (figure: MeasuredFigure | null) =>

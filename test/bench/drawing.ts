@@ -1,5 +1,5 @@
 /** A result as an SVG: how long an answer takes, each a dot on a logarithmic axis. Light and dark as its reader has it. */
-import { type MeasuredFigure, middleOf, type Result, withUnit } from "./result.ts";
+import { figureOf, type MeasuredFigure, middleOf, type Result, withUnit } from "./result.ts";
 
 interface Shown {
   readonly row: string;
@@ -118,9 +118,8 @@ function axis(height: number): string {
 /** Rows that were not measured are left out. */
 export function drawing(result: Result): string {
   const shown = SHOWN.flatMap((one) => {
-    const row = result.rows.find(({ name }) => name === one.row);
-    const figure = row?.figures.find(({ name }) => name === one.figure);
-    return figure === undefined ? [] : [{ one, figure }];
+    const figure = figureOf(result, one.row, one.figure);
+    return figure === null ? [] : [{ one, figure }];
   });
   const height = TOP + shown.length * LINE + 44;
   const legend = [

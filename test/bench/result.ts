@@ -38,6 +38,14 @@ export type MeasuredRow = z.infer<typeof MeasuredRow>;
 export const Result = z.object({ machine: Machine, rows: z.array(MeasuredRow) });
 export type Result = z.infer<typeof Result>;
 
+/** Null: it was not measured. */
+export const figureOf = (
+  { rows }: Pick<Result, "rows">,
+  row: string,
+  name: string | null,
+): MeasuredFigure | null =>
+  rows.find((one) => one.name === row)?.figures.find((one) => one.name === name) ?? null;
+
 /** The one that is printed and judged: of several runs the middle one. */
 export const middleOf = ({ values }: MeasuredFigure): number => median(values);
 

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { Result as BenchResult, middleOf } from "../bench/result.ts";
+import { Result as BenchResult, figureOf, middleOf } from "../bench/result.ts";
 
 const Cost = z.strictObject({
   p50: z.number().positive(),
@@ -55,10 +55,10 @@ export const readCosts = (file = DEFAULT_COSTS): Costs => Costs.parse(JSON.parse
 
 /** With the rows of a bench that was run here (`test/results/bench.json`). */
 export function withBench(costs: Costs, file: string): Costs {
-  const { rows } = BenchResult.parse(JSON.parse(readFileSync(file, "utf8")));
+  const result = BenchResult.parse(JSON.parse(readFileSync(file, "utf8")));
   const measured = (row: string, name: string | null) => {
-    const figure = rows.find((one) => one.name === row)?.figures.find((one) => one.name === name);
-    return figure === undefined ? null : middleOf(figure);
+    const figure = figureOf(result, row, name);
+    return figure === null ? null : middleOf(figure);
   };
   const entries = Object.entries(costs).map(([name, cost]) => {
     const p50 = cost.bench === null ? null : measured(cost.bench.row, cost.bench.p50);

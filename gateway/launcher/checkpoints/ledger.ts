@@ -98,10 +98,8 @@ export class Ledger {
       // A full disk, mostly: calls go on, and what is there from an earlier time must not be told.
       this.#unwritten.delete(volume);
       this.#unwritten.set(volume, entry);
-      for (const oldest of this.#unwritten.keys()) {
-        if (this.#unwritten.size <= MOST_UNWRITTEN) break;
-        this.#unwritten.delete(oldest);
-      }
+      const [oldest = volume] = this.#unwritten.keys();
+      if (this.#unwritten.size > MOST_UNWRITTEN) this.#unwritten.delete(oldest);
       rmSync(written, { force: true });
     }
   }
