@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { freePort } from "./free-port.ts";
+import { joined } from "./joined.ts";
 
 export class Wire {
   readonly port: number;
@@ -28,18 +29,7 @@ export class Wire {
       far.on("data", (chunk: Buffer) => {
         wire.passed += chunk.length;
       });
-      for (const [one, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        wire.#sockets.add(one);
-        one.pipe(other);
-        one.on("error", () => {});
-        one.on("close", () => {
-          wire.#sockets.delete(one);
-          other.destroy();
-        });
-      }
+      joined(near, far, wire.#sockets);
     });
     server.listen(own, "127.0.0.1");
     await once(server, "listening");

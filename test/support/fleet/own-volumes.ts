@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
+import { joined } from "../joined.ts";
 
 const NAME = "librechat_vol_";
 /** What names volumes, in its address or its body. */
@@ -100,18 +101,7 @@ export class OwnVolumes {
         lines.push(`${response.rawHeaders[n]}: ${response.rawHeaders[n + 1]}`);
       near.write(`${lines.join("\r\n")}\r\n\r\n`);
       if (head.length > 0) near.write(head);
-      for (const [one, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#streams.add(one);
-        one.pipe(other);
-        one.on("error", () => {});
-        one.on("close", () => {
-          this.#streams.delete(one);
-          other.destroy();
-        });
-      }
+      joined(near, far, this.#streams);
     });
     call.end();
   }
