@@ -29,6 +29,9 @@ _FORK_SECONDS = 20.0
 #: A real-time signal that nobody uses; `kernel/cells.py` has its handler.
 MEMORY_SIGNAL = 60
 _HUSH_SECONDS = 0.05
+#: From the end of its control channel to a kernel's status, and the most of it where memory is given back slowly.
+_STATUS_SECONDS = 0.25
+_EXIT_SECONDS = 10.0
 _QUICK_TIMEVAL = struct.pack("ll", 0, 4000)
 _THREAD_STACK_BYTES = 2 << 20
 
@@ -420,7 +423,12 @@ class Kernels:
         if not kernel.ending:
             kernel.ending = True
             self._loop.cancel(self._timer)
-            self._timer = self._loop.after(0.25, lambda: self.give_up(None))
+            self._timer = self._loop.after(_STATUS_SECONDS, lambda: self._await_status(kernel))
+
+    def _await_status(self, kernel: Kernel) -> None:
+        """A busy machine takes its time between a process's last descriptor and its end."""
+        patience = _EXIT_SECONDS if processes.is_exiting(kernel.pid) else 0.0
+        self._timer = self._loop.after(patience, lambda: self.give_up(None))
 
     def interrupt(self) -> None:
         if self.current is not None and self.current.pid:

@@ -60,6 +60,16 @@ def send(pid: int, number: int) -> bool:
     return True
 
 
+def is_exiting(pid: int) -> bool:
+    """Whether it has ended, or runs no code any more: its descriptors are closed before its memory is given back."""
+    try:
+        return not os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
 def end_all(kept: Callable[[dict[int, int]], AbstractSet[int]], adopted: Mapping[int, int] | None = None) -> bool:
     """Kills every descendant of this process except what `kept` makes of the table of parents.
 

@@ -25,6 +25,16 @@ describe("a fresh call", () => {
     await sandbox.run("rm -f main.py", { language: "bash" });
   });
 
+  test("ends with its own status, however late the machine tells it", async () => {
+    // The template, which waits for it, is stopped for longer than one that is merely slow would be.
+    const late = await run(
+      "import os, signal, subprocess\n" +
+        "subprocess.Popen(['sh', '-c', f'sleep 0.7; kill -CONT {os.getppid()}'])\n" +
+        "os.kill(os.getppid(), signal.SIGSTOP)\nos._exit(9)",
+    );
+    expect([late.reply.exit_code, late.reply.signal, late.stderr]).toEqual([9, null, ""]);
+  });
+
   test("a main.py of the user's is neither hidden nor overwritten", async () => {
     await sandbox.write("main.py", "VALUE = 'theirs'");
     const outcome = await run("import main, sys\nprint(main.VALUE, sys.argv[0], open('main.py').read())", {
