@@ -217,12 +217,13 @@ class ForkServer:
         if fork is not None:
             self._close_fork(fork)
 
-    def _fork(self, client: _Client | None) -> Role | None:
+    def _fork(self, client: _Client | None, *, awaited: bool = False) -> Role | None:
+        """`awaited`: somebody waits for it already, so it does nothing ahead."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            return self._be_forked(theirs, client)
+            return self._be_forked(theirs, client, ahead=client is None and not awaited)
         theirs.close()
         ours.setblocking(False)
         self._children.add(pid)
@@ -233,12 +234,12 @@ class ForkServer:
             self._waiting = fork
         return None
 
-    def _be_forked(self, channel: socket.socket, client: _Client | None) -> Role:
+    def _be_forked(self, channel: socket.socket, client: _Client | None, *, ahead: bool) -> Role:
         """In the child. Ends the process when it gets no role."""
         try:
             connection = None if client is None else client.connection.dup()
             self._close_inherited(client)
-            if client is None:
+            if ahead:
                 self._prepare(self.memory)
             role = _await_role(channel, connection, self._facts)
         except OSError:
@@ -326,7 +327,7 @@ class ForkServer:
         for _ in range(2):
             fork = self._waiting
             if fork is None:
-                role = self._fork(None)
+                role = self._fork(None, awaited=True)
                 if role is not None:
                     # We are the new fork, and hold what the parent has got as well.
                     for fd in fds:
