@@ -39,6 +39,8 @@ const RUN_GRACE_MS = 10_000;
 const COLLECT_MS = 120_000;
 /** Writing inputs, all of them. */
 const INPUTS_MS = 300_000;
+/** A kernel's death and all that it started; the sandbox is ended where it takes longer. */
+const RESTART_MS = 3_000;
 /** The whole directory, packed or unpacked; the supervisor gives up earlier. */
 const WORKSPACE_MS = 120_000;
 
@@ -87,6 +89,7 @@ export class KernelConnection {
   #call: ActiveCall | null = null;
   #workspace: WorkspaceTransfer | null = null;
   #interrupts = new Set<string>();
+  #restart: { readonly id: string; readonly done: PromiseWithResolvers<boolean> } | null = null;
   #hello: Hello | null = null;
 
   private constructor(sandboxId: string, socket: Socket) {
@@ -177,6 +180,29 @@ export class KernelConnection {
     } finally {
       deadline.stop();
       this.#workspace = null;
+      this.#settled();
+    }
+  }
+
+  /**
+   * The kernel and all that runs beside it are ended; the next call has a new one. False: the conversation ended instead, and the
+   * sandbox is to be removed. Never rejects; never called while a call runs.
+   */
+  async restart(): Promise<boolean> {
+    if (this.#state !== "idle") throw new Error(`a restart was asked of a ${this.#state} connection`);
+    this.#state = "running";
+    const deadline = new Deadline(() =>
+      this.#finish({ why: "violation", detail: "no reply within the deadline (restart)" }),
+    );
+    deadline.set(RESTART_MS);
+    const restart = { id: this.#writer.newId(), done: Promise.withResolvers<boolean>() };
+    this.#restart = restart;
+    this.#writer.send({ msg_type: "shutdown_request", msg_id: restart.id, content: { restart: true } });
+    try {
+      return await restart.done.promise;
+    } finally {
+      deadline.stop();
+      this.#restart = null;
       this.#settled();
     }
   }
@@ -358,6 +384,10 @@ export class KernelConnection {
       if (message.msg_type !== "execute_reply" || message.parent_id !== this.#orphan?.id) return;
       this.#state = "idle";
       this.#orphan.done.resolve();
+    } else if (this.#restart !== null) {
+      if (message.msg_type !== "shutdown_reply" || message.parent_id !== this.#restart.id)
+        throw new Violation(`${message.msg_type} within a restart`);
+      this.#restart.done.resolve(true);
     } else if (this.#workspace !== null) {
       this.#workspace.handle(message, body);
     } else if (this.#call === null) {
@@ -448,6 +478,7 @@ export class KernelConnection {
     this.#helloDone.reject(gone);
     this.#orphan?.done.reject(gone);
     this.#workspace?.end(gone);
+    this.#restart?.done.resolve(false);
     const call = this.#call;
     if (call !== null) {
       call.inputs?.end(end.detail);

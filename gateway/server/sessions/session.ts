@@ -69,8 +69,8 @@ export class Session {
   #asleepAt: number | null = null;
   /** Why earlier variables are gone, until someone is told. */
   #lost: string | null = null;
-  /** Its kernel was made for its files that came from another host: its first call is told that it is new. */
-  #arrived = false;
+  /** Its kernel is new and the sandbox is not, by a restart or for files that came from another host: the next call is told. */
+  #fresh = false;
   /** Its files may have changed since they were last saved. */
   #unsaved = false;
   /** What the last look found, if it was more than is saved. */
@@ -274,7 +274,7 @@ export class Session {
       const failed = await kernel.writeWorkspace(files);
       place.rest();
       if (failed === null) {
-        this.#arrived = true;
+        this.#fresh = true;
         return true;
       }
       this.#lose(null);
@@ -334,10 +334,29 @@ export class Session {
   async restart(): Promise<boolean> {
     const place = this.#place;
     if (place === null) return this.#forgetAsleep();
+    if (await this.#restartKernel()) return true;
     if ((await this.end("asked")) !== null) return true;
     // Whoever's call runs is told by its own outcome.
     await this.#options.sandboxes.end(place);
     return true;
+  }
+
+  /** In its sandbox, which takes a tenth of the time of a new one. False: a call runs, or the sandbox is to be ended instead. */
+  async #restartKernel(): Promise<boolean> {
+    const kernel = this.#kernel;
+    if (kernel?.usable !== true || !this.#queue.tryAcquire()) return false;
+    try {
+      if (!(await kernel.restart())) return false;
+      if (this.#hasState) {
+        this.#lost = LOSSES.asked;
+        this.#options.onLoss("asked");
+      }
+      this.#hasState = false;
+      this.#fresh = true;
+      return true;
+    } finally {
+      this.#queue.release();
+    }
   }
 
   /** False: it does not sleep, or wakes with a call just now. */
@@ -371,7 +390,7 @@ export class Session {
       const place = this.#lose(null);
       this.#lost = null;
       this.#asleepAt = null;
-      this.#arrived = false;
+      this.#fresh = false;
       this.#unsaved = false;
       this.#tooLarge = null;
       this.#stamp = null;
@@ -432,8 +451,8 @@ export class Session {
     await this.#changeTo(profile);
     const [kernel, place] = [this.#kernel, this.#place];
     if (kernel?.usable === true && place !== null) {
-      const status = this.#arrived ? "new" : "reused";
-      this.#arrived = false;
+      const status = this.#fresh ? "new" : "reused";
+      this.#fresh = false;
       return { kernel, place, status, lost: null };
     }
     const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);

@@ -9,6 +9,9 @@ import { shellBlocks } from "../../support/documents.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 
 const run = promisify(execFile);
+/** How many processes of that name the sandbox has. */
+const SLEEPERS =
+  "import glob; print([open(path).read() for path in glob.glob('/proc/[0-9]*/comm')].count('sleep\\n'))";
 const LOOK_EVERY_MS = 100;
 const Outcome = z.object({ stdout: z.string(), stderr: z.string(), exit_code: z.number() });
 
@@ -24,6 +27,11 @@ const call = async (session: string, code: string) =>
   Outcome.parse(await (await stack.post("/run", { session_id: session, code })).json());
 const ask = (method: string, path: string) =>
   fetch(`${stack.baseUrl}/v1/runtime-sessions/${path}`, { method, headers: { "x-api-key": stack.apiKey } });
+
+async function sandboxes(session: string): Promise<string[]> {
+  const filters = { volume: [`librechat_vol_${session}`] };
+  return (await stack.docker.listContainers({ filters })).map(({ Id }) => Id);
+}
 
 async function busy(session: string): Promise<void> {
   for (;;) {
@@ -57,6 +65,22 @@ it("a restart keeps files and loses variables, also while a call runs", async ()
   expect((await long).stderr).toContain("Sandbox was terminated");
   const after = await call(session, "print(open('kept.txt').read(), 'x' in globals())");
   expect(after.stdout).toBe("kept False\n");
+});
+
+it("a restart while nothing runs leaves the sandbox, and nothing that was started in it", async () => {
+  const session = newSession();
+  await call(session, "import subprocess; x = subprocess.Popen(['sleep', '600'])");
+  await call(session, "subprocess.run('setsid sleep 600 & echo kept > /tmp/kept.txt', shell=True)");
+  expect((await call(session, SLEEPERS)).stdout).toBe("2\n");
+  const before = await sandboxes(session);
+  expect(await (await ask("POST", `${session}/restart`)).json()).toEqual({ restarted: true });
+  const after = await call(session, "print('x' in globals(), open('/tmp/kept.txt').read())");
+  expect([after.stdout, after.stderr]).toEqual([
+    "False kept\n\n",
+    expect.stringContaining("its owner asked for it"),
+  ]);
+  expect((await call(session, SLEEPERS)).stdout).toBe("0\n");
+  expect(await sandboxes(session)).toEqual(before);
 });
 
 it("a forgotten session leaves neither container nor volume, and begins anew", async () => {

@@ -566,6 +566,41 @@ describe("a hostile sandbox", () => {
   });
 });
 
+describe("a restart", () => {
+  it("is over when the sandbox says so, and the next call gets the kernel", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "shutdown_request")
+        box.send({ msg_type: "shutdown_reply", parent_id: message.msg_id });
+    };
+    const connection = await open();
+    const restarting = connection.restart();
+    expect(connection.usable).toBe(false);
+    expect(await restarting).toBe(true);
+    launcher.script = ECHO;
+    expect((await run(connection)).kind).toBe("replied");
+    connection.release();
+  });
+
+  it("that is answered with something else ends the conversation", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "shutdown_request")
+        box.send({ msg_type: "shutdown_reply", parent_id: "another" });
+    };
+    const connection = await open();
+    expect(await connection.restart()).toBe(false);
+    expect(await connection.ended).toMatchObject({ why: "violation" });
+  });
+
+  it("within which the sandbox goes is none", async () => {
+    launcher.script = (message, _body, box) => {
+      if (message.msg_type === "shutdown_request")
+        setImmediate(() => box.die({ reason: "exited", exit_code: 0 }));
+    };
+    const connection = await open();
+    expect(await connection.restart()).toBe(false);
+  });
+});
+
 describe("ends", () => {
   it("says that the stream closed, with the output so far", async () => {
     launcher.script = (message, _body, box) => {
