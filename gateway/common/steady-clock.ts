@@ -28,7 +28,7 @@ export class SteadyClock {
   readonly #doubted: number | null;
   #notedElapsed = Number.NEGATIVE_INFINITY;
 
-  /** `mark`: a file of its own, whose mtime is when this clock was last read. */
+  /** `mark`: a file of its own, whose mtime is what this clock said when it was last read. */
   constructor(mark: string, clocks: Clocks = { timeOfDay: Date.now, elapsed: () => performance.now() }) {
     this.#clocks = clocks;
     this.#mark = mark;
@@ -44,15 +44,15 @@ export class SteadyClock {
     const passed = elapsed() - this.#startedElapsed;
     const doubted = this.#doubted !== null && passed < DOUBTED_FOR_MS ? this.#doubted : null;
     const time = Math.min(timeOfDay(), (doubted ?? this.#startedAt) + passed);
-    if (doubted === null) this.#note();
+    // What it said, and not what the host believes: a jump that it did not follow is doubted by the next process as well.
+    if (doubted === null) this.#note(time / 1000);
     return time;
   };
 
-  #note(): void {
+  #note(seconds: number): void {
     const elapsed = this.#clocks.elapsed();
     if (elapsed - this.#notedElapsed < NOTE_EVERY_MS) return;
     this.#notedElapsed = elapsed;
-    const seconds = this.#clocks.timeOfDay() / 1000;
     try {
       mkdirSync(dirname(this.#mark), { recursive: true, mode: 0o700 });
       writeFileSync(this.#mark, "");

@@ -52,6 +52,17 @@ it("does not jump forward, and follows back", () => {
   expect(clock.now()).toBe(time.ofDay);
 });
 
+it("doubts in the next process what it did not follow in this one", () => {
+  const { open, pass, time } = host();
+  const clock = open();
+  time.ofDay += 60 * DAY;
+  pass(HOUR);
+  const now = clock.now();
+  expect(open().now()).toBe(now);
+  pass(DAY);
+  expect(open().now()).toBe(now);
+});
+
 it("doubts a clock that starts long after it was last seen, for a day", () => {
   const { open, pass, time } = host();
   open().now();
