@@ -57,7 +57,7 @@ class Calls:
         self._background = Background(loop)
         #: Cells of bash programs.
         self.guests = Guests(
-            loop, kernels, self._guest_refusal, self._next_sequence, self._kernel_free, self._most_shown
+            loop, kernels, self._guest_refusal, self._guest_begins, self._kernel_free, self._most_shown
         )
         self._call: Call | None = None
         self._shell: ReadyShell | None = None
@@ -181,12 +181,10 @@ class Calls:
             request["shown"] = call.shown.left
         if call.tool_names:
             request["tools"] = self._open_tools(call).python_stubs()
-        for sentence in (self._lost, self._background.tell(), *self._files.tell_left_out()):
+        self._tell_lost(call)
+        for sentence in (self._background.tell(), *self._files.tell_left_out()):
             if sentence is not None:
                 self._replies.note(call, sentence)
-        if self._lost is not None:
-            call.kernel = "restarted"
-            self._lost = None
         self._ladder.start(call)
         code, call.code = call.code, b""
         if call.script:
@@ -199,6 +197,13 @@ class Calls:
             self._kernels.send(request, code)
         if call.tools is None:
             self._kernels.await_quick()
+
+    def _tell_lost(self, call: Call) -> None:
+        """Who runs a cell may miss variables; other programs have none."""
+        if self._lost is not None:
+            self._replies.note(call, self._lost)
+            call.kernel = "restarted"
+            self._lost = None
 
     def _run_program(self, call: Call, language: Language) -> None:
         prelude = self._open_tools(call).shell_prelude() if call.tool_names else ""
@@ -271,6 +276,11 @@ class Calls:
         if call is None or call.phase != "running":
             return "It runs cells only while a call runs."
         return "It is running this call." if call.program is None else None
+
+    def _guest_begins(self) -> int:
+        if self._call is not None:
+            self._tell_lost(self._call)
+        return self._next_sequence()
 
     def kernel_ready(self) -> None:
         self.guests.kernel_ready()

@@ -45,7 +45,7 @@ class _Guest:
 
 
 class Guests:
-    """`refusal`: why no cell may run now, or None. `sequence`: the next run's number. `left`: told when it is free.
+    """`refusal`: why no cell may run now, or None. `begins`: a cell does, whose number it says. `left`: told when it is free.
 
     `most_shown`: how many files that a cell shows somebody wants to see at once.
     """
@@ -55,14 +55,14 @@ class Guests:
         loop: Loop,
         kernels: Kernels,
         refusal: Callable[[], str | None],
-        sequence: Callable[[], int],
+        begins: Callable[[], int],
         left: Callable[[], None],
         most_shown: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._kernels = kernels
         self._refusal = refusal
-        self._next_sequence = sequence
+        self._begins = begins
         self._left = left
         self._most_shown = most_shown
         self._listener: socket.socket | None = None
@@ -178,7 +178,7 @@ class Guests:
 
     def _run(self, guest: _Guest) -> None:
         self._loop.cancel(guest.timer)
-        guest.sequence = self._next_sequence()
+        guest.sequence = self._begins()
         self._running = True
         request: dict[str, Any] = {
             "run": guest.sequence,

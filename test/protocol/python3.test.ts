@@ -329,6 +329,20 @@ kernel 'print(z)'`);
     expect((await sandbox.run("1")).stderr).toBe("");
   });
 
+  test("one that dies between calls is told to the first bash program with a cell, and to none without", async () => {
+    await sandbox.run(
+      "import os, threading\nthreading.Timer(0.05, lambda: os._exit(1)).start()\nvariable = 1",
+    );
+    const first = await bash("sleep 0.5; echo none");
+    expect([first.stderr, first.reply.kernel]).toEqual(["", "kept"]);
+    const next = await bash("kernel 'print(\"variable\" in globals())'");
+    expect(next.stdout).toBe("False\n");
+    expect(next.stderr).toContain("[sandbox] The kernel ended (exit code 1) after the previous call");
+    expect(next.reply).toMatchObject({ kernel: "restarted", execution_count: 1 });
+    const later = await bash("kernel 'print(1)'");
+    expect([later.stderr, later.reply.kernel]).toEqual(["", "kept"]);
+  });
+
   test("connections that speak otherwise are hung up on", async () => {
     for (const text of ["nonsense and more", "KYK1\xff\xff\xff\xff\xff\xff\xff\xff"]) {
       const socket = createConnection({ path: `\0${programs.kernelSocket}` });

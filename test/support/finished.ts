@@ -13,7 +13,7 @@ export function finished(more: Partial<Finished> = {}): Finished {
     reason: null,
     wallTimeMs: 1,
     timeoutMs: 300_000,
-    kernel: { status: "new", after: "gone", waitedMs: 0, gaveWay: false, lostBefore: null },
+    kernel: { status: "new", after: "gone", cells: 0, waitedMs: 0, gaveWay: false, lostBefore: null },
     inputs: null,
     leftBehind: { paths: [], counts: {}, directory: null },
     undelivered: [],

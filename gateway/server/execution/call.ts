@@ -12,6 +12,8 @@ export interface CallRequest extends RunRequest {
 export interface KernelReport {
   readonly status: KernelStatus;
   readonly after: KernelAfter;
+  /** Cells that it has run; the last ones may be this call's. */
+  readonly cells: number;
   /** Time that other calls of the session took first. */
   readonly waitedMs: number;
   /** It was interrupted because another call of its session waited. */

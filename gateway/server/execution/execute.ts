@@ -6,7 +6,7 @@ import type { KernelConnection } from "../kernel/connection.ts";
 import type { RunLimits } from "../kernel/run.ts";
 import { CallerFull, HostFull } from "../sessions/admission.ts";
 import type { Kernels } from "../sessions/kernels.ts";
-import { type KernelAfter, SessionBusy, SessionClosed } from "../sessions/lease.ts";
+import { type KernelLeft, SessionBusy, SessionClosed } from "../sessions/lease.ts";
 import { SandboxBroken } from "../sessions/sandboxes.ts";
 import type { CallOutcome, CallRequest, Executor, NotRun, Unavailable } from "./call.ts";
 import { outcomeOf } from "./outcome.ts";
@@ -78,7 +78,7 @@ export class Execution implements Executor {
 
   async #run(call: CallRequest): Promise<CallOutcome> {
     const lease = await this.#kernels.lease(call.binding, call.signal);
-    let after: KernelAfter | null = null;
+    let left: KernelLeft | null = null;
     try {
       const { kernel } = lease;
       this.#languages.set(this.#kernels.profileOf(call.binding.caller), kernel.languages);
@@ -90,10 +90,10 @@ export class Execution implements Executor {
         lease,
         await kernel.run({ ...call, script: call.binding.kind === "fresh" }, this.#limits),
       );
-      if (outcome.kind === "finished") after = outcome.kernel.after;
+      if (outcome.kind === "finished") left = outcome.kernel;
       return outcome;
     } finally {
-      lease.done(after);
+      lease.done(left);
     }
   }
 

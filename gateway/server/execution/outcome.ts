@@ -18,14 +18,21 @@ export async function outcomeOf(call: CallRequest, lease: Lease, result: RunResu
   }
 }
 
-function kernelReport(call: CallRequest, lease: Lease, after: KernelReport["after"]): KernelReport {
+function kernelReport(
+  call: CallRequest,
+  lease: Lease,
+  after: KernelReport["after"],
+  cells: number,
+): KernelReport {
   return {
     status: lease.status,
     after,
+    cells,
     waitedMs: lease.waitedMs,
     gaveWay: lease.gaveWay(),
-    // Only Python has variables to miss; helpers in other languages must find their standard error clean.
-    lostBefore: lease.lostBefore(call.language === "py"),
+    // Only Python has variables to miss, and a bash program whose cell (`kernel`) is the first of the new kernel; helpers in other
+    // languages must find their standard error clean.
+    lostBefore: lease.lostBefore(call.language === "py" || cells > 0),
   };
 }
 
@@ -42,7 +49,7 @@ function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
     reason: reply.reason,
     wallTimeMs: reply.wall_time_ms,
     timeoutMs: call.timeoutMs,
-    kernel: kernelReport(call, lease, reply.kernel),
+    kernel: kernelReport(call, lease, reply.kernel, reply.execution_count),
     inputs: reply.inputs ?? null,
     leftBehind: leftBehind(reply),
     undelivered: result.undelivered,
@@ -91,7 +98,7 @@ function gone(
     reason,
     wallTimeMs: result.elapsedMs,
     timeoutMs: call.timeoutMs,
-    kernel: kernelReport(call, lease, "gone"),
+    kernel: kernelReport(call, lease, "gone", 0),
     inputs: null,
     leftBehind: NOTHING_LEFT,
     undelivered: result.undelivered,

@@ -27,6 +27,12 @@ export type KernelStatus = "new" | "reused";
 /** `kept`, `restarted` (variables gone, files kept) or `gone` (the sandbox with it; a session's files are kept). */
 export type KernelAfter = "kept" | "restarted" | "gone";
 
+/** `cells`: run by the kernel that there is now; they may have left variables. */
+export interface KernelLeft {
+  readonly after: KernelAfter;
+  readonly cells: number;
+}
+
 /** What became of the sandbox whose stream ended. */
 export type Fate =
   | { readonly kind: "ended"; readonly end: SandboxEnd }
@@ -52,7 +58,7 @@ export interface Lease {
    * The call is over: to be said once, whatever came of it, with what it left; null when no code ran or nobody knows.
    * A sandbox that is to go is removed from here on; its session's next call waits for that, the reply does not.
    */
-  done(after: KernelAfter | null): void;
+  done(left: KernelLeft | null): void;
 }
 
 /** The service stops: nobody who waits for a session gets a turn. */

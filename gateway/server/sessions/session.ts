@@ -7,7 +7,7 @@ import type { KernelConnection } from "../kernel/connection.ts";
 import type { WorkspaceRead, WorkspaceReading } from "../kernel/workspace-transfer.ts";
 import type { Place, Turn } from "./admission.ts";
 import { GiveWay } from "./give-way.ts";
-import { type KernelAfter, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
+import { type KernelLeft, type Lease, type SessionBinding, SessionBusy, SessionClosed } from "./lease.ts";
 import { concernsFiles, LOSSES, type Loss } from "./losses.ts";
 import { type Asker, Queue } from "./queue.ts";
 import type { OpenedSession, Sandboxes } from "./sandboxes.ts";
@@ -165,7 +165,7 @@ export class Session {
         gaveWay: () => this.#giveWay.gaveWay,
         lostBefore: (variables) => this.#tell(variables),
         fate: () => this.#options.sandboxes.fate(place.sandboxId),
-        done: (after) => void this.#done(place, after),
+        done: (left) => void this.#done(place, left),
       };
     } catch (error) {
       this.#endTurn();
@@ -494,16 +494,16 @@ export class Session {
     });
   }
 
-  async #done(place: Place, after: KernelAfter | null): Promise<void> {
+  async #done(place: Place, left: KernelLeft | null): Promise<void> {
     // Who was stopped may not read what became of it: the next call is told.
     const why = this.#giveWay.gaveWay ? "unstoppable" : null;
     this.#giveWay.end();
-    if (after === "gone") {
+    if (left?.after === "gone") {
       this.#lose(why);
       await this.#options.sandboxes.end(place);
-    } else if (after !== null) {
-      if (after === "restarted" && this.#hasState && why !== null) this.#lost = LOSSES[why];
-      this.#hasState = after === "kept";
+    } else if (left !== null) {
+      if (left.after === "restarted" && this.#hasState && why !== null) this.#lost = LOSSES[why];
+      this.#hasState = left.after === "kept" || left.cells > 0;
     }
     this.#leased = false;
     this.#runningSince = null;

@@ -16,7 +16,7 @@ const PROVEN: Finished = {
   reason: null,
   wallTimeMs: 1,
   timeoutMs: 20_000,
-  kernel: { status: "new", after: "gone", lostBefore: null, waitedMs: 0, gaveWay: false },
+  kernel: { status: "new", after: "gone", cells: 0, lostBefore: null, waitedMs: 0, gaveWay: false },
   inputs: null,
   leftBehind: { paths: [], counts: {}, directory: null },
   undelivered: [],

@@ -137,15 +137,26 @@ describe("restart", () => {
   it("ends an idle kernel; the next call is told, the files stay", async () => {
     await run("1");
     expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: true });
-    expect(launcher.live).toEqual([]);
+    expect(launcher.live.map(({ cells }) => cells)).toEqual([0]);
     expect(launcher.volumes.size).toBe(1);
-    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "none", has_variables: false });
-    expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: false });
+    expect(await (await ask("GET", "/s1")).json()).toMatchObject({ state: "idle", has_variables: false });
     const next = z
       .object({ stderr: z.string() })
       .loose()
       .parse(await (await run("2")).json());
     expect(next.stderr).toContain("because its owner asked for it: variables are lost, files are kept");
+  });
+
+  it("ends the sandbox of one that does not answer; the next call is told", async () => {
+    await run("1");
+    launcher.script = (message, _body, sandbox) => {
+      if (message.msg_type === "shutdown_request") sandbox.print("nobody", "something else");
+    };
+    expect(await (await ask("POST", "/s1/restart")).json()).toEqual({ restarted: true });
+    expect(launcher.live).toEqual([]);
+    launcher.script = ECHO;
+    const next = z.looseObject({ stderr: z.string() }).parse(await (await run("2")).json());
+    expect(next.stderr).toContain("variables are lost, files are kept");
   });
 
   it("ends one that runs a call, which is told the truth", async () => {

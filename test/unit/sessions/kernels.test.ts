@@ -190,6 +190,36 @@ describe("lost kernels", () => {
     expect(await exec(gateway, "x", inSession)).toMatchObject({ stderr: "" });
   });
 
+  it("are told to the first bash program whose cell meets the new kernel", async () => {
+    const gateway = start();
+    await exec(gateway, "x = 1", inSession);
+    await endSandbox(gateway, launcher.live[0]);
+    const bash = { ...inSession, lang: "bash" };
+    expect(await exec(gateway, "true", bash)).toMatchObject({ stderr: "" });
+    launcher.script = (message, _body, sandbox) => {
+      if (message.msg_type === "execute_request") sandbox.reply(message.msg_id, { execution_count: 1 });
+    };
+    expect(await exec(gateway, "kernel x", bash)).toMatchObject({
+      stderr: expect.stringContaining("because it ran out of memory: variables are lost, files are kept."),
+    });
+    expect(await exec(gateway, "kernel x", bash)).toMatchObject({ stderr: "" });
+  });
+
+  it("of a call that itself met a new kernel are those that it made", async () => {
+    const gateway = start();
+    launcher.script = (message, _body, sandbox) => {
+      // The kernel had died before the call, which has made variables since.
+      if (message.msg_type === "execute_request")
+        sandbox.reply(message.msg_id, { kernel: "restarted", execution_count: 1 });
+    };
+    await exec(gateway, "x = 1", inSession);
+    await endSandbox(gateway, launcher.live[0]);
+    launcher.script = ECHO;
+    expect(await exec(gateway, "x", inSession)).toMatchObject({
+      stderr: expect.stringContaining("because it ran out of memory"),
+    });
+  });
+
   it("are no news to a session that never ran anything", async () => {
     const gateway = start();
     launcher.script = (message, _body, sandbox) => {

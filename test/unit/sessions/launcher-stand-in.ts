@@ -42,7 +42,9 @@ export class SandboxStandIn {
   readonly received: GatewayMessage[] = [];
   socket: Socket | null = null;
   executing: string | null = null;
+  /** Run by its kernel: programs of other languages are none. */
   cells = 0;
+  language = "py";
   used: boolean;
   ended: SandboxEnd | null = null;
   origin: Sandbox["origin"] = "cold";
@@ -73,7 +75,8 @@ export class SandboxStandIn {
     parent: string,
     content: Partial<Extract<SandboxMessage, { msg_type: "execute_reply" }>["content"]> = {},
   ): void {
-    this.cells += 1;
+    if (content.kernel === "restarted") this.cells = 0;
+    else if (this.language === "py") this.cells += 1;
     this.executing = null;
     this.send({
       msg_type: "execute_reply",
@@ -91,6 +94,11 @@ export class SandboxStandIn {
 
 /** Prints the code itself, and ends well. */
 export const ECHO: Script = (message, body, sandbox) => {
+  if (message.msg_type === "shutdown_request") {
+    sandbox.cells = 0;
+    sandbox.send({ msg_type: "shutdown_reply", parent_id: message.msg_id });
+    return;
+  }
   if (message.msg_type !== "execute_request") throw new Error(`unexpected ${message.msg_type}`);
   sandbox.print(message.msg_id, body.toString());
   sandbox.reply(message.msg_id);
@@ -430,6 +438,7 @@ export class LauncherStandIn {
     }
     if (message.msg_type === "execute_request") {
       sandbox.executing = message.msg_id;
+      sandbox.language = message.content.language;
       sandbox.lost = null;
     }
     this.script(message, body, sandbox);
