@@ -1,6 +1,6 @@
 /**
  * `npm run drill`: the long form of tests that look for what happens seldom or takes long. Minutes; `npm test` runs the short
- * form. `npm run drill -- profiles`: only that one of `test/integration/drill/`.
+ * form. `npm run drill -- profiles`: only that one of `test/integration/drill/`. Images that a drill needs are built first.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,10 @@ const FOLDER = "test/integration/drill";
 const ROOT = join(import.meta.dirname, "..");
 
 /** Built and verified by this drill alone: their images are large. */
-const FURTHER_PROFILES = ["documents", "polyglot"];
+const FURTHER_PROFILES: Readonly<Record<string, readonly string[]>> = {
+  profiles: ["documents", "polyglot"],
+  languages: ["polyglot"],
+};
 const buildOf = (profile: string): Stage => ({
   title: `sandbox image, profile ${profile}`,
   command: ["node", "sandbox-image/tools/build.ts", "--profile", profile],
@@ -28,8 +31,9 @@ async function drill(names: readonly string[]): Promise<boolean> {
     process.stdout.write(`The drills cannot run without: ${missing.join(", ")}.\n`);
     return false;
   }
-  if (names.length === 0 || names.includes("profiles"))
-    for (const profile of FURTHER_PROFILES) if (!(await runStage(buildOf(profile)))) return false;
+  const further = names.length === 0 ? Object.keys(FURTHER_PROFILES) : names;
+  for (const profile of new Set(further.flatMap((name) => FURTHER_PROFILES[name] ?? [])))
+    if (!(await runStage(buildOf(profile)))) return false;
   const files = names.length === 0 ? [FOLDER] : names.map((name) => `${FOLDER}/${name}.test.ts`);
   const command: Stage["command"] = ["vitest", "run", "--project=integration", ...files];
   return runStage({ title: "drills", command });

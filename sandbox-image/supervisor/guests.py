@@ -45,9 +45,9 @@ class _Guest:
 
 
 class Guests:
-    """`refusal`: why no cell may run now, or None. `begins`: a cell does, whose number it says. `left`: told when it is free.
+    """`refusal`: why no cell may run now, or None. `begins`: one does, and has this number.
 
-    `most_shown`: how many files that a cell shows somebody wants to see at once.
+    `left`: told when it is free. `most_shown`: how many files that a cell shows somebody wants to see at once.
     """
 
     def __init__(

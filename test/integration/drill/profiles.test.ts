@@ -1,6 +1,6 @@
 /**
  * What people bring and ask for, in the profiles' images: `analyst` in the short form, `documents` as well in the long one
- * (`npm run drill -- profiles`, which also builds and verifies `polyglot`). The table says how long each task's call took.
+ * (`npm run drill -- profiles`). The table says how long each task's call took.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LONG_FORM } from "../../support/drill.ts";

@@ -1,0 +1,5 @@
+args <- commandArgs(trailingOnly = TRUE)
+cat(trimws(readLines("in.txt")[1]), " ", args[1], "\n", sep = "", file = "out.txt")
+cat("args ", paste(args, collapse = "|"), "\n", sep = "")
+cat("stdin ", length(readLines(file("stdin"))), "\n", sep = "")
+quit(status = 3)
