@@ -58,6 +58,11 @@ print("STATE", json.dumps({"log": log, "secret": secret, "ledger": open("ledger"
     return { name, code };
   }
 
+  /** Whether nobody knows what came of a call. */
+  isUnknown(name: string): boolean {
+    return this.#maybe.has(name);
+  }
+
   /** No reply came. */
   unheard({ name }: Call): void {
     this.#maybe.add(name);
