@@ -11,7 +11,7 @@ import { ALERTS } from "../../../monitoring/alerts.ts";
 import { japanese } from "../../../monitoring/runbooks.ts";
 import { readDocument } from "../../support/documents.ts";
 import { KEY, NO_FILES, startGateway, until } from "../http/gateway-under-test.ts";
-import { LauncherStandIn } from "../sessions/launcher-stand-in.ts";
+import { ECHO, LauncherStandIn } from "../sessions/launcher-stand-in.ts";
 
 const OPERATOR_KEY = "operator-key-0123456789-0123456789";
 const HOSTILE = `"><img src=x onerror=alert(1)><script>'&`;
@@ -23,12 +23,8 @@ let entries: AuditEntry[];
 beforeEach(async () => {
   launcher = new LauncherStandIn();
   await launcher.start();
-  launcher.script = (message, body, sandbox) => {
-    if (message.msg_type !== "execute_request") throw new Error(`unexpected ${message.msg_type}`);
-    const code = body.toString();
-    sandbox.print(message.msg_id, code === "print(6 * 7)" ? "42\n" : code);
-    sandbox.reply(message.msg_id);
-  };
+  launcher.script = (message, body, sandbox) =>
+    ECHO(message, body.toString() === "print(6 * 7)" ? Buffer.from("42\n") : body, sandbox);
   entries = [];
   const audit: AuditSink = {
     lost: 0,
