@@ -141,10 +141,10 @@ export class Load {
           .name,
     );
     const runs = names.filter((name) => name.startsWith("run-")).map((name) => name.slice("run-".length));
-    // What a call leaves whose caller hung up is for the next one to report, and may be kept for each.
-    const heard = runs.filter((name) => !this.conversations.some((one) => one.isUnknown(name)));
-    for (const name of new Set(heard.filter((one, n) => heard.indexOf(one) !== n)))
-      this.problems.push(`${name} left its file twice`);
+    for (const name of new Set(runs.filter((one, n) => runs.indexOf(one) !== n))) {
+      const unheard = this.conversations.some((one) => one.isUnknown(name));
+      this.problems.push(`${name} left its file twice${unheard ? ", and nobody heard its reply" : ""}`);
+    }
     return count;
   }
 
