@@ -199,7 +199,7 @@ class ForkServer:
         if self._waiting is not None:
             return None
         if self._one_more_fits():
-            return self._fork(None)
+            return self._fork(None, ahead=True)
         self._tell_ready(0)
         return None
 
@@ -217,13 +217,13 @@ class ForkServer:
         if fork is not None:
             self._close_fork(fork)
 
-    def _fork(self, client: _Client | None, *, awaited: bool = False) -> Role | None:
-        """`awaited`: somebody waits for it already, so it does nothing ahead."""
+    def _fork(self, client: _Client | None, *, ahead: bool = False) -> Role | None:
+        """`ahead`: nobody waits for it yet, so it prepares itself."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            return self._be_forked(theirs, client, ahead=client is None and not awaited)
+            return self._be_forked(theirs, client, ahead=ahead)
         theirs.close()
         ours.setblocking(False)
         self._children.add(pid)
@@ -327,7 +327,7 @@ class ForkServer:
         for _ in range(2):
             fork = self._waiting
             if fork is None:
-                role = self._fork(None, awaited=True)
+                role = self._fork(None)
                 if role is not None:
                     # We are the new fork, and hold what the parent has got as well.
                     for fd in fds:

@@ -427,8 +427,10 @@ class Kernels:
 
     def _await_status(self, kernel: Kernel) -> None:
         """A busy machine takes its time between a process's last descriptor and its end."""
-        patience = _EXIT_SECONDS if processes.is_exiting(kernel.pid) else 0.0
-        self._timer = self._loop.after(patience, lambda: self.give_up(None))
+        if processes.is_exiting(kernel.pid):
+            self._timer = self._loop.after(_EXIT_SECONDS, lambda: self.give_up(None))
+        else:
+            self.give_up(None)
 
     def interrupt(self) -> None:
         if self.current is not None and self.current.pid:
