@@ -1,7 +1,7 @@
 /** One call, from what the route asked for to what came of it. The route knows nothing of kernels, the kernel nothing of HTTP. */
 import type { EndReason, Loss } from "../../common/protocol/messages.ts";
 import type { RunRequest } from "../kernel/run.ts";
-import type { Binding, KernelAfter, KernelStatus } from "../sessions/lease.ts";
+import type { Binding, KernelLeft, KernelStatus } from "../sessions/lease.ts";
 
 /** One run, and where: `signal` also takes a waiting call out of its session's queue. */
 export interface CallRequest extends RunRequest {
@@ -9,11 +9,8 @@ export interface CallRequest extends RunRequest {
 }
 
 /** What happened to the kernel that served the call. */
-export interface KernelReport {
+export interface KernelReport extends KernelLeft {
   readonly status: KernelStatus;
-  readonly after: KernelAfter;
-  /** Cells that it has run; the last ones may be this call's. */
-  readonly cells: number;
   /** Time that other calls of the session took first. */
   readonly waitedMs: number;
   /** It was interrupted because another call of its session waited. */

@@ -1,6 +1,6 @@
 /** What came of a run, told truthfully: by the kernel's reply, or by how its sandbox ended without one. */
 import type { ExecuteReply, RunResult } from "../kernel/run.ts";
-import type { Fate, Lease } from "../sessions/lease.ts";
+import type { Fate, KernelLeft, Lease } from "../sessions/lease.ts";
 import type { CallOutcome, CallRequest, Finished, KernelReport, LeftBehind } from "./call.ts";
 
 type Lost = Extract<RunResult, { kind: "lost" }>;
@@ -18,21 +18,15 @@ export async function outcomeOf(call: CallRequest, lease: Lease, result: RunResu
   }
 }
 
-function kernelReport(
-  call: CallRequest,
-  lease: Lease,
-  after: KernelReport["after"],
-  cells: number,
-): KernelReport {
+function kernelReport(call: CallRequest, lease: Lease, left: KernelLeft): KernelReport {
   return {
+    ...left,
     status: lease.status,
-    after,
-    cells,
     waitedMs: lease.waitedMs,
     gaveWay: lease.gaveWay(),
     // Only Python has variables to miss, and a bash program whose cell (`kernel`) is the first of the new kernel; helpers in other
     // languages must find their standard error clean.
-    lostBefore: lease.lostBefore(call.language === "py" || cells > 0),
+    lostBefore: lease.lostBefore(call.language === "py" || left.cells > 0),
   };
 }
 
@@ -49,7 +43,7 @@ function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
     reason: reply.reason,
     wallTimeMs: reply.wall_time_ms,
     timeoutMs: call.timeoutMs,
-    kernel: kernelReport(call, lease, reply.kernel, reply.execution_count),
+    kernel: kernelReport(call, lease, { after: reply.kernel, cells: reply.execution_count }),
     inputs: reply.inputs ?? null,
     leftBehind: leftBehind(reply),
     undelivered: result.undelivered,
@@ -98,7 +92,7 @@ function gone(
     reason,
     wallTimeMs: result.elapsedMs,
     timeoutMs: call.timeoutMs,
-    kernel: kernelReport(call, lease, "gone", 0),
+    kernel: kernelReport(call, lease, { after: "gone", cells: 0 }),
     inputs: null,
     leftBehind: NOTHING_LEFT,
     undelivered: result.undelivered,

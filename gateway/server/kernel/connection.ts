@@ -89,7 +89,7 @@ export class KernelConnection {
   #call: ActiveCall | null = null;
   #workspace: WorkspaceTransfer | null = null;
   #interrupts = new Set<string>();
-  #restart: { readonly id: string; readonly done: PromiseWithResolvers<boolean> } | null = null;
+  #restart: { readonly id: string; readonly done: (restarted: boolean) => void } | null = null;
   #hello: Hello | null = null;
 
   private constructor(sandboxId: string, socket: Socket) {
@@ -166,43 +166,48 @@ export class KernelConnection {
     return this.#transfer(() => new WorkspaceWriter(this.#writer, archive));
   }
 
-  async #transfer<T>(begin: () => WorkspaceTransfer & { readonly done: Promise<T> }): Promise<T> {
-    if (this.#state !== "idle") throw new Error(`a workspace was asked of a ${this.#state} connection`);
-    this.#state = "running";
-    const deadline = new Deadline(() =>
-      this.#finish({ why: "violation", detail: "no reply within the deadline (workspace)" }),
-    );
-    deadline.set(WORKSPACE_MS);
-    try {
-      const transfer = begin();
-      this.#workspace = transfer;
-      return await transfer.done;
-    } finally {
-      deadline.stop();
-      this.#workspace = null;
-      this.#settled();
-    }
+  #transfer<T>(begin: () => WorkspaceTransfer & { readonly done: Promise<T> }): Promise<T> {
+    return this.#alone("workspace", WORKSPACE_MS, async () => {
+      try {
+        const transfer = begin();
+        this.#workspace = transfer;
+        return await transfer.done;
+      } finally {
+        this.#workspace = null;
+      }
+    });
   }
 
   /**
    * The kernel and all that runs beside it are ended; the next call has a new one. False: the conversation ended instead, and the
    * sandbox is to be removed. Never rejects; never called while a call runs.
    */
-  async restart(): Promise<boolean> {
-    if (this.#state !== "idle") throw new Error(`a restart was asked of a ${this.#state} connection`);
+  restart(): Promise<boolean> {
+    return this.#alone("restart", RESTART_MS, async () => {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const id = this.#writer.newId();
+      this.#restart = { id, done: resolve };
+      this.#writer.send({ msg_type: "shutdown_request", msg_id: id, content: { restart: true } });
+      try {
+        return await promise;
+      } finally {
+        this.#restart = null;
+      }
+    });
+  }
+
+  /** Something that is no call, while none runs and within its time. */
+  async #alone<T>(what: "workspace" | "restart", withinMs: number, work: () => Promise<T>): Promise<T> {
+    if (this.#state !== "idle") throw new Error(`a ${what} was asked of a ${this.#state} connection`);
     this.#state = "running";
     const deadline = new Deadline(() =>
-      this.#finish({ why: "violation", detail: "no reply within the deadline (restart)" }),
+      this.#finish({ why: "violation", detail: `no reply within the deadline (${what})` }),
     );
-    deadline.set(RESTART_MS);
-    const restart = { id: this.#writer.newId(), done: Promise.withResolvers<boolean>() };
-    this.#restart = restart;
-    this.#writer.send({ msg_type: "shutdown_request", msg_id: restart.id, content: { restart: true } });
+    deadline.set(withinMs);
     try {
-      return await restart.done.promise;
+      return await work();
     } finally {
       deadline.stop();
-      this.#restart = null;
       this.#settled();
     }
   }
@@ -387,7 +392,7 @@ export class KernelConnection {
     } else if (this.#restart !== null) {
       if (message.msg_type !== "shutdown_reply" || message.parent_id !== this.#restart.id)
         throw new Violation(`${message.msg_type} within a restart`);
-      this.#restart.done.resolve(true);
+      this.#restart.done(true);
     } else if (this.#workspace !== null) {
       this.#workspace.handle(message, body);
     } else if (this.#call === null) {
@@ -478,7 +483,7 @@ export class KernelConnection {
     this.#helloDone.reject(gone);
     this.#orphan?.done.reject(gone);
     this.#workspace?.end(gone);
-    this.#restart?.done.resolve(false);
+    this.#restart?.done(false);
     const call = this.#call;
     if (call !== null) {
       call.inputs?.end(end.detail);
