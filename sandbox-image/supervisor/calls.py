@@ -477,7 +477,7 @@ class Calls:
     def _complete(self, call: Call, report: Report | None) -> None:
         self._call = None
         if call.abandoned and report is not None:
-            self._collector.take_back()
+            self._collector.take_back(report)
         if call.program is not None and not call.script:
             self._loop.after(_SHELL_SECONDS, self.start_shell)
         failed = call.reason is not None or call.ended.get("exit_code") != 0

@@ -72,6 +72,8 @@ class Report:
     #: The first of them by name; all that somebody may wait for are counted in `lost`.
     skipped: list[Skipped] = field(default_factory=list)
     lost: Counter[Loss] = field(default_factory=Counter)
+    #: The files that were sent are for the next call to report.
+    taken_back: bool = False
 
     def skip(self, path: str, reason: str, loss: Loss | None) -> None:
         if loss is not None:
@@ -228,8 +230,9 @@ class Collector:
         read_only = known is not None and known.read_only
         self._files.remember(disk, Known(tree.key_of(status), None, read_only))
 
-    def take_back(self) -> None:
+    def take_back(self, report: Report) -> None:
         """Nobody took the last call's files: they are as new as before it."""
+        report.taken_back = True
         for disk, known in self._before.items():
             if known is None:
                 self._files.known.pop(disk, None)

@@ -80,6 +80,7 @@ class Replies:
                 "deleted": report.deleted,
             }
             content["lost"] = report.lost
+            content["taken_back"] = report.taken_back
             content["skipped"] = [asdict(skipped) for skipped in report.skipped]
             # The inputs fitted into the request's header; what was skipped gets the room that is left.
             while content["skipped"] and json_bytes(content) > _MAX_REPLY_LISTS:

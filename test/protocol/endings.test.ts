@@ -68,17 +68,22 @@ describe("how a call ends", () => {
   });
 
   test.each([
-    ["while it runs", "import time; print('x', flush=True); time.sleep(60)", "stream"],
-    ["while its files are collected", "", "file_output"],
-  ])("what a call made that was abandoned %s is for the next one to report", async (_when, more, sign) => {
+    ["while it runs", "import time; print('x', flush=True); time.sleep(60)", "stream", undefined],
+    ["while its files are collected", "", "file_output", true],
+  ])("what a call made that was abandoned %s is for the next one to report", async (...way) => {
+    const [, more, sign, takenBack] = way;
     await run("open('old.bin', 'wb').write(b'1')");
     const id = sandbox.begin(
       `import os\nopen('new.bin', 'wb').write(bytes(64 << 20)); open('old.bin', 'ab').write(b'2')\n${more}`,
     );
     while ((await sandbox.next()).message.msg_type !== sign);
     sandbox.send({ msg_type: "interrupt_request", msg_id: `leave-${sign}`, parent_id: id });
-    while ((await sandbox.next()).message.msg_type !== "execute_reply");
+    let reply = await sandbox.next();
+    while (reply.message.msg_type !== "execute_reply") reply = await sandbox.next();
+    // What is not collected needs no taking back.
+    expect(reply.message.content.taken_back).toBe(takenBack);
     const next = await run("print(1)");
+    expect(next.reply.taken_back).toBe(false);
     expect([...next.files].map(([path, { change }]) => `${path} ${change}`).sort()).toEqual([
       "new.bin created",
       "old.bin modified",

@@ -17,6 +17,7 @@ export function finished(more: Partial<Finished> = {}): Finished {
     inputs: null,
     leftBehind: { paths: [], counts: {}, directory: null },
     undelivered: [],
+    takenBack: false,
     ...more,
   };
 }

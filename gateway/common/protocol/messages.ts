@@ -251,6 +251,8 @@ const ExecuteReply = z.object({
       .optional(),
     /** How many files were left behind for each reason, all of them. */
     lost: z.partialRecord(z.enum(LOSSES), Count).optional(),
+    /** The caller was gone before all was collected: the next call reports these files again. */
+    taken_back: z.boolean().optional(),
   }),
 });
 

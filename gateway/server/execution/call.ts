@@ -58,6 +58,8 @@ export interface Finished {
   readonly leftBehind: LeftBehind;
   /** Files that the sink refused or that broke off. */
   readonly undelivered: readonly { readonly path: string; readonly message: string }[];
+  /** Nobody waited any more: what came is not to be kept, since the next call of the session brings it again. */
+  readonly takenBack: boolean;
 }
 
 export interface Unavailable {

@@ -47,6 +47,7 @@ function replied(call: CallRequest, lease: Lease, result: Replied): Finished {
     inputs: reply.inputs ?? null,
     leftBehind: leftBehind(reply),
     undelivered: result.undelivered,
+    takenBack: reply.taken_back ?? false,
   };
 }
 
@@ -96,6 +97,7 @@ function gone(
     inputs: null,
     leftBehind: NOTHING_LEFT,
     undelivered: result.undelivered,
+    takenBack: false,
   };
 }
 

@@ -20,6 +20,7 @@ const PROVEN: Finished = {
   inputs: null,
   leftBehind: { paths: [], counts: {}, directory: null },
   undelivered: [],
+  takenBack: false,
 };
 const SLOW: CallOutcome = { ...PROVEN, stdout: "", exitCode: null, signal: "SIGKILL", reason: "timeout" };
 const AWAY: CallOutcome = {

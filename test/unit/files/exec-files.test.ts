@@ -32,6 +32,7 @@ const NOTHING = {
   inputs: { unchanged: [], modified: [], deleted: [] },
   undelivered: [],
   leftBehind: NOTHING_LEFT,
+  takenBack: false,
 };
 
 describe("references", () => {
@@ -170,6 +171,7 @@ describe("after the run", () => {
       inputs: { unchanged: [], modified: ["changed.txt", "touched.txt", "skill.py"], deleted: [] },
       undelivered: [],
       leftBehind: NOTHING_LEFT,
+      takenBack: false,
     });
     expect(reply.artifact_delivery).toBeUndefined();
 
@@ -224,6 +226,16 @@ describe("after the run", () => {
     expect(reply.artifact_delivery).toMatchObject({ status: "partial", attempted: 8, delivered: 3 });
     expect(reply.artifact_truncation).toMatchObject({ reasons: { size: 1 }, skipped: ["f"] });
     expect(await contentFiles(directory)).toHaveLength(3);
+  });
+
+  it("what the sandbox took back is not kept: the next call brings it", async () => {
+    const directory = await temporaryDirectory();
+    const store = await openStore({ directory });
+    const { sessionId, files } = await prepared(store, []);
+    await leave(files, "made.txt", "twice");
+    expect(await files.settle({ ...NOTHING, takenBack: true })).toEqual({ files: [] });
+    expect(await store.list(sessionId)).toEqual([]);
+    expect(await contentFiles(directory)).toEqual([]);
   });
 
   it("a disk that fills up costs the files and not the reply", async () => {

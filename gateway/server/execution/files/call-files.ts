@@ -133,12 +133,14 @@ export class ExecFiles {
     this.outputs = { accept: (file, body) => this.#accept(file, body) };
   }
 
-  /** Keeps what the sink took and says what became of every file. Durable when it resolves. */
+  /** Keeps what the sink took (nothing that was taken back), and says what became of every file. Durable when it resolves. */
   async settle(end: {
     readonly inputs: InputFates | null;
     readonly undelivered: readonly { readonly path: string }[];
     readonly leftBehind: LineageFacts["leftBehind"];
+    readonly takenBack: boolean;
   }): Promise<ReplyFiles> {
+    if (end.takenBack) await this.discard();
     const staged = this.#staged.splice(0);
     const kept = await this.#commit(staged);
     const lineage = traceLineage({

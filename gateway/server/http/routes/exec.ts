@@ -43,7 +43,7 @@ const isLibreChat = (c: AppContext) => c.req.header("user-agent")?.startsWith("L
 
 /** As a shell answers for a command that it has not. */
 const NO_SUCH_COMMAND = { stdout: "", code: 127, signal: null, message: null, status: null, wall_time: 0 };
-const UNTOUCHED = { inputs: null, undelivered: [], leftBehind: { paths: [], counts: {} } };
+const UNTOUCHED = { inputs: null, undelivered: [], leftBehind: { paths: [], counts: {} }, takenBack: false };
 
 /** LibreChat starts a session before its first call by a command that does nothing. */
 const isPrewarm = ({ language, code }: ExecCall) => languageId(language) === "bash" && code.trim() === "true";
