@@ -1,5 +1,6 @@
 /** Target aws: what fits together, and what AWS would refuse only later. Pure. */
 import { type GvisorArchitecture, gvisorUrl } from "../../gateway/host/gvisor.ts";
+import { checkConsole } from "./console.ts";
 import type { KeyReader } from "./problems.ts";
 import { KEYS } from "./schema.ts";
 import type { AwsConfig, CommonConfig } from "./stack-config.ts";
@@ -18,6 +19,8 @@ export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
     keys.problem(KEYS.hostCountMax, `is ${hostCountMax}, no more than kernelyard:hostCount (${hostCount})`);
   const several = hostCount > 1 || hostCountMax !== null;
   const region = keys.required(KEYS.region, "");
+  const between = several ? fleet(keys, common) : null;
+  checkConsole(common, keys, { port: common.port, fleetPort: between?.port });
   return {
     target: "aws",
     common,
@@ -30,7 +33,7 @@ export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
     hostCount,
     hostLifetimeDays: keys.value(KEYS.hostLifetimeDays, 30),
     hostCountMax,
-    fleet: several ? fleet(keys, common) : null,
+    fleet: between,
     fileBucket: fileBucket(keys, several),
     diskGb: keys.value(KEYS.diskGb, 60),
     logRetentionDays: keys.value(KEYS.logRetentionDays, 30),

@@ -1,5 +1,6 @@
 /** A stack's configuration from its name and its raw values. Pure; every message names the key and the remedy. */
 import type { z } from "zod";
+import { checkConsole } from "./console.ts";
 import { parseAws } from "./parse-aws.ts";
 import { KeyReader, StackConfigError } from "./problems.ts";
 import { KEYS, type KeySpec, type Target } from "./schema.ts";
@@ -77,12 +78,14 @@ function bindAddress(common: CommonConfig, keys: KeyReader, otherwise: string): 
 }
 
 function parseLocal(common: CommonConfig, keys: KeyReader): LocalConfig {
+  const registry = registryConfig(common, keys);
+  checkConsole(common, keys, { port: common.port, registryPort: registry.port });
   return {
     target: "local",
     common,
     bindAddress: bindAddress(common, keys, "127.0.0.1"),
     dockerHost: keys.value(KEYS.dockerHost, ""),
-    registry: registryConfig(common, keys),
+    registry,
   };
 }
 
@@ -100,6 +103,13 @@ function parseHosts(common: CommonConfig, keys: KeyReader): HostsConfig | null {
   const address = bindAddress(common, keys, "0.0.0.0");
   const fileStore = keys.read(KEYS.fileStore);
   const fleet = rest.length === 0 ? null : fleetConfig(common, registry, address, keys);
+  checkConsole(common, keys, {
+    port: common.port,
+    registryPort: registry.port,
+    fleetPort: fleet?.port,
+    valkeyPort: fleet?.valkeyPort,
+    entryPort: fleet?.entry?.port,
+  });
   if (rest.length === 0 && keys.given(KEYS.entryPort) !== undefined) {
     keys.problem(KEYS.entryPort, "is for several machines");
   }

@@ -14,6 +14,7 @@ export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
   "KERNELYARD_JWT_PUBLIC_KEY",
   "KERNELYARD_JWT_KID",
   "KERNELYARD_ISOLATION",
+  "KERNELYARD_CONSOLE_HOST",
   "KERNELYARD_PROFILE",
   "KERNELYARD_IMAGE",
   "KERNELYARD_FILE_STORE",
@@ -27,6 +28,11 @@ export const OWNED_SETTINGS: ReadonlySet<string> = new Set([
   "KERNELYARD_FLEET_ADDRESS",
   "KERNELYARD_FLEET_KEY",
 ]);
+
+/** Keys: the stack's file is read by whoever reads the repository, and a digest opens nothing. */
+const SETTINGS_AS_DIGEST: ReadonlySet<string> = new Set(["KERNELYARD_OPERATOR_KEY"]);
+const WRITE_THE_DIGEST =
+  "must be the key's digest, sha256:HEX, for the stack's file is no secret: printf %s KEY | sha256sum";
 
 /** By name; what `settings` may hold is checked as the services will check it. */
 const settingSchemas: ReadonlyMap<string, z.ZodType> = new Map(
@@ -119,6 +125,7 @@ export const settings = z.record(z.string(), z.coerce.string()).superRefine((val
     if (schema === undefined)
       problem = "is not a setting of gateway or launcher; docs/settings.md lists them";
     else if (OWNED_SETTINGS.has(name)) problem = "is decided by the deployment; remove it here";
+    else if (SETTINGS_AS_DIGEST.has(name) && !value.startsWith("sha256:")) problem = WRITE_THE_DIGEST;
     else problem = schema.safeParse(value).error?.issues[0]?.message;
     if (problem !== undefined) context.addIssue({ code: "custom", path: [name], message: problem });
   }

@@ -9,6 +9,7 @@ import {
 import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+import { consolePort } from "../config/console.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
 import type { FileStore } from "../config/values.ts";
 
@@ -63,6 +64,7 @@ export function gatewayEnvironment(config: CommonConfig, paths: Paths, keys: Gat
     // Inside the container's own network namespace; who can reach it is decided where the port is published.
     KERNELYARD_HOST: "0.0.0.0",
     KERNELYARD_PORT: String(config.port),
+    ...(consolePort(config) === null ? {} : { KERNELYARD_CONSOLE_HOST: "0.0.0.0" }),
     KERNELYARD_DATA_DIR: paths.data,
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
     KERNELYARD_ISOLATION: config.isolation,

@@ -1,6 +1,7 @@
 /** Launcher and gateway as containers of one machine, with the least that each needs. */
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { consolePort } from "../config/console.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
 import { LEAST_PRIVILEGE } from "../parts/least-privilege.ts";
 import {
@@ -18,6 +19,9 @@ import {
   longestCallMs,
   type Paths,
 } from "./environment.ts";
+
+/** Nobody but the machine itself: its operators come by ssh. */
+const LOOPBACK = "127.0.0.1";
 
 export interface PublishedPort {
   readonly port: number;
@@ -171,7 +175,12 @@ export class Services extends pulumi.ComponentResource {
           ...more,
         }),
       );
-    const published = [{ port: args.config.port, address: args.bindAddress }, ...(args.ports ?? [])];
+    const console = consolePort(args.config);
+    const published = [
+      { port: args.config.port, address: args.bindAddress },
+      ...(console === null ? [] : [{ port: console, address: LOOPBACK }]),
+      ...(args.ports ?? []),
+    ];
     return this.#container(
       name,
       args,

@@ -1,5 +1,6 @@
 /** Target local on the real Pulumi engine and the real Docker engine, with the sample's defaults: up, again, a change, down. */
 import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -170,6 +171,30 @@ describe("target local", () => {
     const fresh = await client.exec("import roman; print(roman.toRoman(42))", "conversation-3");
     expect(fresh.stdout).toContain("XLII");
     expect(await client.run(SESSION, "print(open('/mnt/session_data/a.txt').read())")).toContain("mine");
+  });
+
+  it("has a console, on this machine alone, for who has the operator's key", async () => {
+    const [key, port] = [randomBytes(32).toString("hex"), await freePort()];
+    const digest = createHash("sha256").update(key).digest("hex");
+    const set = (name: string, value: string) =>
+      test().pulumi("config", "set", "--path", `settings.KERNELYARD_${name}`, value);
+    await set("OPERATOR_KEY", `sha256:${digest}`);
+    // Another stack of this machine may have the default.
+    await set("CONSOLE_PORT", String(port));
+    await stack.up();
+    expect(await docker("port", `${PREFIX}-gateway`, String(port))).toEqual([`127.0.0.1:${port}`]);
+    const origin = `http://127.0.0.1:${port}`;
+    const signIn = (word: string) =>
+      fetch(`${origin}/sign-in`, {
+        method: "POST",
+        headers: { origin, "sec-fetch-site": "same-origin" },
+        body: new URLSearchParams({ key: word }),
+        redirect: "manual",
+      });
+    expect((await signIn(digest)).status).toBe(401);
+    const cookie = (await signIn(key)).headers.get("set-cookie")?.split(";", 1)[0] ?? "";
+    const sessions = await fetch(`${origin}/sessions`, { headers: { cookie } });
+    expect([sessions.status, await sessions.text()]).toEqual([200, expect.stringContaining(SESSION)]);
   });
 
   it("keeps of its images the current ones, one to go back to, and what still runs", async () => {

@@ -7,6 +7,7 @@ import { putAwayMs } from "../../../gateway/common/stopping.ts";
 import { INSTALLED_SECCOMP_PROFILE } from "../../../gateway/host/isolation.ts";
 import { SERVICE_GID } from "../../../gateway/host/users.ts";
 import { sandboxRunArgs } from "../../../sandbox-image/tools/verify/verify.ts";
+import { consolePort } from "../../config/console.ts";
 import type { CommonConfig } from "../../config/stack-config.ts";
 import { commandLine } from "../../parts/quote.ts";
 import { textOf } from "../../parts/script.ts";
@@ -111,6 +112,7 @@ export function hostFiles(
   fleetPort: number | null,
 ): HostFile[] {
   const { port, isolation } = config;
+  const console = consolePort(config);
   const credentials = [
     `--volume=${CREDENTIALS_FOLDER}:${CREDENTIALS_FOLDER}:ro`,
     `--env=AWS_CONFIG_FILE=${CREDENTIALS_FOLDER}/config`,
@@ -127,6 +129,8 @@ export function hostFiles(
       `--env-file=${SECRETS_FILE}`,
       ...(fileBucket ? credentials : []),
       `--publish=${port}:${port}`,
+      // By Session Manager's port forwarding.
+      ...(console === null ? [] : [`--publish=127.0.0.1:${console}:${console}`]),
       ...(fleetPort === null ? [] : [`--publish=${fleetPort}:${fleetPort}`]),
     ]),
     ...(fileBucket

@@ -92,6 +92,7 @@ it.each([
 
 describe("a wrong configuration names the key and the remedy", () => {
   type Row = readonly [target: string, change: Readonly<Record<string, string | null>>, message: string];
+  const OPERATOR = { KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}` };
   const rows: readonly Row[] = [
     ["local", { target: null }, "kernelyard:target is not set. Remedy: pulumi config set target local"],
     [
@@ -130,6 +131,29 @@ describe("a wrong configuration names the key and the remedy", () => {
       { settings: '{"KERNELYARD_IMAGE":"x"}' },
       "kernelyard:settings (KERNELYARD_IMAGE) is decided by the deployment; remove it here. Remedy: see infra/samples/ for the form and docs/settings.md for the names",
     ],
+    [
+      "local",
+      { settings: '{"KERNELYARD_OPERATOR_KEY":"in-plain-text-0123456789-0123456789"}' },
+      "kernelyard:settings (KERNELYARD_OPERATOR_KEY) must be the key's digest, sha256:HEX, for the stack's file is no secret: printf %s KEY | sha256sum. Remedy: see infra/samples/ for the form and docs/settings.md for the names",
+    ],
+    [
+      "local",
+      { settings: '{"KERNELYARD_CONSOLE_HOST":"0.0.0.0"}' },
+      "kernelyard:settings (KERNELYARD_CONSOLE_HOST) is decided by the deployment; remove it here. Remedy: see infra/samples/ for the form and docs/settings.md for the names",
+    ],
+    ...(
+      [
+        ["local", "registryPort", 5000],
+        ["hosts", "port", 3112],
+        ["aws", "port", 3112],
+      ] as const
+    ).map(
+      ([target, other, port]): Row => [
+        target,
+        { settings: JSON.stringify({ ...OPERATOR, KERNELYARD_CONSOLE_PORT: String(port) }) },
+        `kernelyard:settings (KERNELYARD_CONSOLE_PORT) is ${port}, as kernelyard:${other} is. Remedy: give the console another port in kernelyard:settings, or 0 for none`,
+      ],
+    ),
     [
       "local",
       { settings: '{"KERNELYARD_PIDS":"8"}' },

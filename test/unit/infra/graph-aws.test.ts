@@ -100,6 +100,8 @@ describeTarget(
       expect(text).toMatch(/^KERNELYARD_FLEET_NAME=test$/m);
       expect(text).toMatch(/^FLEET_PORT="3114"$/m);
       expect(text).toContain("--publish=3114:3114");
+      // On the host alone, whose security group lets nobody but the load balancer and other hosts in.
+      expect(text).toContain("--publish=127.0.0.1:3115:3115");
       expect(text).not.toMatch(/KERNELYARD_FLEET_(URL|KEY)|sentinel/);
       expect(Buffer.byteLength(text)).toBeLessThan(USER_DATA_LIMIT);
     });
@@ -124,5 +126,12 @@ describeTarget(
       expect(one("kernelyard-alarms-fleet-away").alarmDescription).toContain(alert?.summary);
     });
   },
-  { name: "several hosts", changes: { "kernelyard:hostCount": "2", "kernelyard:hostCountMax": "6" } },
+  {
+    name: "several hosts",
+    changes: {
+      "kernelyard:hostCount": "2",
+      "kernelyard:hostCountMax": "6",
+      "kernelyard:settings": JSON.stringify({ KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}` }),
+    },
+  },
 );

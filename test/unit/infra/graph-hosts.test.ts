@@ -21,6 +21,10 @@ const TWO_MACHINES = {
   "kernelyard:fileStoreKey": "sentinel-id:sentinel-secret",
 };
 
+const OPERATOR = {
+  "kernelyard:settings": JSON.stringify({ KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}` }),
+};
+
 const containersOf = (graph: Graph) =>
   graph.resources
     .filter(({ type }) => type === "docker:index/container:Container")
@@ -86,17 +90,18 @@ describeTarget(
       }
     });
 
-    it("publishes what machines say to each other on their private addresses alone", () => {
+    it("publishes what machines say to each other on their private addresses, the console on none", () => {
       const gateways = containers().filter(({ resource }) => resource.endsWith("-gateway"));
       expect(gateways.map(({ ports }) => ports.map(({ external, ip }) => `${ip}:${external}`))).toEqual([
-        ["0.0.0.0:3112", "10.0.0.11:3114"],
-        ["0.0.0.0:3112", "192.168.7.12:3114"],
+        ["0.0.0.0:3112", "127.0.0.1:3115", "10.0.0.11:3114"],
+        ["0.0.0.0:3112", "127.0.0.1:3115", "192.168.7.12:3114"],
       ]);
+      expect(environment("box-2").get("KERNELYARD_CONSOLE_HOST")).toBe("0.0.0.0");
     });
   },
   {
     name: "two machines",
-    changes: TWO_MACHINES,
+    changes: { ...TWO_MACHINES, ...OPERATOR },
   },
 );
 
