@@ -10,10 +10,11 @@ import { runStage, type Stage } from "./runner/stage.ts";
 const FOLDER = "test/integration/drill";
 const ROOT = join(import.meta.dirname, "..");
 
-/** Built and verified by this drill alone: their images are large. */
+/** Built and verified by these drills alone: their images are large. */
 const FURTHER_PROFILES: Readonly<Record<string, readonly string[]>> = {
   profiles: ["documents", "polyglot"],
   languages: ["polyglot"],
+  figures: ["documents", "polyglot"],
 };
 const buildOf = (profile: string): Stage => ({
   title: `sandbox image, profile ${profile}`,
