@@ -93,9 +93,13 @@ export function reasonOf(row: Pick<Row, "because">, figures: readonly MeasuredFi
   return reason === "" ? null : reason;
 }
 
-/** Rows of `later` take the place of those before; the order is that of `names`. */
+const sameMachine = (one: Result["machine"], other: Result["machine"]) =>
+  one.cpu === other.cpu && one.cpus === other.cpus && one.memory_gib === other.memory_gib;
+
+/** Rows of `later` take the place of those before, of which nothing stays from another machine; the order is that of `names`. */
 export function merge(earlier: Result | null, later: Result, names: readonly string[]): Result {
-  const rows = new Map([...(earlier?.rows ?? []), ...later.rows].map((row) => [row.name, row]));
+  const kept = earlier !== null && sameMachine(earlier.machine, later.machine) ? earlier.rows : [];
+  const rows = new Map([...kept, ...later.rows].map((row) => [row.name, row]));
   const ordered = names.flatMap((name) => rows.get(name) ?? []);
   return { machine: later.machine, rows: ordered };
 }

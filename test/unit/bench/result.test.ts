@@ -91,6 +91,15 @@ it("a row takes the place of the earlier one and keeps its order", () => {
   expect(merged.rows).toEqual([now, other]);
 });
 
+it("nothing is kept of another machine", () => {
+  const [there, here] = [
+    measuredResult([measuredRow("wake", [])]),
+    measuredResult([measuredRow("warm", [])]),
+  ];
+  const machine = { ...there.machine, cpus: there.machine.cpus + 1 };
+  expect(merge({ ...there, machine }, here, ["warm", "wake"]).rows).toEqual(here.rows);
+});
+
 it("a row is printed with figure, ratio, goal, outcome and spread", () => {
   const row = {
     ...measuredRow("warm", [
