@@ -23,6 +23,8 @@ export interface ImageRecipe {
   readonly target?: string | undefined;
   /** Default: the engine's own. */
   readonly platform?: string | undefined;
+  /** Without layers of earlier builds. */
+  readonly anew?: boolean | undefined;
 }
 
 /** One progress line per build step, whichever builder speaks. */
@@ -77,6 +79,7 @@ export async function buildImage(
       [
         ...["build", "--network=host", "--force-rm", `--iidfile=${idFile}`],
         ...["--file", join(context, recipe.dockerfile)],
+        ...(recipe.anew === true ? ["--no-cache"] : []),
         ...(recipe.target === undefined ? [] : ["--target", recipe.target]),
         ...(recipe.platform === undefined ? [] : ["--platform", recipe.platform]),
         ...named("--build-arg", recipe.arguments),

@@ -1,5 +1,5 @@
 /**
- * What each profile costs, and that several stand side by side on one host: size, start of a fresh call from the pool, memory
+ * What each profile costs, and that several stand side by side on one host: size, time of a build, start of a fresh call from the pool, memory
  * of an idle session, the checks that each image has passed. Long form: `npm run drill -- figures` builds the other profiles' images and
  * writes the tables into the profiles' README; the short form measures nothing, with the two profiles that CI builds.
  */
@@ -8,8 +8,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LauncherClient } from "../../../gateway/common/protocol/launcher-client.ts";
 import { waitFor } from "../../../gateway/common/protocol/readiness.ts";
-import { inspectImage } from "../../../sandbox-image/tools/engine.ts";
+import { inspectImage, mustDocker } from "../../../sandbox-image/tools/engine.ts";
+import { buildImage } from "../../../sandbox-image/tools/image-build.ts";
+import { BASE_LABEL } from "../../../sandbox-image/tools/plan.ts";
+import { parentOf } from "../../../sandbox-image/tools/profiles.ts";
 import { recordedChecks } from "../../../sandbox-image/tools/proof.ts";
+import { sandboxRecipe } from "../../../sandbox-image/tools/recipe.ts";
+import { thisMachine } from "../../../sandbox-image/tools/this-machine.ts";
 import { LONG_FORM } from "../../support/drill.ts";
 import { testImageOf } from "../../support/profile-images.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
@@ -29,6 +34,8 @@ const START_RATIO = 1.5;
 const MIB = 1024 * 1024;
 /** Three templates are made of each profile before the stack is ready. */
 const READY_WITHIN_MS = 600_000;
+/** All profiles, with packages from afar. */
+const BUILT_WITHIN_MS = 3_600_000;
 
 const keyOf = (profile: string) => `team-${profile}-key-0123456789`;
 const median = (values: readonly number[]) =>
@@ -86,6 +93,7 @@ async function poolIsFull(): Promise<void> {
 describe("profiles side by side", () => {
   const starts = new Map<string, number>();
   const memory = new Map<string, number>();
+  const built = new Map<string, number>();
 
   const itInLongForm = LONG_FORM ? it : () => {};
 
@@ -136,6 +144,28 @@ describe("profiles side by side", () => {
     }
   });
 
+  itInLongForm(
+    "are built anew in so much time, each on the one that it adds to",
+    async () => {
+      for (const profile of PROFILES) {
+        const parent = parentOf(profile);
+        const labels = (await inspectImage(testImageOf(profile)))?.labels;
+        const name = parent === null ? (labels?.[BASE_LABEL] ?? "") : testImageOf(parent);
+        const base = { name, id: (await inspectImage(name))?.id ?? "" };
+        const began = performance.now();
+        const id = await buildImage(
+          { ...sandboxRecipe(profile, base, {}), anew: true },
+          thisMachine(),
+          () => {},
+        );
+        built.set(profile, (performance.now() - began) / 1000);
+        await mustDocker("Removing what was built", ["image", "rm", id]);
+      }
+      process.stdout.write(`built anew, seconds: ${JSON.stringify(Object.fromEntries(built))}\n`);
+    },
+    BUILT_WITHIN_MS,
+  );
+
   it("have passed their checks, which the README lists", async () => {
     const rows: string[] = [];
     const lists: string[] = [];
@@ -150,6 +180,7 @@ describe("profiles side by side", () => {
       const cells = [
         `\`${profile}\``,
         `${((image?.bytes ?? 0) / 1e9).toFixed(2)} GB`,
+        `${Math.round(built.get(profile) ?? 0)} s`,
         checks === null ? "" : `${checks.length} in ${Math.round(seconds ?? 0)} s`,
         `${Math.round(starts.get(profile) ?? 0)} ms`,
         `${Math.round((memory.get(profile) ?? 0) / MIB)} MiB`,
@@ -162,8 +193,8 @@ describe("profiles side by side", () => {
         );
     }
     const head = [
-      "| profile | image | checks under gVisor | fresh call, p50 | idle session |",
-      "|---|---|---|---|---|",
+      "| profile | image | built in | checks under gVisor | fresh call, p50 | idle session |",
+      "|---|---|---|---|---|---|",
     ];
     const block = [...head, ...rows, "", "One real task of each, in seconds:", "", lists.join("\n\n")].join(
       "\n",
