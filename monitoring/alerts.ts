@@ -279,8 +279,10 @@ const TABLE = [
       metric("kernelyard_places", "`busy` against `capacity`"),
       metric("kernelyard_memory", "the budget, and what is promised of it"),
       { command: "free -m", shows: "memory that the host has left" },
+      metric("kernelyard_disk_promised", "1: it is the disk, not memory, that has no place left"),
     ],
     act: [
+      "It is the disk: each session that is awake is promised `KERNELYARD_SESSION_DISK` whole. Free space, a larger disk, or less for each.",
       "Memory is left on the host: raise `KERNELYARD_MEMORY_BUDGET`.",
       "None is left: a larger host, or a smaller `KERNELYARD_MEMORY` per sandbox.",
       "Long calls take the places: lower `KERNELYARD_TIMEOUT_MAX_MS`.",
@@ -302,8 +304,10 @@ const TABLE = [
       metric("kernelyard_sessions_live", "sessions with a kernel"),
       metric("kernelyard_kernel_losses_total", "why variables were lost"),
       metric("kernelyard_checkpoints_on", "0: sessions do not sleep"),
+      metric("kernelyard_disk_promised", "1: it is the disk, not memory, that has no place left"),
     ],
     act: [
+      "It is the disk: each session that is awake is promised `KERNELYARD_SESSION_DISK` whole. Free space, a larger disk, or less for each.",
       "Where sessions do not sleep, mend what `checkpoints` of `/health?detail` names: then they give way without a loss.",
       "Raise `KERNELYARD_MEMORY_BUDGET` or take a larger host.",
       "Lower `KERNELYARD_IDLE_MS`, so that those who left make room before others must.",

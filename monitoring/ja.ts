@@ -151,6 +151,9 @@ export const JA: Readonly<Record<Sentence, string>> = {
     "残っていない場合: より大きいホストにするか、サンドボックスごとの `KERNELYARD_MEMORY` を減らします。",
   "Long calls take the places: lower `KERNELYARD_TIMEOUT_MAX_MS`.":
     "長い呼び出しが枠を占めている場合: `KERNELYARD_TIMEOUT_MAX_MS` を短くします。",
+  "1: it is the disk, not memory, that has no place left": "1 なら、枠が足りない原因はメモリではなくディスク",
+  "It is the disk: each session that is awake is promised `KERNELYARD_SESSION_DISK` whole. Free space, a larger disk, or less for each.":
+    "ディスクが原因の場合: 起動中のセッションには、それぞれ `KERNELYARD_SESSION_DISK` の全量が確保されます。空き容量を増やすか、より大きいディスクにするか、1 つあたりの量を減らします。",
   "No call was refused for five minutes.": "5 分間、呼び出しが 1 つも拒否されなかったとき。",
 
   // KernelyardSessionsGiveWay

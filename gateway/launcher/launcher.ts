@@ -216,6 +216,7 @@ export class Launcher {
       session_disk_quota: volumes.mode,
       session_volume_problem: volumes.problem,
       disk: await volumes.disk(),
+      disk_promised: volumes.promised,
       profiles: profileTable(settings).flatMap(({ name, image }) => {
         const digest = digests.get(name);
         return digest === undefined ? [] : [{ name, image, digest }];

@@ -179,6 +179,8 @@ export const LauncherHealth = z.object({
   session_volume_problem: z.string().nullable(),
   /** Of the disk with the session volumes, in bytes; null when it does not say. */
   disk: z.object({ total: z.number(), free: z.number(), reserve: z.number() }).nullable(),
+  /** The last session that wanted to be awake had to wait: the disk's free space is promised to those that are. */
+  disk_promised: z.boolean(),
   profiles: z.array(z.object({ name: z.string(), image: z.string(), digest: z.string() })),
   /** Bytes of memory that sandboxes may take together, and what one takes (limit and gVisor's own share). */
   memory_budget_bytes: z.number(),

@@ -104,6 +104,7 @@ export class Volumes {
   #mode: QuotaMode = "none";
   /** Why images cannot be used at present; null when they can, or are not. */
   #problem: string | null = null;
+  #promised = false;
   #proving: Promise<void> | null = null;
   #provedAt = Number.NEGATIVE_INFINITY;
   #taken: { readonly at: number; readonly of: ReturnType<Images["taken"]> } | null = null;
@@ -122,6 +123,11 @@ export class Volumes {
   /** Why sessions cannot have their volumes at present; null when they can. */
   get problem(): string | null {
     return this.#problem;
+  }
+
+  /** The last session that asked for its volume found the disk's free space promised to others. */
+  get promised(): boolean {
+    return this.#promised;
   }
 
   /** Null when the disk does not say. */
@@ -371,7 +377,8 @@ export class Volumes {
     if (alone !== null) {
       throw new LauncherFailure("storage_full", `A session's volume may take ${own} bytes more: ${alone}`);
     }
-    if ((await this.#options.reserve.problemWith(own + promised)) !== null) {
+    this.#promised = (await this.#options.reserve.problemWith(own + promised)) !== null;
+    if (this.#promised) {
       throw new LauncherFailure("host_full", "the disk's space is promised to the volumes of other sessions");
     }
   }

@@ -153,6 +153,7 @@ export class Scrape {
     metrics.set("kernelyard_disk_total_bytes", health?.disk?.total ?? null);
     metrics.set("kernelyard_disk_free_bytes", health?.disk?.free ?? null);
     metrics.set("kernelyard_disk_reserve_bytes", health?.disk?.reserve ?? null);
+    metrics.set("kernelyard_disk_promised", flag(health?.disk_promised ?? null));
     metrics.set("kernelyard_checkpoints_on", flag(health && health.checkpoints.state === "on"));
     metrics.set("kernelyard_sessions_sleeping", health?.checkpoints.sleeping ?? null);
     metrics.set("kernelyard_sleeping_bytes", health?.checkpoints.sleeping_bytes ?? null);

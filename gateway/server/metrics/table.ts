@@ -176,6 +176,10 @@ export const METRICS = {
   kernelyard_disk_total_bytes: gauge("Size of the disk with the session volumes.", {}),
   kernelyard_disk_free_bytes: gauge("Free space on it.", {}),
   kernelyard_disk_reserve_bytes: gauge("Free space on it that is kept.", {}),
+  kernelyard_disk_promised: gauge(
+    "1: the last session that wanted to be awake found the disk's free space promised to others; 0: it did not.",
+    {},
+  ),
   kernelyard_files_stored: gauge("Files in a store on the disk.", {}),
   kernelyard_files_bytes: gauge("Their bytes.", {}),
   kernelyard_files_limit_bytes: gauge("Bytes that they may have together; absent without a limit.", {}),

@@ -165,7 +165,9 @@ describe("the disk's space", () => {
     const volumes = open({ at: join(ownDisk("40m"), "volumes") });
     await volumes.prepare();
     const both = [await mountAs(volumes, "a"), await mountAs(volumes, "b")];
+    expect(volumes.promised).toBe(false);
     await expect(volumes.acquire(session("c"))).rejects.toMatchObject({ code: "host_full" });
+    expect(volumes.promised).toBe(true);
     // Both can be filled, at the same time, and are what was written.
     const bytes = Buffer.alloc(MIB, "x");
     const numbers = Array.from({ length: 11 }, (_, n) => String(n));
@@ -177,6 +179,7 @@ describe("the disk's space", () => {
       unmount(target);
     }
     await (await volumes.acquire(session("a"))).release();
+    expect(volumes.promised).toBe(false);
   });
 });
 

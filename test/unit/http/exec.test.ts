@@ -165,6 +165,16 @@ describe("GET /health", () => {
     expect(launcher.created).toBe(1);
   });
 
+  it("says when it is the disk that keeps sessions from being awake", async () => {
+    launcher.script = RUNS_CANARY;
+    launcher.health = { disk_promised: true };
+    const detail = await gateway.app.request("/health?detail", { headers: { "x-api-key": KEY } });
+    expect(await detail.json()).toMatchObject({
+      status: "ok",
+      warnings: [expect.stringContaining("KERNELYARD_SESSION_DISK")],
+    });
+  });
+
   it("tells strangers the state alone", async () => {
     launcher.script = RUNS_CANARY;
     for (const headers of [{}, { "x-api-key": "somebody-elses-key" }, { authorization: "Bearer x" }]) {

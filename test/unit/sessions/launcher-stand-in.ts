@@ -112,6 +112,7 @@ export const HEALTH: LauncherHealth = {
   session_disk_quota: "loop",
   session_volume_problem: null,
   disk: { total: 1e12, free: 5e11, reserve: 1e10 },
+  disk_promised: false,
   profiles: [{ name: "default", image: "custom-rce-kernel:latest", digest: `sha256:${"1".repeat(64)}` }],
   memory_budget_bytes: 4e9,
   sandbox_memory_bytes: 5e8,
@@ -149,6 +150,8 @@ export class LauncherStandIn {
   /** What the launcher's own settings have; it refuses all others. */
   profiles: readonly string[] = ["default"];
   figures = FIGURES;
+  /** What its health says beside `HEALTH`. */
+  health: Partial<LauncherHealth> = {};
   /** Answers every creation until it is set back to null. */
   refusal: { readonly status: number; readonly body: LauncherError } | null = null;
   /** Removals are refused, as while the engine is stuck. */
@@ -263,7 +266,7 @@ export class LauncherStandIn {
       const { status, body } = this.#ofSandbox(id, method ?? "", url.searchParams.get("lost"));
       return answer(status, body);
     }
-    if (what === "GET /health") return answer(200, { ...HEALTH, capacity: this.capacity });
+    if (what === "GET /health") return answer(200, { ...HEALTH, ...this.health, capacity: this.capacity });
     if (what === "GET /figures") return answer(200, this.figures);
     if (what === "GET /sandboxes") {
       return answer(200, { sandboxes: [...this.sandboxes.values()].map((sandbox) => this.#info(sandbox)) });

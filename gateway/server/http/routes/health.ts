@@ -65,6 +65,8 @@ const NO_QUOTA = "Session volumes have no hard size: loop devices are missing on
 const NO_VOLUMES = "Session volumes do not work at present; the launcher's log says why";
 const DISK_FULL =
   "Only the disk's reserve is free (KERNELYARD_DISK_RESERVE): no new files and session volumes are taken";
+const DISK_PROMISED =
+  "The disk bounds how many sessions are awake, not memory: each is promised KERNELYARD_SESSION_DISK whole. Free space on the disk, or set less";
 
 async function filesOf({ files, settings }: AppDeps): Promise<z.infer<typeof HealthDetail>["files"]> {
   if (settings.fileStore !== "disk") return null;
@@ -143,6 +145,7 @@ export function healthRoute(deps: AppDeps): Route {
       if (noVolumes !== null) warnings.push(NO_VOLUMES);
       const { disk = null } = launcher ?? {};
       if (disk !== null && disk.free < disk.reserve) warnings.push(DISK_FULL);
+      else if (launcher?.disk_promised === true) warnings.push(DISK_PROMISED);
       const body: z.infer<typeof HealthDetail> = {
         status: state,
         problem,
