@@ -199,9 +199,7 @@ class CellRunner:
                 del self._shell.user_ns[name]
         self._modules.after_call()
         self._figures.forget()
-        self._flush()
         self._streams.put_back()
-        self._streams.flush()
         if self._is_child:
             # A child that the code forked came to the end of the cell: it must not answer in our name.
             os._exit(int(outcome["exit_code"]))
@@ -266,8 +264,6 @@ class CellRunner:
         return stubs
 
     def _flush(self) -> None:
-        for name in ("stdout", "stderr"):
-            flush(getattr(sys, name, None))
         self._streams.flush()
 
     # ------------------------------------------------------------ one cell
@@ -306,11 +302,14 @@ class CellRunner:
 
     def _drive(self, coroutine: Coroutine[Any, Any, Any], loop_shown: bool) -> Any:
         """A cell that does not await never stops; one that does asks for the loop before any of its code runs."""
-        with self._cells.shown_as_running() if loop_shown else contextlib.nullcontext():
-            try:
-                self._cells.start(coroutine)
-            except StopIteration as done:
-                return done.value
+        loop = self._cells.show_as_running() if loop_shown else None
+        try:
+            self._cells.start(coroutine)
+        except StopIteration as done:
+            return done.value
+        finally:
+            if loop is not None:
+                self._cells.no_longer_shown(loop)
         return self._cells.run(coroutine, interrupted=self._on_broken_off)
 
     def _on_broken_off(self) -> None:

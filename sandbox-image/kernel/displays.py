@@ -182,6 +182,9 @@ _SIMPLE = frozenset((bool, int, float, complex, str, bytes, list, tuple, dict, s
 class PlainDisplayHook(DisplayHook):  # type: ignore[misc]
     """The last expression: its text, `_` for the next cell, and a file where the text is but a name."""
 
+    #: Set around every cell; as a trait, which nobody observes, that takes longer than most cells.
+    exec_result = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Not 0, which means no underscores either; `do_full_cache` stays off.

@@ -11,8 +11,8 @@ import contextvars
 import functools
 import selectors
 from asyncio import events
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 
@@ -82,19 +82,19 @@ class Cells:
             self._loop = CellLoop()
         return self._loop
 
-    @contextmanager
-    def shown_as_running(self) -> Iterator[None]:
-        """For code that does not await."""
+    def show_as_running(self) -> CellLoop:
+        """For code that does not await; `no_longer_shown` follows."""
         loop = self._open()
         events._set_running_loop(loop)
-        try:
-            yield
-        finally:
-            events._set_running_loop(None)
-            if loop.has_work and not loop.is_closed():
-                # A task begins with the cell that made it, and goes on for a turn with each that follows.
-                loop.call_soon(loop.stop)
-                loop.run_forever()
+        return loop
+
+    @staticmethod
+    def no_longer_shown(loop: CellLoop) -> None:
+        events._set_running_loop(None)
+        if loop.has_work and not loop.is_closed():
+            # A task begins with the cell that made it, and goes on for a turn with each that follows.
+            loop.call_soon(loop.stop)
+            loop.run_forever()
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Until it is over (`StopIteration`) or asks for the loop."""

@@ -40,6 +40,11 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     displayhook_class = PlainDisplayHook
     display_pub_class = FileDisplayPublisher
 
+    # Set around every cell; as traits, which nobody observes, that takes longer than most cells.
+    execution_count = 1
+    last_execution_succeeded = True
+    last_execution_result = None
+
     #: Told of the statements of a cell that is about to run.
     before_statements: Callable[[list[ast.stmt]], None] | None = None
     #: An interrupt ended the cell: what it does while it is cleaned up is not shown as its error, but where it was is.

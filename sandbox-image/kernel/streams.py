@@ -81,23 +81,26 @@ class Streams:
         self.put_back()
 
     def put_back(self) -> None:
-        """Whatever took their place is flushed and let go."""
+        """Whatever took their place is flushed and let go; nothing is left in them."""
+        self.flush()
         for name, stream in self._streams.items():
-            flush(getattr(sys, name, None))
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
             if vars(stream).keys() - _OWN_ATTRIBUTES:
                 # Methods that code put over those of the class.
-                flush(stream)
                 for attribute in vars(stream).keys() - _OWN_ATTRIBUTES:
                     delattr(stream, attribute)
+                flush(stream)
             if isinstance(stream, Stream) and stream.reconfigured:
                 stream.reconfigure(**self._options[name], newline=None, write_through=False)
                 stream.reconfigured = False
 
     def flush(self) -> None:
-        """What is in the way of it is the code's own affair."""
-        for stream in self._streams.values():
+        """Also what code has put in their place. What is in the way of it is the code's own affair."""
+        for name, stream in self._streams.items():
+            shown = getattr(sys, name, None)
+            if shown is not stream:
+                flush(shown)
             flush(stream)
 
     def empty(self, nowhere: int) -> None:
