@@ -231,9 +231,8 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     if (deps.audit !== null) auditAnswer(c, deps, deps.audit, { startedAt, started, ended });
     if (deps.onAnswered !== null) countAnswer(c, deps.onAnswered, started, ended);
     if (deps.inFlight.stopping) c.header("Connection", "close");
-    const answered = c.get("answered");
-    if (answered === undefined) logRequest(c, deps, started);
-    else void answered.then(() => logRequest(c, deps, started));
+    // When the answer is out: nobody waits for the log.
+    void Promise.all([ended, c.get("answered")]).then(() => logRequest(c, deps, started));
   });
 
   if (deps.fleet !== null) app.use(signed(deps.fleet));

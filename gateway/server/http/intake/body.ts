@@ -99,8 +99,12 @@ async function receive(c: AppContext, limits: JsonLimits): Promise<Uint8Array<Ar
       whole.reject(error);
     }
   };
-  const end = () => whole.resolve();
   const broken = () => whole.reject(new Unreadable("bad_request", "The body broke off"));
+  const end = () => {
+    // It closes next, as every request does; an error made for nothing costs more than the body.
+    source.off("close", broken);
+    whole.resolve();
+  };
   const late = setTimeout(() => {
     const message = `The body did not come within ${WITHIN_MS} ms`;
     whole.reject(new ServiceError("request_timeout", message, { headers: CLOSE }));
