@@ -4,7 +4,7 @@
  */
 
 /** The engine lets a host's lease end so long after its last beat. */
-export const LEASE_MS = 12_000;
+export const LEASE_MS = 10_000;
 /** So long before that the host itself stops: for a pause between looking at the lease and what follows. */
 export const LEASE_MARGIN_MS = 3_000;
 

@@ -18,9 +18,9 @@ const CONNECT_MS = 5_000;
 export const FLEET_TIMES = {
   leaseMs: LEASE_MS,
   marginMs: LEASE_MARGIN_MS,
-  beatMs: 3_000,
-  // An owner that hears nothing serves for 9 s: nobody claims before it has said again what it has.
-  holdMs: 10_000,
+  beatMs: 2_000,
+  // An owner that hears nothing serves for 7 s: nobody claims before it has said again what it has.
+  holdMs: 8_000,
   waitMs: 20_000,
   engineWaitMs: 2_000,
   askEveryMs: 200,
