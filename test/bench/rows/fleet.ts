@@ -3,6 +3,7 @@
  * fleet; how long a lost host costs its sessions; how long a host takes to give its sessions away. Real sandboxes, a real engine and a real
  * S3 server, all on this machine.
  */
+import { LEASE_MS } from "../../../gateway/server/fleet/lease.ts";
 import { startS3, TEST_CREDENTIALS } from "../../integration/files/s3-server.ts";
 import { drainHost, loseHost, startFleetHost } from "../../support/fleet/hosts-here.ts";
 import { freePort } from "../../support/free-port.ts";
@@ -20,6 +21,7 @@ const DRAINED_MIB = Number(process.env.KERNELYARD_BENCH_MIB ?? 50);
 /** Sandboxes of all hosts fit, and no session sleeps while it is measured. */
 const ENV = { KERNELYARD_POOL_SIZE: "0", KERNELYARD_RATE_LIMITS: "off", KERNELYARD_SLEEP_AFTER_MS: "0" };
 const SAVED_WITHIN_MS = 60_000;
+const IDLE = "HTTP request that runs nothing, p50";
 /** The bucket has the session's files, and the directory knows where. */
 const SAVED = /^kernelyard_fleet_workspaces_total\{outcome="saved"\} 1$/m;
 
@@ -53,7 +55,8 @@ export const fleet: Row = {
   name: "fleet",
   title: "several hosts",
   measure,
-  because: () => "",
+  because: (of) =>
+    `a hop is one more request between two processes, by TLS: one over HTTP that runs nothing takes ${of(IDLE)} here. A lost host's lease is ${LEASE_MS / 1000} s; the rest of a takeover is a cold start and its files`,
 };
 
 async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
@@ -73,6 +76,7 @@ async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
       samples.push(...(await timedEach(CALLS_PER_ROUND, () => client.output("/run", one, "2\n"))));
     }
   }
+  const idle = await timedEach(CALLS_PER_ROUND, () => refused(rows[1]?.client));
   for (const { client } of rows) client.close();
   const [without = Number.NaN, own = Number.NaN, via = Number.NaN] = rows.map(
     ({ samples }) => summarise(samples).p50,
@@ -82,7 +86,13 @@ async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
       p50(`${name}, p50`, samples, { ratio: times(summarise(samples).p50, "no fleet", without) }),
     ),
     figure("the hop", via - own, "ms", { goal: { atMost: 0.8 } }),
+    p50(IDLE, idle),
   ];
+}
+
+async function refused(client: Client | undefined): Promise<void> {
+  const answer = await client?.post("/run", {});
+  if (answer?.status !== 400) throw new Error(`a call without a session was answered ${answer?.status}`);
 }
 
 async function takeovers(
