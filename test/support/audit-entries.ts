@@ -1,5 +1,5 @@
 /** Entries for tests of the audit log. */
-import type { AuditEntry } from "../../../gateway/server/audit/entry.ts";
+import type { AuditEntry } from "../../gateway/server/audit/entry.ts";
 
 export const entry = (subject: string, more: Partial<AuditEntry> = {}): AuditEntry => ({
   time: "2026-11-26T12:00:00.000Z",

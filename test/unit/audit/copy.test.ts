@@ -13,8 +13,8 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { AuditCopy, type AuditCopyOptions } from "../../../gateway/server/audit/copy/copy.ts";
 import { AuditLog } from "../../../gateway/server/audit/log.ts";
+import { entry, line } from "../../support/audit-entries.ts";
 import { BucketStandIn } from "./bucket-stand-in.ts";
-import { entry, line } from "./entries.ts";
 
 const ALICE = { tenant: "jwt-t", user: "alice" };
 const OLD = "audit-2026-11-25.1.jsonl";

@@ -1,7 +1,7 @@
 /** A file of the audit log without somebody. */
 import { describe, expect, it } from "vitest";
 import { erased } from "../../../gateway/server/audit/lines.ts";
-import { line } from "./entries.ts";
+import { line } from "../../support/audit-entries.ts";
 
 async function without(text: string, user: string | null, policy: "anonymous" | "remove", pieces = 7) {
   const bytes = (async function* () {
