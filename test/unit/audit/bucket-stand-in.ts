@@ -9,6 +9,7 @@ export class BucketStandIn implements AuditObjects {
   readonly objects = new Map<string, { readonly text: string; readonly tag: string }>();
   /** Keys in the order of their puts. */
   readonly puts: string[] = [];
+  readonly opened: string[] = [];
   readonly dropped: string[] = [];
   away = false;
   /** Answers nothing, until its caller gives up. */
@@ -18,6 +19,8 @@ export class BucketStandIn implements AuditObjects {
   pageKeys = 2;
   /** Before a put with a condition looks at it. */
   beforeMatch: () => void = () => {};
+  /** Before an object is opened. */
+  beforeOpen: (key: string) => void = () => {};
   closed = false;
   #tags = 0;
 
@@ -55,7 +58,9 @@ export class BucketStandIn implements AuditObjects {
   }
 
   async open(key: string, { match, signal }: { match?: string; signal: AbortSignal }) {
+    this.beforeOpen(key);
     await this.#answer(signal);
+    this.opened.push(key);
     const found = this.objects.get(key);
     if (found === undefined) return null;
     if (match !== undefined && match !== found.tag) throw new ObjectChanged(key);

@@ -268,6 +268,30 @@ describe("an erasure in the bucket", () => {
     expect(bucket.text(`${OTHER}/${OLD}`)).toBe(line("alice"));
   });
 
+  it("that ran out of time says so, and goes on where it was when it is asked again", async () => {
+    const keys = [1, 2, 3, 4].map((number) => `${OTHER}/audit-2026-11-20.${number}.jsonl`);
+    for (const key of keys) bucket.set(key, line("alice"));
+    let patience = new AbortController();
+    const log = logWith(open({ patience: () => patience.signal }));
+    bucket.beforeOpen = (key) => {
+      if (key === keys[2]) patience.abort(new Error("out of patience"));
+    };
+    const first = await log.erase(ALICE, "remove");
+    expect(first.copy).toMatchObject({
+      entries: 2,
+      unread: null,
+      problem: "Error: out of patience",
+    });
+    expect(new Set(bucket.opened.splice(0))).toEqual(new Set(keys.slice(0, 2)));
+    patience = new AbortController();
+    bucket.beforeOpen = () => {};
+    const second = await log.erase(ALICE, "remove");
+    expect(second.copy).toMatchObject({ entries: 2, unread: 0 });
+    expect(new Set(bucket.opened)).toEqual(new Set(keys.slice(2)));
+    for (const key of keys) expect(bucket.text(key)).toBe("");
+    await log.close();
+  });
+
   it("says when the bucket keeps earlier versions", async () => {
     onDisk(OLD, line("alice"));
     const copy = open();

@@ -23,7 +23,7 @@ import { type CopyState, readState, writeState } from "./state.ts";
 const EVERY_MS = 180_000;
 const RETRY_MS = { first: 15_000, longest: 600_000 };
 /** Whoever asks for an erasure waits for it; Node's `fetch` gives up after five minutes. */
-const ERASED_WITHIN_MS = 120_000;
+const PATIENCE = () => AbortSignal.timeout(120_000);
 /** Below the operator's prefix. */
 const UNDER = "audit/";
 
@@ -39,6 +39,8 @@ export interface AuditCopyOptions {
   readonly onLost: (name: string) => void;
   readonly everyMs?: number;
   readonly retryMs?: { readonly first: number; readonly longest: number };
+  /** When whoever asked for an erasure has waited long enough. */
+  readonly patience?: () => AbortSignal;
 }
 
 export interface CopyFigures {
@@ -112,7 +114,7 @@ export class AuditCopy {
   ): Promise<{ readonly local: T; readonly copy: ErasedCopy }> {
     this.#round.abort(new Error("an erasure comes first"));
     return this.#alone(async () => {
-      const { directory, objects } = this.#options;
+      const { directory, objects, patience = PATIENCE } = this.#options;
       await this.#marked(true);
       const local = await rewrite().catch((error: unknown) => {
         // What it has interrupted goes on.
@@ -120,7 +122,7 @@ export class AuditCopy {
         throw error;
       });
       for (const name of local.files) this.#there?.delete(name);
-      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ERASED_WITHIN_MS)]);
+      const signal = AbortSignal.any([this.#stop.signal, patience()]);
       const puts = { versioned: false };
       const whole = await this.#tried(signal, puts);
       const late = whole ? [] : local.files.filter((name) => !this.#there?.has(name));
