@@ -690,6 +690,27 @@ const TABLE = [
     quiet: { [host("kernelyard_audit_lost_total")]: "5x60" },
   },
   {
+    name: "KernelyardAuditCopyBehind",
+    severity: "ticket",
+    expr: "kernelyard_audit_copy_age_seconds > 1800",
+    for: "0m",
+    summary: "The audit log's bucket has been behind for half an hour.",
+    means:
+      "The bucket (`KERNELYARD_AUDIT_S3_BUCKET`) does not take the audit log. Entries are kept on the disk and copied later, unless the host is lost or they are removed there first (`KERNELYARD_AUDIT_BYTES`). Calls are served all the same.",
+    look: [
+      metric("kernelyard_audit_cop", '`outcome="failed"` grows with each attempt'),
+      { command: "date -u", shows: "the host's clock; stores refuse one that is a quarter of an hour off" },
+    ],
+    act: [
+      "The gateway's log says under `the audit log is not copied` what the store answers: name, region or endpoint, credentials, permissions.",
+      "It is tried again by itself, every ten minutes at the longest; nothing has to be started anew, unless a setting changes.",
+      "Erasures that did not reach the bucket meanwhile said so: ask for them again.",
+    ],
+    over: "`kernelyard_audit_copy_age_seconds` stays below five minutes.",
+    fires: { [host("kernelyard_audit_copy_age_seconds")]: "0+60x60" },
+    quiet: { [host("kernelyard_audit_copy_age_seconds")]: "90x60" },
+  },
+  {
     name: "KernelyardClockWrong",
     severity: "page",
     expr: "abs(kernelyard_time_seconds - timestamp(kernelyard_time_seconds)) > 30",

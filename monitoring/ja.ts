@@ -388,6 +388,23 @@ export const JA: Readonly<Record<Sentence, string>> = {
     "ディスクの応答は、ゲートウェイのログの `audit log` にあります。",
   "No entry was lost for a quarter of an hour.": "15 分間、記録が 1 つも失われなかったとき。",
 
+  // KernelyardAuditCopyBehind
+  "The audit log's bucket has been behind for half an hour.":
+    "監査ログのバケットへのコピーが、30 分以上遅れています。",
+  "The bucket (`KERNELYARD_AUDIT_S3_BUCKET`) does not take the audit log. Entries are kept on the disk and copied later, unless the host is lost or they are removed there first (`KERNELYARD_AUDIT_BYTES`). Calls are served all the same.":
+    "バケット（`KERNELYARD_AUDIT_S3_BUCKET`）に監査ログをコピーできません。記録はディスクに残り、後でコピーされます。ただし、その前にホストが失われるか、ディスクから削除されると（`KERNELYARD_AUDIT_BYTES`）、失われます。呼び出しの処理は続いています。",
+  '`outcome="failed"` grows with each attempt': '試行のたびに、`outcome="failed"` が増えます',
+  "the host's clock; stores refuse one that is a quarter of an hour off":
+    "ホストの時計。15 分ずれていると、ストアに拒否されます",
+  "The gateway's log says under `the audit log is not copied` what the store answers: name, region or endpoint, credentials, permissions.":
+    "ストアの応答は、ゲートウェイのログの `the audit log is not copied` にあります。バケットの名前、リージョンまたはエンドポイント、認証情報、権限を確認します。",
+  "It is tried again by itself, every ten minutes at the longest; nothing has to be started anew, unless a setting changes.":
+    "コピーは、最長 10 分の間隔で自動的に再試行されます。設定を変えない限り、再起動は不要です。",
+  "Erasures that did not reach the bucket meanwhile said so: ask for them again.":
+    "この間の消去がバケットに届かなかった場合は、消去の報告に示されています。もう一度消去を実行します。",
+  "`kernelyard_audit_copy_age_seconds` stays below five minutes.":
+    "`kernelyard_audit_copy_age_seconds` が 5 分未満の状態が続いたとき。",
+
   // KernelyardClockWrong
   "The host's clock differs from Prometheus' by more than 30 s.":
     "ホストの時計が、Prometheus の時計と 30 秒以上ずれています。",

@@ -6,8 +6,9 @@ import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
 import { type Logger, pino } from "pino";
 import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../common/settings/read.ts";
-import { drainMs, putAwayMs } from "../common/stopping.ts";
+import { drainMs, putAwayMs, stopWithinMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
+import { loadAuditCopy, type OpenAuditCopy } from "./audit/copy/load.ts";
 import { AuditLog } from "./audit/log.ts";
 import { createConsoleServer } from "./console/console.ts";
 import { loadStores } from "./files/load-store.ts";
@@ -28,6 +29,10 @@ const TIMEOUTS_CHECKED_EVERY_MS = 5_000;
  * send into a closing connection. */
 const KEEP_ALIVE_BEYOND_ANSWER_MS = 120_000;
 const HOPS_CLOSE_WITHIN_MS = 1_000;
+/** The audit log's last entries, into their bucket. */
+const AUDIT_COPIED_WITHIN_MS = 20_000;
+/** Before whoever stops it has had enough. */
+const ENDS_BEFORE_MS = 3_000;
 
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { user: { type: "string" } } });
@@ -37,6 +42,7 @@ async function start(): Promise<void> {
   const json = createJsonReader(settings);
   await json.start();
   const openFleet = await loadFleet(settings);
+  const openAuditCopy = await loadAuditCopy(settings);
   const openTracing = await loadTracing(settings);
   dropPrivileges(values.user ?? null);
 
@@ -48,7 +54,7 @@ async function start(): Promise<void> {
     (error) => log.error({ err: error }, "the sweep of files failed"),
     (tenant, bytes) => usage.add(tenant, { stored_bytes: bytes }),
   );
-  const audit = openAuditLog(settings, log);
+  const audit = openAuditLog(settings, openAuditCopy, log);
   const tracing = openTracing?.(log) ?? null;
   const gateway = assemble({ settings, files, json, audit, usage, openFleet, workspaces, tracing, log });
   const server = createAdaptorServer({
@@ -72,6 +78,7 @@ async function start(): Promise<void> {
   const stop = async (why: string) => {
     if (stopping) return;
     stopping = true;
+    const endsAt = performance.now() + stopWithinMs(settings.timeoutMaxMs) - ENDS_BEFORE_MS;
     const { executor, inFlight } = gateway;
     log.info({ why, running: executor.running, requests: inFlight.count }, "stopping");
     // It listens on: who comes now hears why, and programs that wait for their tools can be continued.
@@ -83,7 +90,7 @@ async function start(): Promise<void> {
     operators?.closeAllConnections();
     await gateway.close();
     await files.close();
-    await audit?.close();
+    await audit?.close(Math.max(0, Math.min(AUDIT_COPIED_WITHIN_MS, endsAt - performance.now())));
     await usage.close();
     await tracing?.close();
     await json.close();
@@ -123,10 +130,16 @@ function openUsage({ dataDir }: Settings, log: Logger): Usage {
 }
 
 /** Null: there is none. */
-function openAuditLog({ auditBytes, auditDays, dataDir }: Settings, log: Logger): AuditLog | null {
+function openAuditLog(
+  { auditBytes, auditDays, dataDir }: Settings,
+  openCopy: OpenAuditCopy | null,
+  log: Logger,
+): AuditLog | null {
   if (auditDays === 0) return null;
+  const directory = join(dataDir, "gateway", "audit");
   return new AuditLog({
-    directory: join(dataDir, "gateway", "audit"),
+    directory,
+    copy: openCopy?.(directory, log) ?? null,
     keepDays: auditDays,
     maxBytes: auditBytes,
     now: Date.now,

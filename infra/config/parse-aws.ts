@@ -1,5 +1,6 @@
 /** Target aws: what fits together, and what AWS would refuse only later. Pure. */
 import { type GvisorArchitecture, gvisorUrl } from "../../gateway/host/gvisor.ts";
+import { checkAuditBucket } from "./audit.ts";
 import { checkConsole } from "./console.ts";
 import type { KeyReader } from "./problems.ts";
 import { KEYS } from "./schema.ts";
@@ -21,6 +22,8 @@ export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
   const region = keys.required(KEYS.region, "");
   const between = several ? fleet(keys, common) : null;
   checkConsole(common, keys, { port: common.port, fleetPort: between?.port });
+  const files = fileBucket(keys, several);
+  checkAuditBucket(common, keys, files, KEYS.fileBucket.remedy);
   return {
     target: "aws",
     common,
@@ -34,7 +37,7 @@ export function parseAws(common: CommonConfig, keys: KeyReader): AwsConfig {
     hostLifetimeDays: keys.value(KEYS.hostLifetimeDays, 30),
     hostCountMax,
     fleet: between,
-    fileBucket: fileBucket(keys, several),
+    fileBucket: files,
     diskGb: keys.value(KEYS.diskGb, 60),
     logRetentionDays: keys.value(KEYS.logRetentionDays, 30),
     alarmTopicArn: regional(keys, KEYS.alarmTopicArn, keys.read(KEYS.alarmTopicArn), region),

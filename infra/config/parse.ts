@@ -1,5 +1,6 @@
 /** A stack's configuration from its name and its raw values. Pure; every message names the key and the remedy. */
 import type { z } from "zod";
+import { checkAuditBucket } from "./audit.ts";
 import { checkConsole } from "./console.ts";
 import { parseAws } from "./parse-aws.ts";
 import { KeyReader, StackConfigError } from "./problems.ts";
@@ -80,6 +81,7 @@ function bindAddress(common: CommonConfig, keys: KeyReader, otherwise: string): 
 function parseLocal(common: CommonConfig, keys: KeyReader): LocalConfig {
   const registry = registryConfig(common, keys);
   checkConsole(common, keys, { port: common.port, registryPort: registry.port });
+  checkAuditBucket(common, keys, false, "use target hosts or aws");
   return {
     target: "local",
     common,
@@ -110,6 +112,7 @@ function parseHosts(common: CommonConfig, keys: KeyReader): HostsConfig | null {
     valkeyPort: fleet?.valkeyPort,
     entryPort: fleet?.entry?.port,
   });
+  checkAuditBucket(common, keys, fileStore !== null, KEYS.fileStore.remedy);
   if (rest.length === 0 && keys.given(KEYS.entryPort) !== undefined) {
     keys.problem(KEYS.entryPort, "is for several machines");
   }

@@ -9,6 +9,7 @@ import {
 import { DEFAULT_PROFILE } from "../../gateway/common/profiles.ts";
 import { DEFAULT_TENANT } from "../../gateway/common/protocol/launcher-api.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
+import { AUDIT_BUCKET_SETTINGS } from "../config/audit.ts";
 import { consolePort } from "../config/console.ts";
 import type { CommonConfig } from "../config/stack-config.ts";
 import type { FileStore } from "../config/values.ts";
@@ -31,10 +32,12 @@ export const launcherSocket = (paths: Paths) => `${paths.data}/run/launcher.sock
 const profileSetting = ({ profile }: CommonConfig): Environment =>
   profile === DEFAULT_PROFILE ? {} : { KERNELYARD_PROFILE: profile };
 
-/** Settings that only one of the two services reads may be given to both. */
+const isOfAuditBucket = (name: string) => AUDIT_BUCKET_SETTINGS.some((one) => one === name);
+
+/** Settings that only one of the two services reads may be given to both, but for a bucket whose store the other does not know. */
 export function launcherEnvironment(config: CommonConfig, paths: Paths, sandboxImage: string): Environment {
   return {
-    ...config.settings,
+    ...Object.fromEntries(Object.entries(config.settings).filter(([name]) => !isOfAuditBucket(name))),
     KERNELYARD_DATA_DIR: paths.data,
     KERNELYARD_LAUNCHER_SOCKET: launcherSocket(paths),
     KERNELYARD_DOCKER_SOCKET: join(ENGINE_MOUNT, basename(paths.dockerSocket)),

@@ -29,7 +29,7 @@ await runCommand(async () => {
   const { ended, kept, removed } = Erased.parse(said);
   return [
     `Ended: ${ended.calls} calls.`,
-    `Removed: ${removed.sessions} sessions, ${removed.files} files (${removed.file_bytes} bytes), ${removed.links} links, ${removed.audit_entries} audit entries, ${removed.usage_months} months of usage.`,
+    `Removed: ${removed.sessions} sessions, ${removed.files} files (${removed.file_bytes} bytes), ${removed.links} links, ${removed.audit_entries} audit entries${removed.audit_bucket_entries === 0 ? "" : ` (and ${removed.audit_bucket_entries} in their bucket alone)`}, ${removed.usage_months} months of usage.`,
     ...kept.map(({ count, what, why }) => `Kept: ${count === null ? "" : `${count} `}${what}: ${why}.`),
   ];
 });

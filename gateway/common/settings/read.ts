@@ -148,12 +148,26 @@ function contradictions(settings: Settings): string[] {
     s3 && settings.s3Region === null && settings.s3Endpoint === null,
     "KERNELYARD_FILE_STORE=s3: needs to know where the bucket is. Set KERNELYARD_S3_REGION for AWS, KERNELYARD_S3_ENDPOINT for another store.",
   );
+  const auditCopy = settings.auditS3Bucket !== null;
+  check(
+    auditCopy && settings.s3Region === null && settings.s3Endpoint === null,
+    "KERNELYARD_AUDIT_S3_BUCKET: needs to know where the bucket is. Set KERNELYARD_S3_REGION for AWS, KERNELYARD_S3_ENDPOINT for another store.",
+  );
+  check(
+    auditCopy && settings.auditDays === 0,
+    "KERNELYARD_AUDIT_S3_BUCKET: there is no audit log to copy with KERNELYARD_AUDIT_DAYS=0. Remove one of them.",
+  );
+  check(
+    !auditCopy && settings.auditS3Prefix !== null,
+    "KERNELYARD_AUDIT_S3_PREFIX: without effect while KERNELYARD_AUDIT_S3_BUCKET is not set. Set that, or remove it.",
+  );
   const unused = (
     [
       ["KERNELYARD_S3_BUCKET", settings.s3Bucket],
       ["KERNELYARD_S3_PREFIX", settings.s3Prefix],
-      ["KERNELYARD_S3_REGION", settings.s3Region],
-      ["KERNELYARD_S3_ENDPOINT", settings.s3Endpoint],
+      // The copy of the audit log is in the same store.
+      ["KERNELYARD_S3_REGION", auditCopy ? null : settings.s3Region],
+      ["KERNELYARD_S3_ENDPOINT", auditCopy ? null : settings.s3Endpoint],
     ] as const
   ).flatMap(([name, value]) => (value === null ? [] : [name]));
   check(

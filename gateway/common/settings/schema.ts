@@ -37,6 +37,18 @@ const decimal = (min: number, max: number) =>
 
 const path = z.string().startsWith("/", "must be an absolute path");
 
+const bucket = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be the name of a bucket");
+
+/** In a bucket; ends in `/`. */
+const folders = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*\/?$/,
+    "must be folders of A-Z a-z 0-9 _ . - with / between them",
+  )
+  .max(256, "must have at most 256 characters")
+  .transform((text) => (text.endsWith("/") ? text : `${text}/`));
+
 /** A path below the data directory, unless it is set. */
 export interface BelowDataDir {
   readonly below: string;
@@ -444,7 +456,7 @@ export const SETTINGS = {
     "auditDays",
     integer(0, 3650),
     "90",
-    "Days that entries of the audit log are kept in the data directory; 0: there is none.",
+    "Days that entries of the audit log are kept in the data directory; 0: there is none. Nothing is removed in `KERNELYARD_AUDIT_S3_BUCKET`.",
   ),
   KERNELYARD_AUDIT_BYTES: setting(
     "auditBytes",
@@ -459,6 +471,12 @@ export const SETTINGS = {
     "anonymous",
     "What becomes of the audit log's entries of a user who is erased: `anonymous` keeps what happened without who it was, `remove` removes them.",
   ),
+  KERNELYARD_AUDIT_S3_BUCKET: optional(
+    "auditS3Bucket",
+    bucket,
+    "Bucket with a copy of the audit log, at most minutes behind: `audit/HOST.ID/audit-DATE.N.jsonl`. The store is that of `KERNELYARD_S3_REGION` or `KERNELYARD_S3_ENDPOINT`, credentials come from AWS's default chain. Objects stay until the bucket's own lifecycle rules remove them; erasures reach them. Default: none.",
+  ),
+  KERNELYARD_AUDIT_S3_PREFIX: optional("auditS3Prefix", folders, "Folder in that bucket. Default: none."),
 
   KERNELYARD_FILE_STORE: setting(
     "fileStore",
@@ -466,21 +484,10 @@ export const SETTINGS = {
     "disk",
     "Where files live: `disk` is the data directory; `s3` a bucket that several gateways can share. Credentials for `s3` come from AWS's default chain (instance role, `AWS_*` variables).",
   ),
-  KERNELYARD_S3_BUCKET: optional(
-    "s3Bucket",
-    z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be the name of a bucket"),
-    "Bucket of `KERNELYARD_FILE_STORE=s3`.",
-  ),
+  KERNELYARD_S3_BUCKET: optional("s3Bucket", bucket, "Bucket of `KERNELYARD_FILE_STORE=s3`."),
   KERNELYARD_S3_PREFIX: optional(
     "s3Prefix",
-    z
-      .string()
-      .regex(
-        /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*\/?$/,
-        "must be folders of A-Z a-z 0-9 _ . - with / between them",
-      )
-      .max(256, "must have at most 256 characters")
-      .transform((text) => (text.endsWith("/") ? text : `${text}/`)),
+    folders,
     "Folder in the bucket, for a bucket that holds other things too. Default: none.",
   ),
   KERNELYARD_S3_REGION: optional(

@@ -6,18 +6,23 @@ import { mkdirSync } from "node:fs";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Subject } from "../auth/principal.ts";
-import { AuditEntry, anonymous } from "./entry.ts";
+import type { AuditCopy, CopyFigures, ErasedCopy } from "./copy/copy.ts";
+import type { AuditEntry } from "./entry.ts";
+import { type LogFile, logFile, logFiles } from "./files.ts";
+import { type ErasedEntries, entryOf, erased } from "./lines.ts";
 
 const DAY_MS = 86_400_000;
-/** A file's part of the whole. */
+/** A file's part of the whole, and no more than a copy of it can be made of every few minutes. */
 const FILES = 16;
+const LARGEST_FILE_BYTES = 64 * 1024 * 1024;
 /** Entries that wait for the disk; beyond it they are lost. One with all its ids has 5 KiB. */
 const MOST_WAITING = 4096;
 /** Entries of this time are written together: no call waits for the disk. What a killed process loses. */
 const WRITTEN_AFTER_MS = 100;
+/** At a stop that has no other bound. */
+const COPIED_WITHIN_MS = 5_000;
 /** Read back for whoever looks at the last entries. */
 export const READ_BYTES = 1024 * 1024;
-const NAME = /^audit-(\d{4}-\d{2}-\d{2})\.(\d+)\.jsonl$/;
 
 export interface AuditLogOptions {
   readonly directory: string;
@@ -27,25 +32,26 @@ export interface AuditLogOptions {
   readonly now: () => number;
   /** Told when entries are lost or files removed before their time; and when it works again (null). */
   readonly onProblem: (problem: string | null) => void;
+  /** Closed by the log. Default: there is none. */
+  readonly copy?: AuditCopy | null;
 }
 
-/** What becomes of the entries of whom is erased: they stay without saying who it was, or go. */
-export type ErasedEntries = "anonymous" | "remove";
+export interface ErasedAudit {
+  readonly entries: number;
+  /** Null: there is no copy in a bucket. */
+  readonly copy: ErasedCopy | null;
+}
 
 export interface AuditSink {
   write(entry: AuditEntry): void;
-  /** Of the subject's entries; how many there were. Rejects as `node:fs` does. */
-  erase(subject: Subject, policy: ErasedEntries): Promise<number>;
+  /** Of the subject's entries; how many there were. Waits for the copy, for minutes at most. Rejects as `node:fs` does. */
+  erase(subject: Subject, policy: ErasedEntries): Promise<ErasedAudit>;
   /** Entries that could not be kept. */
   readonly lost: number;
+  /** Null: there is no copy. */
+  readonly copied: CopyFigures | null;
   /** The last ones, newest first, as far as they are among the last `READ_BYTES`. */
   recent(most: number): Promise<AuditEntry[]>;
-}
-
-interface LogFile {
-  readonly name: string;
-  readonly date: string;
-  readonly number: number;
 }
 
 interface OpenFile extends LogFile {
@@ -60,6 +66,8 @@ export class AuditLog implements AuditSink {
   #lost = 0;
   #writing: Promise<void> | null = null;
   #file: OpenFile | null = null;
+  /** One after the other. */
+  #erasing: Promise<unknown> = Promise.resolve();
   /** The last write may have left half a line. */
   #torn = false;
   #failing = false;
@@ -71,6 +79,10 @@ export class AuditLog implements AuditSink {
 
   get lost(): number {
     return this.#lost;
+  }
+
+  get copied(): CopyFigures | null {
+    return this.#options.copy?.figures ?? null;
   }
 
   /** Never waits and never throws. */
@@ -88,7 +100,7 @@ export class AuditLog implements AuditSink {
     await this.#writing;
     const found: AuditEntry[] = [];
     let left = READ_BYTES;
-    for (const { name } of (await this.#files()).toReversed()) {
+    for (const { name } of (await logFiles(this.#options.directory)).toReversed()) {
       if (found.length >= most || left <= 0) break;
       const text = await lastBytes(join(this.#options.directory, name), left);
       left -= text.length;
@@ -101,41 +113,58 @@ export class AuditLog implements AuditSink {
     return found;
   }
 
+  erase(subject: Subject, policy: ErasedEntries): Promise<ErasedAudit> {
+    const { copy } = this.#options;
+    const rewrite = () => this.#rewrite(subject, policy);
+    const turn = this.#erasing.then(async () => {
+      if (!copy) return { entries: (await rewrite()).entries, copy: null };
+      const done = await copy.erase(subject, policy, rewrite);
+      return { entries: done.local.entries, copy: done.copy };
+    });
+    this.#erasing = turn.catch(() => {});
+    return turn;
+  }
+
   /** File by file, each written anew and put in the place of the old one; entries that come meanwhile wait. */
-  async erase(subject: Subject, policy: ErasedEntries): Promise<number> {
+  async #rewrite(subject: Subject, policy: ErasedEntries): Promise<Rewritten> {
     this.#begin();
     await this.#writing;
-    let erased = 0;
-    this.#writing = this.#rewriteAll(subject, policy).then((count) => {
-      erased = count;
-    });
+    const rewriting = this.#rewriteAll(subject, policy);
+    this.#writing = rewriting.then(
+      () => {},
+      () => {},
+    );
     try {
-      await this.#writing;
+      return await rewriting;
     } finally {
       this.#writing = null;
       this.#begin();
     }
-    return erased;
   }
 
-  async #rewriteAll(subject: Subject, policy: ErasedEntries): Promise<number> {
+  async #rewriteAll(subject: Subject, policy: ErasedEntries): Promise<Rewritten> {
     const { directory } = this.#options;
     await this.#file?.handle.close();
     this.#file = null;
-    let erased = 0;
+    const files: string[] = [];
+    let entries = 0;
     for (const name of await readdir(directory)) {
       if (name.endsWith(".new")) await rm(join(directory, name));
-      if (NAME.test(name)) erased += await rewrite(join(directory, name), subject, policy);
+      if (logFile(name) === null) continue;
+      const count = await rewrite(join(directory, name), subject, policy);
+      if (count > 0) files.push(name);
+      entries += count;
     }
-    return erased;
+    return { entries, files };
   }
 
-  /** Resolves when what was written is in its file. */
-  async close(): Promise<void> {
+  /** Resolves when what was written is in its file, and in the bucket as far as that takes no longer. */
+  async close(copyWithinMs = COPIED_WITHIN_MS): Promise<void> {
     this.#begin();
     await this.#writing;
     await this.#file?.handle.close();
     this.#file = null;
+    await this.#options.copy?.close(copyWithinMs);
   }
 
   #begin(): void {
@@ -175,15 +204,15 @@ export class AuditLog implements AuditSink {
   }
 
   async #current(): Promise<OpenFile> {
-    const { directory, maxBytes, now } = this.#options;
+    const { directory, now } = this.#options;
     const date = new Date(now()).toISOString().slice(0, 10);
     const present = this.#file;
-    if (present !== null && present.date === date && present.bytes < maxBytes / FILES) return present;
+    if (present !== null && present.date === date && present.bytes < this.#fileBytes) return present;
     await present?.handle.close();
     this.#file = null;
-    const files = await this.#files();
+    const files = await logFiles(directory);
     const last = files.findLast((file) => file.date === date);
-    const full = last !== undefined && (await stat(join(directory, last.name))).size >= maxBytes / FILES;
+    const full = last !== undefined && (await stat(join(directory, last.name))).size >= this.#fileBytes;
     const number = last === undefined ? 1 : full ? last.number + 1 : last.number;
     const name = `audit-${date}.${number}.jsonl`;
     const handle = await open(join(directory, name), "a", 0o600);
@@ -200,7 +229,7 @@ export class AuditLog implements AuditSink {
   async #sweep(files: readonly LogFile[]): Promise<void> {
     const { directory, keepDays, maxBytes, now, onProblem } = this.#options;
     const oldest = new Date(now() - keepDays * DAY_MS).toISOString().slice(0, 10);
-    let bytes = maxBytes / FILES;
+    let bytes = this.#fileBytes;
     for (const { name, date } of files.toReversed()) {
       const { size } = await stat(join(directory, name));
       bytes += size;
@@ -210,15 +239,15 @@ export class AuditLog implements AuditSink {
     }
   }
 
-  async #files(): Promise<LogFile[]> {
-    const names = await readdir(this.#options.directory);
-    return names
-      .flatMap((name) => {
-        const [, date, number] = NAME.exec(name) ?? [];
-        return date === undefined ? [] : [{ name, date, number: Number(number) }];
-      })
-      .sort((one, other) => one.date.localeCompare(other.date) || one.number - other.number);
+  get #fileBytes(): number {
+    return Math.min(this.#options.maxBytes / FILES, LARGEST_FILE_BYTES);
   }
+}
+
+interface Rewritten {
+  readonly entries: number;
+  /** Names of those that have changed. */
+  readonly files: readonly string[];
 }
 
 async function lastBytes(path: string, most: number): Promise<string> {
@@ -233,41 +262,23 @@ async function lastBytes(path: string, most: number): Promise<string> {
   }
 }
 
-/** Lines that are no entry stay as they are. A file in which nobody is erased is not touched. */
+/** How many entries of theirs there were. A file in which nobody is erased is not touched. */
 async function rewrite(path: string, subject: Subject, policy: ErasedEntries): Promise<number> {
   const written = `${path}.new`;
   const [from, to] = [await open(path, "r"), await open(written, "w", 0o600)];
-  let erased = 0;
+  let count = 0;
   try {
-    for await (const line of from.readLines({ autoClose: false })) {
-      const entry = entryOf(line);
-      if (entry === null || !isWhose(entry, subject)) {
-        await to.appendFile(`${line}\n`);
-        continue;
-      }
-      erased += 1;
-      if (policy === "anonymous")
-        await to.appendFile(`${JSON.stringify(anonymous(entry, subject.user === null))}\n`);
-    }
+    const bytes = from.createReadStream({ autoClose: false });
+    await to.writeFile(
+      erased(bytes, subject, policy, () => {
+        count += 1;
+      }),
+    );
     await to.sync();
   } finally {
     await Promise.all([from.close(), to.close()]);
   }
-  if (erased > 0) await rename(written, path);
+  if (count > 0) await rename(written, path);
   else await rm(written);
-  return erased;
-}
-
-function isWhose({ auth, subject, tenant }: AuditEntry, { tenant: of, user }: Subject): boolean {
-  return tenant === of && (user === null || (auth === "jwt" && subject === user));
-}
-
-/** Null: half a line, as a killed process or the beginning of what was read leaves it. */
-function entryOf(line: string): AuditEntry | null {
-  if (line === "") return null;
-  try {
-    return AuditEntry.parse(JSON.parse(line));
-  } catch {
-    return null;
-  }
+  return count;
 }

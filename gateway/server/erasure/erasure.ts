@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import type { LauncherClient } from "../../common/protocol/launcher-client.ts";
-import type { AuditSink, ErasedEntries } from "../audit/log.ts";
+import type { ErasedEntries } from "../audit/lines.ts";
+import type { AuditSink, ErasedAudit } from "../audit/log.ts";
 import {
   callerOf,
   isOf,
@@ -48,7 +49,7 @@ export interface ErasureReport {
   readonly sessions: number;
   readonly files: ErasedFiles;
   /** Null: there is no audit log. */
-  readonly auditEntries: number | null;
+  readonly audit: ErasedAudit | null;
   /** Months of counts; they are a tenant's, and say nothing of a user. */
   readonly usageMonths: number;
   /** Sessions with data of which nobody knows whose they are. */
@@ -95,9 +96,16 @@ export class Erasure {
       const { sessions, unknown } = await this.#forgetSessions(subject);
       const erased = await files.erase(filesOf(subject, shared));
       await rateLimiter?.forget(subject);
-      const auditEntries = audit === null ? null : await audit.erase(subject, auditErased);
+      const auditErasure = audit === null ? null : await audit.erase(subject, auditErased);
       const usageMonths = subject.user === null ? await usage.forget(subject.tenant) : 0;
-      return { calls, sessions, files: erased, auditEntries, usageMonths, unknownSessions: unknown };
+      return {
+        calls,
+        sessions,
+        files: erased,
+        audit: auditErasure,
+        usageMonths,
+        unknownSessions: unknown,
+      };
     } finally {
       this.#closed.delete(subject);
     }

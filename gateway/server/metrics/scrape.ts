@@ -4,6 +4,7 @@ import { type ProcessFigures, processFigures } from "../../common/process-figure
 import type { LauncherHealth, Sandbox } from "../../common/protocol/launcher-api.ts";
 import type { LauncherFigures } from "../../common/protocol/launcher-figures.ts";
 import type { Settings } from "../../common/settings/read.ts";
+import type { CopyFigures } from "../audit/copy/copy.ts";
 import type { Glance } from "../execution/canary.ts";
 import type { Usage } from "../files/store.ts";
 import { type FleetFigures, FORWARDS, SAVES, TRAVELS, WAITS } from "../fleet/figures.ts";
@@ -23,7 +24,7 @@ export interface ScrapeOptions {
   readonly programs: { readonly size: number };
   readonly memory: { readonly held: number; readonly bytes: number };
   readonly canary: { glance(): Glance };
-  readonly audit: { readonly lost: number } | null;
+  readonly audit: { readonly lost: number; readonly copied: CopyFigures | null } | null;
   /** Null: this host is alone. */
   readonly fleet: { readonly figures: FleetFigures } | null;
   readonly files: { usage(holder: null): Promise<Usage> };
@@ -110,7 +111,19 @@ export class Scrape {
     metrics.set("kernelyard_canary_duration_seconds", durationMs === null ? null : durationMs / 1000);
     metrics.set("kernelyard_event_loop_delay_seconds", this.#loopDelay());
     metrics.counted("kernelyard_audit_lost_total", [[{}, this.#options.audit?.lost ?? 0]]);
+    this.#auditCopy();
     metrics.set("kernelyard_time_seconds", Date.now() / 1000);
+  }
+
+  #auditCopy(): void {
+    const { audit, metrics } = this.#options;
+    const copied = audit?.copied ?? null;
+    metrics.set("kernelyard_audit_copy_age_seconds", copied === null ? null : copied.ageMs / 1000);
+    if (copied === null) return;
+    metrics.counted("kernelyard_audit_copies_total", [
+      [{ outcome: "put" }, copied.puts],
+      [{ outcome: "failed" }, copied.failures],
+    ]);
   }
 
   #fleet(): void {

@@ -209,6 +209,14 @@ export const METRICS = {
   ),
 
   kernelyard_audit_lost_total: counter("Entries that the audit log could not keep.", {}),
+  kernelyard_audit_copy_age_seconds: gauge(
+    "Since the audit log's bucket had all that there was; absent without one.",
+    {},
+  ),
+  kernelyard_audit_copies_total: counter(
+    "Files of the audit log that were put into its bucket, and times that it did not take them.",
+    { outcome: ["put", "failed"] },
+  ),
 
   kernelyard_launcher_up: gauge("1: the launcher answers.", {}),
   kernelyard_engine_up: gauge("1: the container engine answers the launcher.", {}),

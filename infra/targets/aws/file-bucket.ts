@@ -9,6 +9,7 @@ import type { Provider } from "@pulumi/aws/provider.js";
 import type * as s3 from "@pulumi/aws/s3/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { SETTINGS } from "../../../gateway/common/settings/schema.ts";
+import { type AuditBucket, auditBucket } from "../../config/audit.ts";
 import type { AwsConfig } from "../../config/stack-config.ts";
 import type { Environment } from "../../services/environment.ts";
 import { allow, policy, trust } from "./iam.ts";
@@ -24,12 +25,20 @@ export interface FilesArgs {
   readonly provider: Provider;
 }
 
-/** Pure: what the gateway may do with the bucket. */
-export function filesPolicy(bucketArn: string, kmsKeyArn: string): string {
+/** Nothing is removed there. */
+export const AUDIT_BUCKET_ACTIONS = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
+export const AUDIT_OBJECT_ACTIONS = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"];
+
+/** Pure: what the gateway may do with the bucket, and with the operator's own for the audit log. */
+export function filesPolicy(bucketArn: string, kmsKeyArn: string, audit: AuditBucket | null): string {
+  const auditArn = `arn:aws:s3:::${audit?.bucket}`;
   return policy(
     allow(["s3:ListBucket", "s3:ListBucketMultipartUploads"], bucketArn),
     allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], `${bucketArn}/*`),
     allow(["kms:Decrypt", "kms:GenerateDataKey"], kmsKeyArn),
+    ...(audit === null
+      ? []
+      : [allow(AUDIT_BUCKET_ACTIONS, auditArn), allow(AUDIT_OBJECT_ACTIONS, `${auditArn}/${audit.under}*`)]),
   );
 }
 
@@ -95,7 +104,9 @@ export class Files extends pulumi.ComponentResource {
       `${name}-policy`,
       {
         role: role.id,
-        policy: pulumi.all([bucketArn, args.kmsKeyArn]).apply(([arn, key]) => filesPolicy(arn, key)),
+        policy: pulumi
+          .all([bucketArn, args.kmsKeyArn])
+          .apply(([arn, key]) => filesPolicy(arn, key, auditBucket(args.config.common))),
       },
       options,
     );

@@ -6,6 +6,7 @@ import * as ec2 from "@pulumi/aws/ec2/index.js";
 import type { Provider } from "@pulumi/aws/provider.js";
 import * as vpc from "@pulumi/aws/vpc/index.js";
 import * as pulumi from "@pulumi/pulumi";
+import { auditBucket } from "../../config/audit.ts";
 import type { AwsConfig } from "../../config/stack-config.ts";
 import { splitCidr } from "./cidr.ts";
 import { s3EndpointPolicy } from "./s3-endpoint.ts";
@@ -100,7 +101,12 @@ export class Network extends pulumi.ComponentResource {
         serviceName: `com.amazonaws.${args.config.region}.s3`,
         vpcEndpointType: "Gateway",
         routeTableIds: [routes.id],
-        policy: s3EndpointPolicy(args.config.region, args.config.accountId, args.prefix),
+        policy: s3EndpointPolicy(
+          args.config.region,
+          args.config.accountId,
+          args.prefix,
+          auditBucket(args.config.common),
+        ),
       },
       options,
     );

@@ -7,6 +7,7 @@ import { empty } from "./empty.ts";
 import { fleet } from "./fleet.ts";
 import { fresh } from "./fresh.ts";
 import { memory } from "./memory.ts";
+import { operations } from "./operations.ts";
 import { restart } from "./restart.ts";
 import { throughput } from "./throughput.ts";
 import { transfer } from "./transfer.ts";
@@ -26,6 +27,7 @@ export const ROWS: readonly Row[] = [
   memory,
   density,
   bash,
+  operations,
 ];
 
 /** Several hosts with a directory and a bucket: by its name alone. */

@@ -19,6 +19,9 @@ export interface S3Server {
   loseObject(bucket: string, key: string): Promise<void>;
   addObject(bucket: string, key: string, content: string): Promise<void>;
   setModified(bucket: string, key: string, atMs: number): Promise<void>;
+  /** Nobody answers at its address, until `comeBack`. */
+  leave(): Promise<void>;
+  comeBack(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -35,23 +38,29 @@ export async function startS3(address = "127.0.0.1"): Promise<S3Server> {
   await mkdir(sidecar);
   const port = await freePort();
   const endpoint = `http://${address}:${port}`;
-  const server = spawn(
-    program,
-    [
-      "--quiet",
-      "--keep-alive",
-      `--port=${address}:${port}`,
-      `--access=${TEST_CREDENTIALS.AWS_ACCESS_KEY_ID}`,
-      `--secret=${TEST_CREDENTIALS.AWS_SECRET_ACCESS_KEY}`,
-      "--health=/health",
-      "posix",
-      // Not every temporary directory has extended attributes.
-      `--sidecar=${sidecar}`,
-      directory,
-    ],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
-  const ended = once(server, "close");
+  const launch = () =>
+    spawn(
+      program,
+      [
+        "--quiet",
+        "--keep-alive",
+        `--port=${address}:${port}`,
+        `--access=${TEST_CREDENTIALS.AWS_ACCESS_KEY_ID}`,
+        `--secret=${TEST_CREDENTIALS.AWS_SECRET_ACCESS_KEY}`,
+        "--health=/health",
+        "posix",
+        // Not every temporary directory has extended attributes.
+        `--sidecar=${sidecar}`,
+        directory,
+      ],
+      { stdio: ["ignore", "ignore", "inherit"] },
+    );
+  let server = launch();
+  let ended = once(server, "close");
+  const leave = async () => {
+    server.kill("SIGKILL");
+    await ended;
+  };
   await ready(`${endpoint}/health`, ended);
   let buckets = 0;
   return {
@@ -76,9 +85,14 @@ export async function startS3(address = "127.0.0.1"): Promise<S3Server> {
       await writeFile(path, content);
     },
     setModified: (bucket, key, atMs) => utimes(join(directory, bucket, key), atMs / 1000, atMs / 1000),
+    leave,
+    async comeBack() {
+      server = launch();
+      ended = once(server, "close");
+      await ready(`${endpoint}/health`, ended);
+    },
     async stop() {
-      server.kill("SIGKILL");
-      await ended;
+      await leave();
       await rm(root, { recursive: true, force: true });
     },
   };

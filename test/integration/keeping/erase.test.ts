@@ -1,11 +1,15 @@
 /** A user is erased: nothing of theirs is left anywhere, all of the others' is. */
 import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { newJwtPair } from "../../../gateway/common/keys/jwt-pair.ts";
+import { S3AuditObjects } from "../../../gateway/server/audit/copy/s3.ts";
+import { line } from "../../support/audit-entries.ts";
 import { ROOT, shellBlock } from "../../support/documents.ts";
 import { TokenSigner } from "../../support/librechat/tokens.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
+import { type S3Server, startS3, TEST_CREDENTIALS } from "../files/s3-server.ts";
 
 const OPERATOR = "operator-key-of-this-test-0123456789";
 const PAIR = newJwtPair();
@@ -13,18 +17,47 @@ const ALICE = { id: "alice-3f9c", mark: "MARK-OF-ALICE" };
 const BOB = { id: "bob-77d1", mark: "MARK-OF-BOB" };
 const HINT = "v2:conversation:1";
 
+/** The S3 server is built the first time. */
+const BUILT_WITHIN_MS = 600_000;
+const LOST_HOST = "audit/lost.AAAAAAAAAAAAAAAAAAAAA/audit-2026-11-20.1.jsonl";
+
 let stack: Stack;
+let s3: S3Server;
+let bucket: string;
 beforeAll(async () => {
+  s3 = await startS3();
+  bucket = await s3.makeBucket();
   stack = await startStack({
     env: {
       KERNELYARD_AUTH: "api-key,jwt",
       KERNELYARD_JWT_PUBLIC_KEY: PAIR.publicKeyPem,
       KERNELYARD_OPERATOR_KEY: OPERATOR,
       KERNELYARD_SESSION_DISK: "64m",
+      ...TEST_CREDENTIALS,
+      KERNELYARD_AUDIT_S3_BUCKET: bucket,
+      KERNELYARD_S3_ENDPOINT: s3.endpoint,
     },
   });
+}, BUILT_WITHIN_MS);
+afterAll(async () => {
+  await stack?.stop();
+  await s3?.stop();
 });
-afterAll(() => stack?.stop());
+
+/** A log's file of a host that is no more, put as its gateway did. */
+async function putOfLostHost(content: string): Promise<void> {
+  for (const [name, value] of Object.entries(TEST_CREDENTIALS)) vi.stubEnv(name, value);
+  const objects = new S3AuditObjects({ bucket, prefix: "", region: "us-east-1", endpoint: s3.endpoint });
+  const bytes = (async function* () {
+    yield Buffer.from(content);
+  })();
+  await objects.put(LOST_HOST, bytes, { signal: AbortSignal.timeout(10_000) });
+  objects.close();
+}
+
+/** Objects of the bucket that have these bytes. */
+const inBucket = async (text: string) =>
+  (await s3.keys(bucket)).filter((key) => readFileSync(join(s3.directory, bucket, key)).includes(text));
 
 const bearer = ({ id }: { id: string }) => ({
   authorization: `Bearer ${new TokenSigner(PAIR.privateKeyPem, PAIR.kid).sign({ id })}`,
@@ -97,6 +130,8 @@ it("erases what runs and what is stored of one user, tells what stays, and leave
   execFileSync("sync");
   await expect.poll(() => found(ALICE.id).some((path) => path.startsWith("gateway/audit/"))).toBe(true);
   expect(found(ALICE.mark).length).toBeGreaterThan(1);
+  const tenant = { tenant: "jwt-legacy" };
+  await putOfLostHost(line(BOB.id, tenant) + line(ALICE.id, tenant));
 
   const running = exec(ALICE, "import time; time.sleep(100)");
   await expect
@@ -110,6 +145,14 @@ it("erases what runs and what is stored of one user, tells what stays, and leave
   expect(await running).toMatchObject({ status: 409, body: { error: "being_erased" } });
   expect(said).toMatch(/Ended: 1 calls\.\nRemoved: 1 sessions, 3 files/);
   expect(said).toMatch(/Kept: \d+ audit entries: without subject/);
+  expect(said).toContain("Kept: 1 audit entries in the bucket alone: likewise");
+  expect(said).not.toMatch(/not rewritten yet|not looked through|earlier versions/);
+  expect(await inBucket(ALICE.id)).toEqual([]);
+  const kept = await inBucket(BOB.id);
+  expect(kept).toContain(LOST_HOST);
+  expect(kept.filter((key) => key !== LOST_HOST)).toEqual([
+    expect.stringMatching(/^audit\/[^/]+\/audit-[^/]+$/),
+  ]);
 
   expect(found(ALICE.mark)).toEqual([]);
   expect(found(ALICE.id)).toEqual([]);

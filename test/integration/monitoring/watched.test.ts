@@ -9,12 +9,16 @@ import { DASHBOARDS } from "../../../monitoring/dashboards/all.ts";
 import { ROOT } from "../../support/documents.ts";
 import { freePort } from "../../support/free-port.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
+import { type S3Server, startS3, TEST_CREDENTIALS } from "../files/s3-server.ts";
 import { Prometheus } from "./prometheus.ts";
 
 const run = promisify(execFile);
 const LOOK_EVERY_MS = 500;
+/** The S3 server is built the first time. */
+const BUILT_WITHIN_MS = 600_000;
 
 let stack: Stack;
+let s3: S3Server;
 let prometheus: Prometheus;
 let metricsPort: number;
 const load = new AbortController();
@@ -37,23 +41,28 @@ async function work(): Promise<void> {
 
 beforeAll(async () => {
   metricsPort = await freePort();
+  s3 = await startS3();
   stack = await startStack({
     checkpoints: "default",
     env: {
       KERNELYARD_METRICS_PORT: String(metricsPort),
       KERNELYARD_RATE_LIMITS: "off",
       KERNELYARD_FILES_TOTAL: "1g",
+      ...TEST_CREDENTIALS,
+      KERNELYARD_AUDIT_S3_BUCKET: await s3.makeBucket(),
+      KERNELYARD_S3_ENDPOINT: s3.endpoint,
     },
   });
   prometheus = await Prometheus.start(`127.0.0.1:${metricsPort}`);
   working = work();
-});
+}, BUILT_WITHIN_MS);
 
 afterAll(async () => {
   load.abort();
   await working;
   await prometheus?.stop();
   await stack?.stop();
+  await s3?.stop();
 });
 
 const metricsText = async () => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();

@@ -28,6 +28,7 @@ beforeEach(async () => {
   entries = [];
   const audit: AuditSink = {
     lost: 0,
+    copied: null,
     write: (entry) => void entries.push(entry),
     recent: async (most) => entries.toReversed().slice(0, most),
     erase: () => Promise.reject(new Error("the console erases nobody")),

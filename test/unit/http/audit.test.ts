@@ -17,6 +17,7 @@ beforeEach(async () => {
   entries = [];
   const sink: AuditSink = {
     lost: 0,
+    copied: null,
     write: (entry) => void entries.push(AuditEntry.parse(entry)),
     recent: async (most) => entries.toReversed().slice(0, most),
     erase: () => Promise.reject(new Error("this test erases nobody")),

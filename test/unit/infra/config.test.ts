@@ -352,6 +352,28 @@ describe("a wrong configuration names the key and the remedy", () => {
       { port: "3113" },
       "kernelyard:port belongs to target local or hosts, not aws; remove it. Remedy: pulumi config set port 3112",
     ],
+    ...(
+      [
+        ["local", "use target hosts or aws"],
+        [
+          "hosts",
+          "pulumi config set --path fileStore.bucket NAME, fileStore.endpoint https://… (or fileStore.region for AWS), and pulumi config set --secret fileStoreKey ID:SECRET",
+        ],
+        ["aws", "pulumi config set fileBucket true"],
+      ] as const
+    ).map(([target, remedy]): [typeof target, Record<string, string>, string] => [
+      target,
+      {
+        settings: '{"KERNELYARD_AUDIT_S3_BUCKET":"audit-logs"}',
+        ...(target === "aws" ? { fileBucket: "false" } : {}),
+      },
+      `kernelyard:settings (KERNELYARD_AUDIT_S3_BUCKET) names a bucket, and the stack's gateways have no credentials of a store. Remedy: ${remedy}, or remove it`,
+    ]),
+    [
+      "aws",
+      { settings: '{"KERNELYARD_AUDIT_S3_BUCKET":"kernelyard-prod-files-0123"}', fileBucket: "true" },
+      "kernelyard:settings (KERNELYARD_AUDIT_S3_BUCKET) is kernelyard-prod-files-0123, a stack's bucket of files, which keeps nothing for long. Remedy: make a bucket of your own for the audit log",
+    ],
     [
       "aws",
       { hostCount: "3", fileBucket: "false" },

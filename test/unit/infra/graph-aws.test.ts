@@ -121,6 +121,12 @@ describeTarget(
       });
     });
 
+    it("lets the gateways put the audit log into the operator's bucket, by role, endpoint and settings", () => {
+      expect(userDataOf(graph())).toMatch(/^KERNELYARD_AUDIT_S3_BUCKET=audit-logs$/m);
+      for (const name of ["kernelyard-files-policy", "kernelyard-network-s3"])
+        expect(one(name).policy).toContain('"arn:aws:s3:::audit-logs/audit/*"');
+    });
+
     it("alarms as the table of alerts does", () => {
       const alert = ALERTS.find(({ name }) => name === "KernelyardFleetAway");
       expect(one("kernelyard-alarms-fleet-away").alarmDescription).toContain(alert?.summary);
@@ -131,7 +137,10 @@ describeTarget(
     changes: {
       "kernelyard:hostCount": "2",
       "kernelyard:hostCountMax": "6",
-      "kernelyard:settings": JSON.stringify({ KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}` }),
+      "kernelyard:settings": JSON.stringify({
+        KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}`,
+        KERNELYARD_AUDIT_S3_BUCKET: "audit-logs",
+      }),
     },
   },
 );

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { z } from "zod";
+import { readSettings } from "../../../gateway/common/settings/read.ts";
 import { ImageOrder, ORDER_VARIABLE } from "../../../infra/parts/image-order.ts";
 import { type Graph, reveal } from "./record.ts";
 import { describeTarget } from "./target.ts";
@@ -22,7 +23,10 @@ const TWO_MACHINES = {
 };
 
 const OPERATOR = {
-  "kernelyard:settings": JSON.stringify({ KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}` }),
+  "kernelyard:settings": JSON.stringify({
+    KERNELYARD_OPERATOR_KEY: `sha256:${"0".repeat(64)}`,
+    KERNELYARD_AUDIT_S3_BUCKET: "audit-logs",
+  }),
 };
 
 const containersOf = (graph: Graph) =>
@@ -59,8 +63,8 @@ describeTarget(
   "hosts",
   (graph) => {
     const containers = () => containersOf(graph());
-    const environment = (box: string) => {
-      const found = containers().find(({ resource }) => resource === `kernelyard-${box}-services-gateway`);
+    const environment = (box: string, service = "gateway") => {
+      const found = containers().find(({ resource }) => resource === `kernelyard-${box}-services-${service}`);
       return new Map(
         found?.envs.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
       );
@@ -88,6 +92,19 @@ describeTarget(
         expect(each.get("KERNELYARD_S3_BUCKET")).toBe("files");
         expect(each.get("AWS_SECRET_ACCESS_KEY")).toBe("sentinel-secret");
       }
+    });
+
+    it("gives the audit log's bucket to the gateways alone, beside the store that it is in", () => {
+      const settings = (service: string) => {
+        // The fleet's are the recorder's own words.
+        const all = [...environment("box-2", service)].filter(([name]) => /^KERNELYARD_(?!FLEET)/.test(name));
+        return readSettings(Object.fromEntries(all));
+      };
+      expect(settings("gateway")).toMatchObject({
+        auditS3Bucket: "audit-logs",
+        s3Endpoint: "https://s3.example.org",
+      });
+      expect(settings("launcher").auditS3Bucket).toBeNull();
     });
 
     it("publishes what machines say to each other on their private addresses, the console on none", () => {

@@ -12,6 +12,7 @@ import { launcherDescription, runFlags } from "../../../infra/services/descripti
 import { gatewayEnvironment } from "../../../infra/services/environment.ts";
 import { splitCidr } from "../../../infra/targets/aws/cidr.ts";
 import { idleSeconds } from "../../../infra/targets/aws/entry.ts";
+import { filesPolicy } from "../../../infra/targets/aws/file-bucket.ts";
 import { hostFiles } from "../../../infra/targets/aws/host-files.ts";
 import { s3EndpointPolicy } from "../../../infra/targets/aws/s3-endpoint.ts";
 import { mixedArchitectures } from "../../../infra/targets/hosts/look.ts";
@@ -123,7 +124,7 @@ describe("the endpoint of S3", () => {
       .object({
         Statement: z.array(z.looseObject({ Resource: z.array(z.string()) })),
       })
-      .parse(JSON.parse(s3EndpointPolicy("eu-central-1", "123456789012", "kernelyard-prod"))).Statement;
+      .parse(JSON.parse(s3EndpointPolicy("eu-central-1", "123456789012", "kernelyard-prod", null))).Statement;
     for (const { Resource } of statements) {
       for (const arn of Resource) expect(arn).toMatch(/^arn:aws:s3:::[a-z][a-z0-9-]{8,}/);
     }
@@ -132,6 +133,41 @@ describe("the endpoint of S3", () => {
       expect.objectContaining({
         Condition: { StringEquals: { "aws:ResourceAccount": "123456789012" } },
       }),
+    ]);
+  });
+});
+
+describe("the audit log's bucket in AWS", () => {
+  const AUDIT = { bucket: "audit-logs", under: "yard/audit/" };
+  const Statements = z.object({
+    Statement: z.array(z.looseObject({ Action: z.unknown(), Resource: z.unknown() })),
+  });
+  const added = (without: string, with_: string) => {
+    const before = Statements.parse(JSON.parse(without)).Statement;
+    return Statements.parse(JSON.parse(with_)).Statement.slice(before.length);
+  };
+
+  it("is the gateway's to list, and to read and write below its folder, never to remove from", () => {
+    const [arn, key] = ["arn:aws:s3:::files", "arn:aws:kms:key"];
+    expect(added(filesPolicy(arn, key, null), filesPolicy(arn, key, AUDIT))).toEqual([
+      {
+        Effect: "Allow",
+        Action: ["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+        Resource: "arn:aws:s3:::audit-logs",
+      },
+      {
+        Effect: "Allow",
+        Action: ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+        Resource: "arn:aws:s3:::audit-logs/yard/audit/*",
+      },
+    ]);
+  });
+
+  it("is reached through the endpoint", () => {
+    const endpoint = (audit: typeof AUDIT | null) =>
+      s3EndpointPolicy("eu-central-1", "123456789012", "kernelyard-prod", audit);
+    expect(added(endpoint(null), endpoint(AUDIT)).map(({ Resource }) => Resource)).toEqual([
+      ["arn:aws:s3:::audit-logs", "arn:aws:s3:::audit-logs/yard/audit/*"],
     ]);
   });
 });

@@ -22,6 +22,16 @@ describe("readSettings", () => {
     });
   });
 
+  it("copies the audit log to a bucket beside files on the disk", () => {
+    const copy = { KERNELYARD_AUDIT_S3_BUCKET: "audit", KERNELYARD_AUDIT_S3_PREFIX: "yard" };
+    expect(readSettings({ ...copy, KERNELYARD_S3_REGION: "eu-central-1" })).toMatchObject({
+      fileStore: "disk",
+      auditS3Bucket: "audit",
+      auditS3Prefix: "yard/",
+      s3Region: "eu-central-1",
+    });
+  });
+
   it("has one field per setting", () => {
     expect(Object.keys(readSettings({}))).toHaveLength(Object.keys(SETTINGS).length);
   });
@@ -248,6 +258,25 @@ describe("readSettings", () => {
     [{ KERNELYARD_LAUNCHER_SOCKET: `/${"x".repeat(120)}` }, "KERNELYARD_LAUNCHER_SOCKET"],
     [{ KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_REGION: "eu-central-1" }, "Set KERNELYARD_S3_BUCKET"],
     [{ KERNELYARD_FILE_STORE: "s3", KERNELYARD_S3_BUCKET: "files" }, "Set KERNELYARD_S3_REGION"],
+    [{ KERNELYARD_AUDIT_S3_BUCKET: "audit" }, "KERNELYARD_AUDIT_S3_BUCKET: needs to know where"],
+    [
+      {
+        KERNELYARD_AUDIT_S3_BUCKET: "audit",
+        KERNELYARD_S3_REGION: "eu-central-1",
+        KERNELYARD_AUDIT_DAYS: "0",
+      },
+      "there is no audit log to copy",
+    ],
+    [{ KERNELYARD_AUDIT_S3_PREFIX: "a" }, "without effect while KERNELYARD_AUDIT_S3_BUCKET is not set"],
+    [
+      {
+        KERNELYARD_AUDIT_S3_BUCKET: "audit",
+        KERNELYARD_S3_ENDPOINT: "https://s3.example.org",
+        KERNELYARD_S3_BUCKET: "files",
+      },
+      "KERNELYARD_S3_BUCKET: without effect while KERNELYARD_FILE_STORE is disk",
+    ],
+    [{ KERNELYARD_AUDIT_S3_BUCKET: "Audit" }, "must be the name of a bucket"],
     [
       { KERNELYARD_S3_BUCKET: "files", KERNELYARD_S3_PREFIX: "a" },
       "KERNELYARD_S3_BUCKET, KERNELYARD_S3_PREFIX: without effect while KERNELYARD_FILE_STORE is disk",

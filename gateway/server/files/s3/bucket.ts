@@ -13,7 +13,7 @@ import {
   S3ServiceException,
 } from "@aws-sdk/client-s3";
 import { type ByteRange, FileStoreError } from "../store.ts";
-import { Upload } from "./upload.ts";
+import { Upload, type UploadOptions } from "./upload.ts";
 
 /** A record is a few hundred bytes; names are bounded elsewhere. */
 const MAX_RECORD_BYTES = 64 * 1024;
@@ -60,8 +60,25 @@ export class Bucket {
     this.#prefix = prefix;
   }
 
-  upload(key: string): Upload {
-    return new Upload(this.#client, this.#object(key));
+  upload(key: string, options?: UploadOptions): Upload {
+    return new Upload(this.#client, this.#object(key), options);
+  }
+
+  /** An object with its ETag; null when there is none. */
+  async open(
+    key: string,
+    { match, signal }: UploadOptions,
+  ): Promise<{ readonly body: Readable; readonly etag: string } | null> {
+    const found = await orNull(() =>
+      this.#client.send(
+        new GetObjectCommand({ ...this.#object(key), ...(match === undefined ? {} : { IfMatch: match }) }),
+        signal === undefined ? {} : { abortSignal: signal },
+      ),
+    );
+    if (found === null) return null;
+    const { Body: body, ETag: etag } = found;
+    if (!(body instanceof Readable) || etag === undefined) throw new Error(`${key} came without a stream`);
+    return { body, etag };
   }
 
   /** Null when there is no such object. */
@@ -126,7 +143,10 @@ export class Bucket {
   }
 
   /** Everything whose key begins so, in the order of the keys, a page at a time. */
-  async *list(under: string): AsyncGenerator<readonly Listed[]> {
+  async *list(
+    under: string,
+    { after, signal }: { readonly after?: string | undefined; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly Listed[]> {
     let token: string | undefined;
     do {
       const page = await this.#client.send(
@@ -134,8 +154,10 @@ export class Bucket {
           Bucket: this.#bucket,
           Prefix: this.#prefix + under,
           MaxKeys: PAGE_KEYS,
+          ...(after === undefined ? {} : { StartAfter: this.#prefix + after }),
           ...(token === undefined ? {} : { ContinuationToken: token }),
         }),
+        signal === undefined ? {} : { abortSignal: signal },
       );
       yield (page.Contents ?? []).flatMap(({ Key, LastModified, Size }) =>
         Key === undefined || LastModified === undefined
@@ -181,14 +203,10 @@ export class Bucket {
   }
 }
 
-/**
- * A client that has reached the bucket. Whatever code the SDK loads late (its providers of credentials) is loaded then.
- * Throws `FileStoreError` `unreachable` when the bucket cannot be listed: wrong name, credentials or network.
- */
-export async function connectS3(place: BucketPlace): Promise<S3Client> {
-  const { endpoint } = place;
-  const client = new S3Client({
-    region: place.region,
+/** Nothing is asked of the store yet. */
+export function newClient({ endpoint, region }: BucketPlace): S3Client {
+  return new S3Client({
+    region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     // Not every compatible store knows the newer checksums; AWS checks every upload by one.
     requestChecksumCalculation: endpoint === undefined ? "WHEN_SUPPORTED" : "WHEN_REQUIRED",
@@ -201,6 +219,15 @@ export async function connectS3(place: BucketPlace): Promise<S3Client> {
       httpsAgent: { maxSockets: SOCKETS },
     },
   });
+}
+
+/**
+ * A client that has reached the bucket. Whatever code the SDK loads late (its providers of credentials) is loaded then.
+ * Throws `FileStoreError` `unreachable` when the bucket cannot be listed: wrong name, credentials or network.
+ */
+export async function connectS3(place: BucketPlace): Promise<S3Client> {
+  const { endpoint } = place;
+  const client = newClient(place);
   try {
     await client.send(new ListObjectsV2Command({ Bucket: place.bucket, Prefix: place.prefix, MaxKeys: 1 }));
   } catch (error) {

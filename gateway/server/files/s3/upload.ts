@@ -16,19 +16,33 @@ const FIRST_BYTES = 64 * 1024;
 /** The most that one transfer holds in memory: the part that is gathered, and half of it while it grows. */
 export const UPLOAD_BYTES = PART_BYTES + PART_BYTES / 2;
 
+export interface UploadOptions {
+  /** Only in the place of the object that has this ETag. */
+  readonly match?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** At once when it is small, in parts otherwise. Holds one part; the source waits while it is sent. */
 export class Upload {
   readonly #client: S3Client;
   readonly #object: { readonly Bucket: string; readonly Key: string };
+  readonly #only: { readonly IfMatch?: string };
+  readonly #sending: { readonly abortSignal?: AbortSignal };
   readonly #parts: { PartNumber: number; ETag: string }[] = [];
   #uploadId: string | null = null;
   #part: Buffer = Buffer.alloc(0);
   #filled = 0;
   #written = false;
 
-  constructor(client: S3Client, object: { readonly Bucket: string; readonly Key: string }) {
+  constructor(
+    client: S3Client,
+    object: { readonly Bucket: string; readonly Key: string },
+    { match, signal }: UploadOptions = {},
+  ) {
     this.#client = client;
     this.#object = object;
+    this.#only = match === undefined ? {} : { IfMatch: match };
+    this.#sending = signal === undefined ? {} : { abortSignal: signal };
   }
 
   /** Copies: a sender of single bytes would cost an object and a whole read for each. */
@@ -43,20 +57,33 @@ export class Upload {
     }
   }
 
-  async end(): Promise<void> {
+  /** The object's version; null where the bucket keeps none. */
+  async end(): Promise<string | null> {
     if (this.#uploadId === null) {
       this.#written = true;
-      await this.#client.send(new PutObjectCommand({ ...this.#object, Body: this.#take() }));
-      return;
+      const { VersionId } = await this.#client.send(
+        new PutObjectCommand({ ...this.#object, ...this.#only, Body: this.#take() }),
+        this.#sending,
+      );
+      return VersionId ?? null;
     }
     if (this.#filled > 0) await this.#sendPart();
-    await this.#client.send(
+    const { VersionId } = await this.#client.send(
       new CompleteMultipartUploadCommand({
         ...this.#object,
+        ...this.#only,
         UploadId: this.#uploadId,
         MultipartUpload: { Parts: this.#parts },
       }),
+      this.#sending,
     );
+    return VersionId ?? null;
+  }
+
+  /** Leaves the object that was there before. */
+  async giveUp(): Promise<void> {
+    if (this.#uploadId === null) return;
+    await this.#client.send(new AbortMultipartUploadCommand({ ...this.#object, UploadId: this.#uploadId }));
   }
 
   /** Leaves nothing, whether the end was reached or not. */
@@ -74,13 +101,17 @@ export class Upload {
   async #sendPart(): Promise<void> {
     const Body = this.#take();
     if (this.#uploadId === null) {
-      const { UploadId } = await this.#client.send(new CreateMultipartUploadCommand(this.#object));
+      const { UploadId } = await this.#client.send(
+        new CreateMultipartUploadCommand(this.#object),
+        this.#sending,
+      );
       if (UploadId === undefined) throw new Error("the store began an upload without naming it");
       this.#uploadId = UploadId;
     }
     const PartNumber = this.#parts.length + 1;
     const { ETag } = await this.#client.send(
       new UploadPartCommand({ ...this.#object, UploadId: this.#uploadId, PartNumber, Body }),
+      this.#sending,
     );
     if (ETag === undefined) throw new Error("the store took a part without naming it");
     this.#parts.push({ PartNumber, ETag });

@@ -18,6 +18,9 @@ export const Erased = z
       file_bytes: z.number(),
       links: z.number().int(),
       audit_entries: z.number().int(),
+      audit_bucket_entries: z.number().int().openapi({
+        description: "In objects of the audit log's bucket whose file is not on this host.",
+      }),
       usage_months: z.number().int(),
     }),
     kept: z.array(z.object({ what: z.string(), count: z.number().int().nullable(), why: z.string() })),
@@ -53,7 +56,9 @@ export function eraseRoute(deps: AppDeps): Route {
         throw launcherFailure(error);
       });
       const { auditErased } = deps.settings;
-      const entries = report.auditEntries ?? 0;
+      const entries = report.audit?.entries ?? 0;
+      const copy = report.audit?.copy ?? null;
+      const copied = copy?.entries ?? 0;
       const kept: z.infer<typeof Erased>["kept"] = [];
       const keep = (what: string, count: number | null, why: string) => {
         if (count !== 0) kept.push({ what, count, why });
@@ -63,6 +68,29 @@ export function eraseRoute(deps: AppDeps): Route {
           "audit entries",
           entries,
           "without subject, session, files and digest (KERNELYARD_AUDIT_ERASED)",
+        );
+        keep(
+          "audit entries in the bucket alone",
+          copied,
+          "likewise; their files are not on this host (any more)",
+        );
+      }
+      if (copy !== null) {
+        const { late, problem, unread, versioned } = copy;
+        keep(
+          "objects of the audit log's bucket, not rewritten yet",
+          late,
+          `the bucket did not take them (${problem ?? "see the gateway's log"}); they are put as soon as it does`,
+        );
+        keep(
+          "objects of the audit log's bucket, not looked through",
+          unread,
+          `they may have entries of theirs (${problem ?? "it took too long"}); ask again, and it goes on`,
+        );
+        keep(
+          "earlier versions of objects of the audit log's bucket",
+          versioned ? null : 0,
+          "the bucket keeps versions; its lifecycle rules remove them, or nobody does",
         );
       }
       keep(
@@ -88,6 +116,7 @@ export function eraseRoute(deps: AppDeps): Route {
           file_bytes: report.files.bytes,
           links: report.files.links,
           audit_entries: auditErased === "remove" ? entries : 0,
+          audit_bucket_entries: auditErased === "remove" ? copied : 0,
           usage_months: report.usageMonths,
         },
         kept,
