@@ -7,8 +7,14 @@ import { LONG_FORM } from "./test/support/drill.ts";
 /** Two even on one core: a file of the engine's rings waits more than it computes. */
 const SIDE_BY_SIDE = Math.min(4, Math.max(2, availableParallelism()));
 
-/** Several hosts of sandboxes under load: even a few calls take minutes. What they rest on has its tests in the ring `fleet`. */
-const LONG_FORM_ALONE = ["test/integration/drill/fleet*.test.ts"];
+/**
+ * Several hosts under load: even a few calls take minutes, and faults that must last take longer. What they rest on has its tests in the
+ * ring `fleet` and in `integration/monitoring`.
+ */
+const LONG_FORM_ALONE = [
+  "test/integration/drill/fleet*.test.ts",
+  "test/integration/drill/monitoring.test.ts",
+];
 
 /** What a ring's files share, made before any of them begins. */
 const SET_UP: Partial<Record<RingName, string>> = {

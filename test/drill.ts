@@ -27,7 +27,16 @@ async function drill(names: readonly string[]): Promise<boolean> {
     process.stdout.write(`There is no drill ${unknown}: see ${FOLDER}.\n`);
     return false;
   }
-  const missing = await setUp(["host", "image", "analyst", "clients", "s3", "redis", "haproxy"]);
+  const missing = await setUp([
+    "host",
+    "image",
+    "analyst",
+    "clients",
+    "s3",
+    "prometheus",
+    "redis",
+    "haproxy",
+  ]);
   if (missing.length > 0) {
     process.stdout.write(`The drills cannot run without: ${missing.join(", ")}.\n`);
     return false;

@@ -133,12 +133,14 @@ export class SandboxArrivals {
     const volume = volumeName(session);
     let taken: TakenCheckpoint | null = null;
     let source: Source | null = null;
+    let outdated = false;
     try {
       taken = await store.takeSession(volume, id);
       if (taken === null) return false;
       const { directory, manifest } = taken;
       const present = this.#checkpoints.parts(session, sandbox.identity.image);
       const why = present === null ? this.#checkpoints.whyOff : whyNotRestorable(manifest.parts, present);
+      outdated = why !== null;
       if (why !== null) throw new BrokenCheckpoint(why);
       // Before gVisor decodes them; the memory is read while it starts, and nobody is served before that is done.
       await store.seal.verifyObjects(directory, manifest);
@@ -166,7 +168,8 @@ export class SandboxArrivals {
       const cause = damage ?? error;
       const why = cause instanceof BrokenCheckpoint ? cause.message : "its saved state could not be restored";
       log.error({ sandbox: id, reason: messageOf(cause) }, "a session did not wake: its variables are lost");
-      if (source !== null) this.#checkpoints.sessionFailed();
+      // Nothing has failed where the host has another image or runtime now.
+      if (!outdated) this.#checkpoints.sessionFailed();
       store.ledger.lost(volume, why);
       await this.#giveUpAttempt(sandbox);
       if (error instanceof EngineAwayError) throw error;

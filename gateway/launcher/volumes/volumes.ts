@@ -344,19 +344,37 @@ export class Volumes {
   async #mustWork(): Promise<void> {
     if (this.#problem === null) return;
     if (performance.now() - this.#provedAt > PROVE_AGAIN_MS) {
-      this.#proving ??= this.#images.prove().then(
+      await this.#prove();
+      this.#provedAt = performance.now();
+    }
+    if (this.#problem !== null) throw new VolumeError(`session volumes do not work: ${this.#problem}`);
+  }
+
+  async #prove(): Promise<void> {
+    this.#proving ??= this.#images
+      .prove()
+      .then(
         () => {
           this.#problem = null;
         },
         (error: unknown) => {
           this.#problem = messageOf(error);
         },
-      );
-      await this.#proving;
-      this.#proving = null;
-      this.#provedAt = performance.now();
+      )
+      .finally(() => {
+        this.#proving = null;
+      });
+    await this.#proving;
+  }
+
+  /** Where it fails, whether that is this image's trouble or the host's, which had devices at its start and has none now. */
+  async #attached(image: string): Promise<HeldDevice> {
+    try {
+      return await attachLoopDevice(image);
+    } catch (error) {
+      await this.#prove();
+      throw error;
     }
-    if (this.#problem !== null) throw new VolumeError(`session volumes do not work: ${this.#problem}`);
   }
 
   /**
@@ -395,7 +413,7 @@ export class Volumes {
     if ((await loopDeviceOf(image)) === null) await this.#checked(volume, image);
     let device: HeldDevice | null = null;
     try {
-      device = await attachLoopDevice(image);
+      device = await this.#attached(image);
       await replaceLink(link, device.path);
       await this.#ensureVolume(session, volume, { type: "ext4", device: link, o: MOUNT_OPTIONS });
     } catch (error) {

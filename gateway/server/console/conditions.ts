@@ -109,6 +109,6 @@ export const CONDITIONS: readonly Condition[] = [
     severity: "ticket",
     en: "Requests have used the memory that is theirs.",
     ja: "リクエスト用のメモリが、ほぼ使い切られています。",
-    holds: share("kernelyard_request_memory_bytes", "kernelyard_request_memory_limit_bytes", 0.9),
+    holds: share("kernelyard_request_memory_bytes", "kernelyard_request_memory_limit_bytes", 0.7),
   },
 ];

@@ -419,6 +419,9 @@ export class Session {
     } catch (error) {
       // What was lost is told by the session's next sandbox.
       if (error instanceof LauncherRefusal && error.code !== "cannot_sleep") {
+        // It ended while nobody asked for it, or as it was saved; an engine that is away has lost nothing yet.
+        if (this.#hasState && error.code !== "engine_unavailable")
+          this.#options.onLoss(await this.#whyGone(place));
         this.#leave(place);
         this.#hasState = false;
       }

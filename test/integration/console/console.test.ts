@@ -17,29 +17,35 @@ let browser: Browser;
 let origin: string;
 let desk: Visit;
 
-/** As far down as the page has something on it. */
-async function picture(page: Page, name: string): Promise<void> {
+/** As far down as the page has something on it, on a desk and on a phone, light and dark. */
+async function pictures(page: Page, name: string, fullPage = false): Promise<void> {
   if (PICTURES === undefined) return;
-  const last = await page.locator("main > :last-child").boundingBox();
-  const { height, width } = page.viewportSize() ?? DESK;
-  const clip = {
-    x: 0,
-    y: 0,
-    width,
-    height: Math.min(height, (last?.y ?? 0) + (last?.height ?? height) + 32),
-  };
-  await page.screenshot({ path: join(PICTURES, `${name}.png`), clip });
+  const before = page.viewportSize() ?? DESK;
+  const places = [
+    [DESK, ""],
+    [PHONE, "-phone"],
+  ] as const;
+  for (const [viewport, place] of places) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const path = join(PICTURES, `${name}${place}${colorScheme === "dark" ? "-dark" : ""}.png`);
+      const last = await page.locator("main > :last-child").boundingBox();
+      const height = Math.min(viewport.height, (last?.y ?? 0) + (last?.height ?? viewport.height) + 32);
+      const part = fullPage ? { fullPage } : { clip: { x: 0, y: 0, width: viewport.width, height } };
+      await page.screenshot({ path, ...part });
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize(before);
 }
 
 /** The first half minute has no figures to draw. */
-async function pictureOfHours(page: Page, name: string): Promise<void> {
+async function picturesOfHours(page: Page, name: string): Promise<void> {
   if (PICTURES === undefined) return;
   await page.goto(origin);
   await expect.poll(() => page.locator("canvas").count(), { timeout: 60_000 }).toBe(3);
-  for (const colorScheme of ["light", "dark"] as const) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true });
-  }
+  await pictures(page, name, true);
 }
 
 async function signIn(page: Page, key = KEY): Promise<void> {
@@ -78,6 +84,9 @@ it("the overview says that code is executed, and draws what happens", async () =
   expect(await page.locator(".banner").textContent()).toContain("Executing code");
   expect(await page.locator(".cards dd").allTextContents()).toHaveLength(8);
   expect(await page.locator("[data-chart]").count()).toBe(3);
+  // All spare sandboxes ready is the best there is, no warning.
+  const spare = page.locator(".cards div", { hasText: "Spare sandboxes" }).locator("meter");
+  expect(await spare.getAttribute("optimum")).toBe(await spare.getAttribute("max"));
 });
 
 it("sessions are shown with what they use and how they went; each action does what it says", async () => {
@@ -89,7 +98,7 @@ it("sessions are shown with what they use and how they went; each action does wh
   await expect.poll(() => row("long").textContent()).toMatch(/busy.*MiB/);
   expect(await row("quiet").textContent()).toMatch(/idle.*variables.*MiB.*completed/);
 
-  await picture(page, "sessions");
+  await pictures(page, "sessions");
 
   page.on("dialog", (dialog) => void dialog.accept());
   await page.getByRole("button", { name: "Interrupt: long" }).click();
@@ -127,7 +136,7 @@ it("a cell prints as it goes, shows its figure, keeps variables, and can be stop
   await page.getByRole("button", { name: "Run" }).click();
   await expect.poll(() => page.locator("#cell-status").textContent()).toMatch(/done \(0\)/);
   expect(await output.textContent()).toContain("line 2");
-  await picture(page, "cell");
+  await pictures(page, "cell");
 
   await code.fill(
     [
@@ -174,7 +183,7 @@ it("the other pages say what is stored, installed, found and done", async () => 
   await expect.poll(() => page.locator("#libraries").textContent()).toContain("matplotlib");
   await page.getByRole("link", { name: "Doctor" }).click();
   await expect.poll(() => page.locator("#findings").textContent()).toContain("no privileges");
-  await picture(page, "doctor");
+  await pictures(page, "doctor");
   expect(await page.locator("#findings .tag.missing").count()).toBe(0);
   await page.getByRole("link", { name: "Audit" }).click();
   const entries = await page.locator("table").textContent();
@@ -196,7 +205,7 @@ it("on a phone, in the dark, in Japanese nothing is wider than the screen", asyn
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(PHONE.width);
   }
   expect(await heading(page)).toBe("セル");
-  await pictureOfHours(page, "overview-phone-ja");
+  await picturesOfHours(page, "overview-ja");
   await page.goto(`${origin}/cell`);
   await page.getByRole("link", { name: "English" }).click();
   expect(await heading(page)).toBe("Cell");
@@ -208,7 +217,7 @@ it("on a phone, in the dark, in Japanese nothing is wider than the screen", asyn
 
 it("the overview draws the last hours", async () => {
   const { page } = desk;
-  await pictureOfHours(page, "overview");
+  await picturesOfHours(page, "overview");
   await page.getByRole("link", { name: "Overview" }).click();
   expect(await page.locator("#no-history:visible, canvas").count()).toBeGreaterThan(0);
 });

@@ -1,10 +1,16 @@
-/** Stands between a launcher and the engine. While it is slow, each answer comes late; conversations with sandboxes do not. */
+/** Stands between a launcher and the engine: slow, refusing, or away. Conversations with sandboxes go on as they are. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
+const SAID = JSON.stringify({ message: "refused by the drill" });
+const REFUSAL = `HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: ${SAID.length}\r\nConnection: close\r\n\r\n${SAID}`;
+
 export class SlowEngine {
   readonly path: string;
+  /** So much later comes each answer. */
   lateMs = 0;
+  /** Requests whose first line fits are refused, as by an engine that is out of order. */
+  refused: RegExp | null = null;
   #server: Server | null = null;
   readonly #sockets = new Set<Socket>();
 
@@ -24,19 +30,31 @@ export class SlowEngine {
           far.destroy();
         });
       }
-      near.pipe(far);
+      this.#ask(near, far);
       void this.#answer(far, near);
     });
     await new Promise<void>((resolve) => server.listen(this.path, resolve));
     this.#server = server;
   }
 
+  /** Each request of the launcher's has a connection of its own. */
+  #ask(near: Socket, far: Socket): void {
+    near.once("data", (first: Buffer) => {
+      if (this.refused?.test(first.toString("latin1").split("\r\n", 1)[0] ?? "") === true) {
+        near.end(REFUSAL, () => far.destroy());
+        return;
+      }
+      far.write(first);
+      near.pipe(far);
+    });
+  }
+
   async #answer(far: Socket, near: Socket): Promise<void> {
-    let conversation = false;
     try {
       for await (const chunk of far) {
-        conversation ||= String(chunk).startsWith("HTTP/1.1 101");
-        if (!conversation && this.lateMs > 0) await delay(this.lateMs);
+        const head = String(chunk).slice(0, 12);
+        const conversation = head === "HTTP/1.1 101";
+        if (head.startsWith("HTTP/1.1") && !conversation && this.lateMs > 0) await delay(this.lateMs);
         near.write(chunk);
       }
       near.end();
@@ -45,6 +63,7 @@ export class SlowEngine {
     }
   }
 
+  /** Cuts every connection; new ones find nobody. */
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     const server = this.#server;

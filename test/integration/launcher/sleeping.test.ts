@@ -291,7 +291,9 @@ print(x + 1, ticks > before, table.execute("select a from t").fetchone()[0], chi
     const session = await asleep(launcher);
     const others = await asleep(launcher);
     damage(checkpointOf(launcher, session));
+    const { failed } = (await launcher.health()).checkpoints;
     await expectLost(launcher, session, why);
+    expect((await launcher.health()).checkpoints.failed).toBe(failed + 1);
     for (const { id } of await launcher.list()) await launcher.call("DELETE", `/sandboxes/${id}`);
     expect(await launcher.create(others)).toMatchObject({ origin: "woken" });
     for (const { id } of await launcher.list()) await launcher.call("DELETE", `/sandboxes/${id}`);

@@ -208,6 +208,32 @@ describe("the quota", () => {
     expect(volumes.problem).toBeNull();
   });
 
+  it("that stops working later is said, and tried again with the next session", async () => {
+    const volumes = open();
+    expect(await volumes.prepare()).toBeNull();
+    // In front of the real one: the machine's devices are others' as well.
+    const before = process.env.PATH;
+    writeFileSync(
+      join(directory, "losetup"),
+      "#!/bin/sh\necho 'losetup: cannot find an unused loop device: No such device' >&2\nexit 1\n",
+      { mode: 0o755 },
+    );
+    process.env.PATH = `${directory}:${before}`;
+    try {
+      await expect(volumes.acquire(session("a"))).rejects.toThrow("unused loop device");
+      expect(volumes.problem).toContain("unused loop device");
+    } finally {
+      process.env.PATH = before;
+    }
+    const lease = await volumes.acquire(session("a"));
+    expect(volumes.problem).toBeNull();
+    await lease.release();
+    // One session's own trouble is none of the others'.
+    writeFileSync(imageOf("b"), "no file system");
+    await expect(volumes.acquire(session("b"))).rejects.toThrow();
+    expect(volumes.problem).toBeNull();
+  });
+
   it("never stands for a volume without one, nor the reverse", async () => {
     const volumes = open();
     await volumes.prepare();

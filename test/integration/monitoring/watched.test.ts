@@ -1,18 +1,15 @@
 /** A real Prometheus watches a real service at work. */
-import { execFile } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { METRICS } from "../../../gateway/server/metrics/table.ts";
 import { ALERTS } from "../../../monitoring/alerts.ts";
 import { DASHBOARDS } from "../../../monitoring/dashboards/all.ts";
-import { ROOT } from "../../support/documents.ts";
 import { freePort } from "../../support/free-port.ts";
 import { type Stack, startStack } from "../../support/stack.ts";
 import { type S3Server, startS3, TEST_CREDENTIALS } from "../files/s3-server.ts";
 import { Prometheus } from "./prometheus.ts";
+import { asWritten, typed } from "./runbook.ts";
 
-const run = promisify(execFile);
 const LOOK_EVERY_MS = 500;
 /** The S3 server is built the first time. */
 const BUILT_WITHIN_MS = 600_000;
@@ -53,7 +50,7 @@ beforeAll(async () => {
       KERNELYARD_S3_ENDPOINT: s3.endpoint,
     },
   });
-  prometheus = await Prometheus.start(`127.0.0.1:${metricsPort}`);
+  prometheus = await Prometheus.start([`127.0.0.1:${metricsPort}`]);
   working = work();
 }, BUILT_WITHIN_MS);
 
@@ -104,12 +101,8 @@ describe("runbooks", () => {
 
   // The doctor has a test of its own, and needs the machine for itself.
   it.each(commands.filter((command) => command !== "npm run doctor"))("%s", async (command) => {
-    const here = command
-      .replaceAll("127.0.0.1:3113", `127.0.0.1:${metricsPort}`)
-      .replaceAll("http://127.0.0.1:3112", stack.baseUrl)
-      .replaceAll("/var/lib/kernelyard", stack.dataDir)
-      .replaceAll("KEY", stack.apiKey);
-    const { stdout } = await run("bash", ["-e", "-o", "pipefail", "-c", here], { cwd: ROOT });
+    const { code, stdout } = await typed(asWritten(command, stack, `127.0.0.1:${metricsPort}`));
+    expect(code).toBe(0);
     expect(stdout).not.toBe("");
   });
 });

@@ -396,6 +396,21 @@ describe("a session that sleeps", () => {
     expect(await exec(gateway, "x", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
   });
 
+  it("whose sandbox somebody removed before is counted as lost, once", async () => {
+    launcher.sleeping = "on";
+    const gateway = start({ KERNELYARD_SLEEP_AFTER_MS: "1000" });
+    await gateway.kernels.start();
+    await exec(gateway, "x = 1", inSession);
+    const [sandbox] = launcher.live;
+    launcher.sandboxes.delete(sandbox?.id ?? "");
+    sandbox?.socket?.destroy();
+    await until(() => gateway.kernels.registry.live === 0);
+    const lost = () => gateway.scrape?.text();
+    expect(await lost()).toContain('kernelyard_kernel_losses_total{reason="ended"} 1\n');
+    expect(await exec(gateway, "x", inSession)).toMatchObject({ runtime_status: "new" });
+    expect(await lost()).toContain('kernelyard_kernel_losses_total{reason="ended"} 1\n');
+  });
+
   it("gives way to another one when the host is full: whoever is idle longest", async () => {
     launcher.sleeping = "on";
     launcher.capacity = 2;

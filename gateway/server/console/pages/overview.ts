@@ -38,11 +38,18 @@ function banner({ text }: View, { lastCanary, problem, state }: HealthReport): H
 
 function cards({ text }: View, figures: Reading): Html {
   const value = (name: Parameters<Reading["value"]>[0]) => figures.value(name);
-  const part = (name: string, now: number | null, most: number | null, show: typeof bytes): Html =>
+  /** `bestAt`: `most` where a full bar is well. */
+  const part = (
+    name: string,
+    now: number | null,
+    most: number | null,
+    show: typeof bytes,
+    bestAt: "least" | "most" = "least",
+  ): Html =>
     html`<div><dt>${name}</dt><dd>${show(now)} <small>${text.of} ${show(most)}</small>${
       now === null || most === null || most === 0
         ? ""
-        : html`<meter min="0" max="${most}" high="${most * 0.9}" value="${Math.min(now, most)}">${Math.round((100 * now) / most)} %</meter>`
+        : html`<meter min="0" max="${most}" high="${most * 0.9}" optimum="${most * (bestAt === "most" ? 1 : 0.5)}" value="${Math.min(now, most)}">${Math.round((100 * now) / most)} %</meter>`
     }</dd></div>`;
   const single = (name: string, shown: string): Html => html`<div><dt>${name}</dt><dd>${shown}</dd></div>`;
   return html`<dl class="cards">
@@ -51,7 +58,7 @@ ${single(text.awake, count(value("kernelyard_sessions_live")))}
 ${single(text.asleep, count(value("kernelyard_sessions_sleeping")))}
 ${single(text.running, count(value("kernelyard_executions_running")))}
 ${single(text.waiting, count(value("kernelyard_calls_waiting")))}
-${part(text.pool, value("kernelyard_pool_ready"), value("kernelyard_pool_size"), count)}
+${part(text.pool, value("kernelyard_pool_ready"), value("kernelyard_pool_size"), count, "most")}
 ${part(text.memory, value("kernelyard_memory_promised_bytes"), value("kernelyard_memory_budget_bytes"), bytes)}
 ${single(text.disk, `${bytes(value("kernelyard_disk_free_bytes"))}`)}
 </dl>`;
