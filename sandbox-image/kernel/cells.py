@@ -30,7 +30,7 @@ from kernel.pages import PageKeeper
 from kernel.script import SourceFile, become_script, free_name
 from kernel.shell import Shell
 from kernel.shown import Shown
-from kernel.streams import Streams, flush
+from kernel.streams import Streams
 from kernel.tools import ToolExecutionError, Tools
 from kernel.tracebacks import hide_own_frames
 
