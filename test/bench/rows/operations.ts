@@ -36,7 +36,8 @@ export const operations: Row = {
           service.run(session, "print(1+1)", "2\n");
         for (let n = 0; n < lab.count(100, 2); n += 1) for (const side of sides) await call(side);
         for (let round = 0; round < lab.count(ROUNDS); round += 1)
-          for (const side of sides)
+          // Whoever comes second finds the other's programs in the CPU's caches: each as often as the other.
+          for (const side of round % 2 === 0 ? sides : sides.toReversed())
             side.samples.push(...(await timedEach(lab.count(CALLS, 2), () => call(side))));
         for (const { service, session } of sides) await service.forget(session);
         const [on = [], off = []] = sides.map(({ samples }) => samples);
