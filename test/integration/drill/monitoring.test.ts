@@ -412,6 +412,11 @@ async function fleet(): Promise<void> {
   await watch.until({ host: west, alerts: ["KernelyardClockWrong"], how: "its clock is 2 min ahead" }, () =>
     delay(500),
   );
+  const how = "its bucket is not there, and its clock goes on by 40 min";
+  hosts.setClock(2_400_000);
+  await watch.until({ host: west, alerts: ["KernelyardAuditCopyBehind"], asShipped: true, how }, () =>
+    delay(500),
+  );
   hosts.setClock(0);
   hosts.fleetIsAlone = true;
   hosts.directory.signal("SIGSTOP");
@@ -425,10 +430,12 @@ async function fleet(): Promise<void> {
     () => delay(500),
   );
   await west.stack.launcher.signal("SIGKILL");
-  const how = "the launcher is killed";
+  const killed = "the launcher is killed";
   await Promise.all([
-    watch.until({ host: west, alerts: ["KernelyardLauncherAway"], how, asShipped: true }, () => delay(500)),
-    watch.until({ host: west, alerts: ["KernelyardErrors", "KernelyardNotExecuting"], how }, () =>
+    watch.until({ host: west, alerts: ["KernelyardLauncherAway"], how: killed, asShipped: true }, () =>
+      delay(500),
+    ),
+    watch.until({ host: west, alerts: ["KernelyardErrors", "KernelyardNotExecuting"], how: killed }, () =>
       freshOn(west),
     ),
   ]);

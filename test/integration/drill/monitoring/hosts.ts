@@ -38,7 +38,7 @@ export class DrillHosts {
   busy!: Host;
   /** Its engine, loop devices and disk are the drill's. */
   troubled!: Host;
-  /** Of a fleet; neither isolated nor with loop devices, and its clock is the drill's. */
+  /** Of a fleet; neither isolated nor with loop devices, its audit log's bucket is not there, and its clock is the drill's. */
   west!: Host;
   /** Of the same fleet, with nothing wrong. */
   east!: Host;
@@ -75,6 +75,7 @@ export class DrillHosts {
       this.#startFleetHost("east", s3, {}),
       this.#startFleetHost("west", s3, {
         KERNELYARD_ISOLATION: "runc-unsafe",
+        KERNELYARD_AUDIT_S3_BUCKET: "that-nobody-made",
         PATH: `${join(this.#folder, "none")}:${PATH}`,
         NODE_OPTIONS: `--import=${join(import.meta.dirname, "../shifted-clock.ts")}`,
         DRILL_CLOCK: join(this.#folder, "clock"),

@@ -58,6 +58,7 @@ export const SHOWS: Readonly<Record<string, readonly RegExp[]>> = {
   KernelyardNoDiskQuota: [/loop-control/, /no hard limit/],
   KernelyardUnsafe: [/isolation="runc-unsafe"/, /the host's own/],
   KernelyardAuditLost: [/audit-\d{4}-\d\d-\d\d\.\d+\.jsonl/],
+  KernelyardAuditCopyBehind: [metric("kernelyard_audit_copies_total", ABOVE_0), /UTC/],
   KernelyardClockWrong: [/UTC/, metric("kernelyard_time_seconds", ABOVE_0)],
   KernelyardGatewayStalls: [/load average/, metric("kernelyard_requests_in_flight", "\\d+")],
   KernelyardRequestMemory: [metric("kernelyard_request_memory_bytes", ABOVE_0)],
