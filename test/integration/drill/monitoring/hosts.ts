@@ -166,7 +166,7 @@ export class DrillHosts {
       ...env,
     });
     this.#ends.unshift(() => stack.stop());
-    return hostOf(name, stack, port, env);
+    return hostOf(name, stack, port, { ...env, KERNELYARD_S3_ENDPOINT: s3.endpoint });
   }
 
   /** What others do to the machine's disk is nothing to it, nor the other way round. `part`: of the data directory; empty: all of it. */
