@@ -453,6 +453,7 @@ async function fleet(): Promise<void> {
       host: west,
       alerts: ["KernelyardRestarts"],
       asShipped: true,
+      between: true,
       how: "the gateway is killed again and again",
     },
     async () => {

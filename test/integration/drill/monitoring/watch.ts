@@ -21,6 +21,8 @@ export interface Fault {
   readonly asShipped?: boolean;
   /** It may fire already. */
   readonly fromTheStart?: boolean;
+  /** It takes the host away for moments: runbooks are read between two of them. */
+  readonly between?: boolean;
 }
 
 export interface Seen {
@@ -89,7 +91,7 @@ export class Watch {
    * absence at the end: other faults are still to come.
    */
   async until(fault: Fault, more: () => Promise<unknown>): Promise<void> {
-    const { alerts, asShipped = false, fromTheStart = false, host, how } = fault;
+    const { alerts, asShipped = false, between = false, fromTheStart = false, host, how } = fault;
     const keys = alerts.map((name) => keyOf(name, host.instance));
     const before = performance.now() + QUIET_WITHIN_MS;
     const early = () => !fromTheStart && keys.some((key) => this.#firing.has(key));
@@ -102,19 +104,24 @@ export class Watch {
       performance.now() - staged > (asShipped ? FIRES_AS_SHIPPED_WITHIN_MS : FIRES_WITHIN_MS);
     const done = () => left.size === 0 && (!asShipped || alerts.every((name) => this.asShipped.has(name)));
     let underWay: Promise<unknown> | null = null;
+    let reading = 0;
     while (!done() && !late()) {
-      underWay ??= more()
-        .catch(() => {})
-        .finally(() => {
-          underWay = null;
-        });
+      if (!between || reading === 0)
+        underWay ??= more()
+          .catch(() => {})
+          .finally(() => {
+            underWay = null;
+          });
       await delay(LOOK_EVERY_MS);
       for (const name of left) {
         const hurried = this.#firing.has(keyOf(name, host.instance));
         if (!hurried && !this.asShipped.has(name)) continue;
         left.delete(name);
         process.stdout.write(`${name}: fires on ${host.name} after ${seconds(staged)} s\n`);
-        runbooks.push(this.#read(name, fault, hurried ? seconds(staged) : null));
+        const read = () => this.#read(name, fault, hurried ? seconds(staged) : null);
+        reading += 1;
+        const from = between ? (underWay ?? Promise.resolve()) : Promise.resolve();
+        runbooks.push(from.then(read).finally(() => (reading -= 1)));
       }
     }
     await Promise.all([...runbooks, underWay]);
