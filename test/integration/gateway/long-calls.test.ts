@@ -11,8 +11,7 @@ const KEEP_ALIVE_MS = 500;
 const CALL_S = 8;
 
 let stack: Stack;
-let proxy: Server;
-let throughProxy: string;
+const proxies: Server[] = [];
 
 /** Cuts every connection on which nothing was said for `PATIENCE_MS`, either way. */
 function impatientProxy(port: number): Server {
@@ -40,14 +39,10 @@ beforeAll(async () => {
   stack = await startStack({
     env: { KERNELYARD_KEEP_ALIVE_MS: String(KEEP_ALIVE_MS), KERNELYARD_POOL_SIZE: "1" },
   });
-  proxy = impatientProxy(Number(new URL(stack.baseUrl).port)).listen(0, "127.0.0.1");
-  await once(proxy, "listening");
-  const address = proxy.address();
-  throughProxy = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
 });
 
 afterAll(async () => {
-  proxy?.close();
+  for (const proxy of proxies) proxy.close();
   await stack?.stop();
 });
 
@@ -58,7 +53,15 @@ const send = (base: string, path: string, body: object) =>
     body: JSON.stringify(body),
   });
 
-const post = (path: string, body: object) => send(throughProxy, path, body);
+/** Each through a proxy of its own: a connection that `fetch` keeps is cut by the proxy while the next call may be on its way. */
+async function post(path: string, body: object): Promise<Response> {
+  const proxy = impatientProxy(Number(new URL(stack.baseUrl).port)).listen(0, "127.0.0.1");
+  proxies.push(proxy);
+  await once(proxy, "listening");
+  const address = proxy.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return send(`http://127.0.0.1:${port}`, path, body);
+}
 
 /** A session whose kernel is there: until code runs nothing is sent, and this proxy does not wait for a new sandbox. */
 async function warmSession(): Promise<{ runtime_session_hint: string }> {
