@@ -15,6 +15,7 @@ import {
   type ResourceClaim,
   USER_CLAIM,
 } from "../../../gateway/server/files/ownership.ts";
+import { entry as auditEntry } from "../../support/audit-entries.ts";
 
 let place: string;
 beforeEach(() => {
@@ -90,27 +91,8 @@ it.each(["anonymous", "remove"] as const)("entries of the audit log: %s", async 
     now: Date.now,
     onProblem: () => {},
   });
-  const entry = (subject: string, tenant = "jwt-t") => ({
-    time: "2026-11-26T00:00:00Z",
-    host: "h",
-    request: `request-of-${subject}`,
-    tenant,
-    subject,
-    auth: "jwt",
-    action: "execute" as const,
-    status: 200,
-    error: null,
-    duration_ms: 1,
-    session: `session-of-${subject}`,
-    language: "py",
-    code_bytes: 1,
-    code_sha256: `digest-of-${subject}`,
-    outcome: "finished",
-    reason: null,
-    image: null,
-    inputs: { count: 1, ids: [`file-of-${subject}`] },
-    outputs: null,
-  });
+  const entry = (subject: string, tenant = "jwt-t") =>
+    auditEntry(subject, { tenant, inputs: { count: 1, ids: [`file-of-${subject}`] } });
   for (const subject of ["alice", "bob"]) log.write(entry(subject));
   log.write(entry("alice", "jwt-other"));
   const erased = log.erase({ tenant: "jwt-t", user: "alice" }, policy);
