@@ -67,5 +67,6 @@ export const bash: Row = {
       }),
     ];
   },
-  because: () => "",
+  because: (of) =>
+    `in a session that is awake the same takes ${of("echo in a session, p50")}: bash itself, started and ended under gVisor`,
 };

@@ -2,6 +2,7 @@
 import { figure, p50, p99, type Row, times } from "../row.ts";
 import { newSession } from "../service.ts";
 import { summarise, timed, timedEach } from "../statistics.ts";
+import { CpuTime, type Part } from "../yardsticks/cpu-time.ts";
 import { dockerExec } from "../yardsticks/docker-command.ts";
 
 const ROUNDS = 20;
@@ -10,6 +11,8 @@ const JUPYTER_CALLS = 10;
 const EXECS = 20;
 const CODE = "print(1+1)";
 const PRINTED = "2\n";
+const cpuName = (part: Part) => `CPU time a call, ${part}`;
+const rawCpuName = (part: Part) => `CPU time a raw call, ${part}`;
 
 export const warm: Row = {
   name: "warm",
@@ -27,6 +30,8 @@ export const warm: Row = {
       await raw.run(CODE, PRINTED);
       await service.refused();
     }
+    const pids = { gateway: service.stack.gatewayPid, launcher: service.stack.launcherPid };
+    const cpu = { ours: new CpuTime(pids), raw: new CpuTime(pids) };
     const ours: number[] = [];
     const floor: number[] = [];
     const bytes: number[] = [];
@@ -35,12 +40,14 @@ export const warm: Row = {
     // By turns: what the machine does besides hits all alike.
     for (let round = 0; round < lab.count(ROUNDS); round += 1) {
       const calls = lab.count(CALLS, 2);
-      floor.push(...(await timedEach(calls, () => raw.run(CODE, PRINTED))));
-      ours.push(...(await timedEach(calls, call)));
+      floor.push(...(await cpu.raw.during(() => timedEach(calls, () => raw.run(CODE, PRINTED)))));
+      ours.push(...(await cpu.ours.during(() => timedEach(calls, call))));
       bytes.push(...(await timedEach(calls, echo)));
       http.push(...(await timedEach(calls, () => service.refused())));
       for (let n = 0; n < lab.count(JUPYTER_CALLS, 2); n += 1) theirs.push(await jupyter.run(CODE, PRINTED));
     }
+    const cpuOf = (name: (part: Part) => string, taken: CpuTime, parts: readonly Part[]) =>
+      parts.map((part) => figure(name(part), taken.of(part) / ours.length, "ms", { count: ours.length }));
     const execs: number[] = [];
     for (let n = 0; n < lab.count(EXECS); n += 1)
       execs.push(await timed(() => dockerExec(raw.program.containerId, CODE, PRINTED)));
@@ -60,8 +67,17 @@ export const warm: Row = {
       p50("docker exec, p50", execs),
       p50("raw stream, one line back, p50", bytes),
       p50("HTTP request that runs nothing, p50", http),
+      ...cpuOf(cpuName, cpu.ours, ["client", "gateway", "launcher", "engine", "sandbox"]),
+      ...cpuOf(rawCpuName, cpu.raw, ["engine", "sandbox"]),
     ];
   },
-  because: (of) =>
-    `the raw stream with IPython alone takes ${of("raw stream and IPython, p50")} here, an HTTP request that runs nothing ${of("HTTP request that runs nothing, p50")}`,
+  because: (of) => {
+    const cpu = (name: (part: Part) => string, parts: readonly Part[]) =>
+      parts.map((part) => `${part} ${of(name(part))}`).join(", ");
+    return (
+      `the raw stream with IPython alone takes ${of("raw stream and IPython, p50")} here, an HTTP request that runs nothing ` +
+      `${of("HTTP request that runs nothing, p50")}. A call's CPU time, most of it one part after the other: ` +
+      `${cpu(cpuName, ["client", "gateway", "launcher", "engine", "sandbox"])}; a raw call's: ${cpu(rawCpuName, ["engine", "sandbox"])}`
+    );
+  },
 };
