@@ -420,7 +420,7 @@ export class Fleet {
   ): Promise<Forwarded> {
     const now = this.#member.engineNow;
     if (now === null) return { kind: "not_sent", reason: "the fleet's directory has not answered yet" };
-    const token = await this.#options.tokens.sign(
+    const token = this.#options.tokens.sign(
       { digest: key === null ? "" : this.#digest(key), epoch },
       target.host,
       now,
@@ -431,7 +431,7 @@ export class Fleet {
     return forwarded;
   }
 
-  async verify(token: string | undefined): Promise<HopVerdict> {
+  verify(token: string | undefined): HopVerdict {
     const now = this.#member.engineNow;
     if (now === null) return { kind: "refused", why: "the fleet's directory has not answered yet" };
     return this.#options.tokens.verify(token, now);

@@ -120,7 +120,7 @@ const stopping = () =>
 function signed(fleet: Fleet) {
   return async (c: AppContext, next: Next) => {
     if (cameFromAHost(c.env)) {
-      const verdict = await fleet.verify(c.req.header(HOP_HEADER));
+      const verdict = fleet.verify(c.req.header(HOP_HEADER));
       if (verdict.kind === "refused") {
         throw new ServiceError("unauthorized", `Not taken from a host: ${verdict.why}`, {
           headers: { [NOT_RUN_HEADER]: "not-signed" },

@@ -3,7 +3,6 @@
  * **Its code is never run twice by us**: what is tried again has not reached anybody, or was refused before it ran.
  */
 
-import { buffer, text } from "node:stream/consumers";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { type Fleet, FleetUnavailable, HopMismatch, StaleRoute } from "../fleet/fleet.ts";
@@ -129,7 +128,7 @@ export async function fromOtherHosts(c: AppContext, { fleet }: AppDeps): Promise
     try {
       const answer = await fleet.forward(null, { target, epoch: null }, { ...requestOf(c), signal });
       if (answer.kind !== "answered") return [];
-      const said = await text(answer.body);
+      const said = await answer.body.text();
       return answer.status === 200 ? [JSON.parse(said)] : [];
     } catch {
       return [];
@@ -183,7 +182,7 @@ async function refusalBefore(
 ): Promise<string | null> {
   const why = headers[NOT_RUN_HEADER] ?? (missing.includes(status) ? `status ${status}` : undefined);
   if (status !== MISDIRECTED && why === undefined) return null;
-  await text(body).catch(() => "");
+  await body.text().catch(() => "");
   return status === MISDIRECTED
     ? "the session has another host"
     : `the host that has the session did not take it (${why})`;
@@ -202,7 +201,7 @@ async function passBack(c: AppContext, { body, headers, status }: Answered): Pro
     return c.body(null, 204);
   }
   if (length !== undefined && Number(length) <= SHORT_BYTES) {
-    const whole = await buffer(body).catch((error: unknown) => {
+    const whole = await body.bytes().catch((error: unknown) => {
       throw hostLost(error instanceof Error ? error.message : String(error));
     });
     return c.body(new Uint8Array(whole), code);

@@ -1,5 +1,6 @@
 /** What one host tells another with a call, and what is not believed. */
-import { X509Certificate } from "node:crypto";
+import { createHmac, createSecretKey, hkdfSync, X509Certificate } from "node:crypto";
+import { jwtVerify, SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import { makeCertificate } from "../../../gateway/server/fleet/hop/certificate.ts";
 import { HopTokens } from "../../../gateway/server/fleet/hop/token.ts";
@@ -12,25 +13,25 @@ const tokens = (host: string, { fleet = "kernelyard", secret = SECRET } = {}) =>
 
 describe("a hop's token", () => {
   it("says which session in which epoch, and from whom", async () => {
-    const token = await tokens("a").sign(HOP, "b", NOW);
-    expect(await tokens("b").verify(token, NOW)).toEqual({ kind: "good", hop: HOP, from: "a" });
-    const look = await tokens("a").sign({ ...HOP, epoch: null }, "b", NOW);
-    expect(await tokens("b").verify(look, NOW)).toMatchObject({ kind: "good", hop: { epoch: null } });
+    const token = tokens("a").sign(HOP, "b", NOW);
+    expect(tokens("b").verify(token, NOW)).toEqual({ kind: "good", hop: HOP, from: "a" });
+    const look = tokens("a").sign({ ...HOP, epoch: null }, "b", NOW);
+    expect(tokens("b").verify(look, NOW)).toMatchObject({ kind: "good", hop: { epoch: null } });
   });
 
   it("is good once", async () => {
-    const token = await tokens("a").sign(HOP, "b", NOW);
+    const token = tokens("a").sign(HOP, "b", NOW);
     const b = tokens("b");
-    expect(await b.verify(token, NOW)).toMatchObject({ kind: "good" });
-    expect(await b.verify(token, NOW + 1)).toEqual({ kind: "refused", why: "the call came before" });
+    expect(b.verify(token, NOW)).toMatchObject({ kind: "good" });
+    expect(b.verify(token, NOW + 1)).toEqual({ kind: "refused", why: "the call came before" });
   });
 
   it("is good for half a minute, and not before its time", async () => {
-    const token = await tokens("a").sign(HOP, "b", NOW);
-    expect(await tokens("b").verify(token, NOW + 29_000)).toMatchObject({ kind: "good" });
-    expect(await tokens("b").verify(token, NOW - 4_000)).toMatchObject({ kind: "good" });
-    expect(await tokens("b").verify(token, NOW + 36_000)).toMatchObject({ kind: "refused" });
-    expect(await tokens("b").verify(token, NOW - 60_000)).toMatchObject({ kind: "refused" });
+    const token = tokens("a").sign(HOP, "b", NOW);
+    expect(tokens("b").verify(token, NOW + 29_000)).toMatchObject({ kind: "good" });
+    expect(tokens("b").verify(token, NOW - 4_000)).toMatchObject({ kind: "good" });
+    expect(tokens("b").verify(token, NOW + 36_000)).toMatchObject({ kind: "refused" });
+    expect(tokens("b").verify(token, NOW - 60_000)).toMatchObject({ kind: "refused" });
   });
 
   it.each([
@@ -38,12 +39,12 @@ describe("a hop's token", () => {
     ["of another fleet", tokens("a", { fleet: "another" }), "b"],
     ["with another key", tokens("a", { secret: "of somebody who has read this test only" }), "b"],
   ])("is worth nothing %s", async (_, signer, to) => {
-    expect(await tokens("b").verify(await signer.sign(HOP, to, NOW), NOW)).toMatchObject({ kind: "refused" });
+    expect(tokens("b").verify(signer.sign(HOP, to, NOW), NOW)).toMatchObject({ kind: "refused" });
   });
 
   it("is worth nothing when it is missing, no token, changed, or unsigned", async () => {
     const b = tokens("b");
-    const token = await tokens("a").sign(HOP, "b", NOW);
+    const token = tokens("a").sign(HOP, "b", NOW);
     const [head = "", body = "", signature = ""] = token.split(".");
     const other = Buffer.from(
       Buffer.from(body, "base64url").toString().replace("digest-of", "digest-for"),
@@ -59,9 +60,50 @@ describe("a hop's token", () => {
       `${none}.${body}.`,
       `${head}.${body}.`,
     ]) {
-      expect(await b.verify(bad, NOW)).toMatchObject({ kind: "refused" });
+      expect(b.verify(bad, NOW)).toMatchObject({ kind: "refused" });
     }
-    expect(await b.verify(token, NOW)).toMatchObject({ kind: "good" });
+    expect(b.verify(token, NOW)).toMatchObject({ kind: "good" });
+  });
+});
+
+describe("a hop's token beside a library's JWT", () => {
+  const key = createSecretKey(Buffer.from(hkdfSync("sha256", SECRET, "", "kernelyard hop kernelyard", 32)));
+  const second = NOW / 1000;
+  const made = (claims: Record<string, unknown> = {}) =>
+    new SignJWT({ ...HOP, iss: "a", aud: "b", iat: second, exp: second + 30, jti: "1", ...claims })
+      .setProtectedHeader({ alg: "HS256", typ: "kernelyard-hop+jwt" })
+      .sign(key);
+
+  it("is one that it reads, and reads its own: hosts of the version before are understood, and understand", async () => {
+    const { payload } = await jwtVerify(tokens("a").sign(HOP, "b", NOW), key, {
+      algorithms: ["HS256"],
+      typ: "kernelyard-hop+jwt",
+      audience: "b",
+      requiredClaims: ["exp", "iat", "jti", "iss"],
+      maxTokenAge: 30,
+      currentDate: new Date(NOW),
+    });
+    expect(payload).toMatchObject({ ...HOP, iss: "a" });
+    expect(tokens("b").verify(await made(), NOW)).toEqual({ kind: "good", hop: HOP, from: "a" });
+  });
+
+  it.each([
+    ["without an id", { jti: undefined }],
+    ["without an end", { exp: undefined }],
+    ["with a time that is no number", { iat: "now" }],
+    ["for several hosts", { aud: ["b", "c"] }],
+    ["that ended before it began", { exp: second - 10 }],
+  ])("is refused %s, although the key is right", async (_, claims) => {
+    expect(tokens("b").verify(await made(claims), NOW)).toMatchObject({ kind: "refused" });
+  });
+
+  it("is refused with another header, although the key is right", () => {
+    const [, body = ""] = tokens("a").sign(HOP, "b", NOW).split(".");
+    for (const header of [{ alg: "HS256" }, { typ: "kernelyard-hop+jwt", alg: "HS256" }]) {
+      const head = Buffer.from(JSON.stringify(header)).toString("base64url");
+      const signature = createHmac("sha256", key).update(`${head}.${body}`).digest("base64url");
+      expect(tokens("b").verify(`${head}.${body}.${signature}`, NOW)).toMatchObject({ kind: "refused" });
+    }
   });
 });
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { connect, TLSSocket } from "node:tls";
-import { buildConnector, Pool } from "undici";
+import { buildConnector, type Dispatcher, Pool } from "undici";
 
 const CONNECT_MS = 2_000;
 /** Shorter than the other side keeps an idle connection: none is used that it is closing. */
@@ -36,7 +36,7 @@ export type Forwarded =
       readonly kind: "answered";
       readonly status: number;
       readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
-      readonly body: Readable;
+      readonly body: Dispatcher.ResponseData["body"];
     }
   /** It has not had all of it, so it has begun nothing. */
   | { readonly kind: "not_sent"; readonly reason: string }
