@@ -1,5 +1,5 @@
 /** The application: routes under `/v1` and `/`, authentication, limits, one error envelope, one log line per request. */
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Next } from "hono";
 import type { AuditSink } from "../audit/log.ts";
@@ -213,7 +213,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
   app.use(async (c, next) => {
     const given = c.req.header("x-request-id");
     const requestId =
-      given !== undefined && REQUEST_ID.test(given) ? given : randomBytes(12).toString("base64url");
+      given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
     const startedAt = Date.now();
     const started = performance.now();
     c.set("requestId", requestId);
