@@ -4,7 +4,8 @@
  *   npm run generate                                  writes profile.json, with every other committed copy
  *   npx node gateway/host/seccomp/derive.ts --check   exits 1 when profile.json is not what the derivation gives
  *
- * Needs Go, which fetches the source (checked by Go's module sums and by its sha256 here).
+ * Needs Go, which fetches the source (checked by Go's module sums and by its sha256 here): the one in PATH, or where its own
+ * installation puts it, as for gVisor (`lib/gvisor.sh`).
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -104,10 +105,21 @@ export function derive(source: Profile, derivation: Derivation): Profile {
   };
 }
 
+const PROGRAMS = ["go", "/usr/local/go/bin/go"];
+
+function go(...args: readonly string[]): string {
+  for (const program of PROGRAMS) {
+    try {
+      return execFileSync(program, args, { encoding: "utf8" });
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+  throw new Error(`No Go here (${PROGRAMS.join(", ")}): install golang-go, or put its folder into PATH.`);
+}
+
 function fetchSource(source: Derivation["source"]): Profile {
-  const reply = execFileSync("go", ["mod", "download", "-json", `${source.module}@${source.version}`], {
-    encoding: "utf8",
-  });
+  const reply = go("mod", "download", "-json", `${source.module}@${source.version}`);
   const { Dir } = z.object({ Dir: z.string() }).parse(JSON.parse(reply));
   const text = readFileSync(join(Dir, source.file));
   const sha256 = createHash("sha256").update(text).digest("hex");
