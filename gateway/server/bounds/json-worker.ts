@@ -1,4 +1,5 @@
 /** The thread that reads large JSON texts, one after another. What it cannot stand costs this thread alone. */
+import { constants, getPriority, setPriority } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { type JsonKind, readJsonText } from "./json-reading.ts";
 import { measureJson, Unreadable } from "./json-shape.ts";
@@ -17,6 +18,9 @@ export type JsonAnswer =
       readonly message: string;
       readonly verbatim: boolean;
     };
+
+// Linux takes this for the calling thread alone (setpriority(2)): where CPUs are short, everybody else's calls come first.
+setPriority(Math.max(getPriority(), constants.priority.PRIORITY_BELOW_NORMAL));
 
 /** Loaded before the first text comes: later the program's files may be out of reach. */
 const modules = new Map<string, Readonly<Record<string, JsonKind<unknown>>>>();

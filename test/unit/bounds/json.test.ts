@@ -1,4 +1,5 @@
 /** What JSON from outside may cost, before and while it is read. */
+import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
 import { JsonReader } from "../../../gateway/server/bounds/json-reader.ts";
@@ -120,6 +121,23 @@ describe("the reader", () => {
     ]);
     expect(refused).toMatchObject({ code: "too_large", message: expect.stringContaining("more memory") });
     expect(next.code).toHaveLength(100_000);
+  });
+
+  it("comes after everybody else where CPUs are short, and nobody else does", async () => {
+    // The nineteenth field of proc_pid_stat(5); the second is in brackets, and may have blanks.
+    const niceOf = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]);
+    const threads = () =>
+      new Map(
+        readdirSync("/proc/self/task").map((id) => [
+          id,
+          niceOf(readFileSync(`/proc/self/task/${id}/stat`, "utf8")),
+        ]),
+      );
+    const before = threads();
+    await open().start();
+    const after = [...threads()];
+    expect(after.filter(([id]) => !before.has(id)).map(([, nice]) => nice)).toContain(10);
+    expect(after.filter(([id, nice]) => before.has(id) && before.get(id) !== nice)).toEqual([]);
   });
 
   it("does not hold up this thread while it reads", async () => {
