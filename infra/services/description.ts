@@ -3,7 +3,7 @@
  * Each starts from nothing and names what it needs.
  */
 import { dirname } from "node:path";
-import { gatewayMemory, heapFlags } from "../../gateway/common/gateway-memory.ts";
+import { gatewayMemory, heapFlags, LAUNCHER_HEAP_FLAGS } from "../../gateway/common/gateway-memory.ts";
 import { SETTINGS } from "../../gateway/common/settings/schema.ts";
 import { stopWithinMs } from "../../gateway/common/stopping.ts";
 import { CHECKPOINT_NOTES } from "../../gateway/host/isolation.ts";
@@ -39,7 +39,7 @@ const bind = (path: string): Bind => ({ source: path, target: path, readOnly: fa
 
 export function launcherDescription(paths: Paths): ServiceDescription {
   return {
-    command: ["gateway/image/launcher-entry.ts"],
+    command: [...LAUNCHER_HEAP_FLAGS, "gateway/image/launcher-entry.ts"],
     // Root, because the engine's socket is root's; without network, and with these capabilities alone: the owners of
     // the data directory's parts, files of other users.
     user: "0:0",

@@ -8,7 +8,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import Docker from "dockerode";
-import { gatewayMemory, heapFlags } from "../../gateway/common/gateway-memory.ts";
+import { gatewayMemory, heapFlags, LAUNCHER_HEAP_FLAGS } from "../../gateway/common/gateway-memory.ts";
 import { gatewayHealthy, launcherHealth, waitFor } from "../../gateway/common/protocol/readiness.ts";
 import { readSettings } from "../../gateway/common/settings/read.ts";
 import { prepareDataDirectory } from "../../gateway/host/data-directory.ts";
@@ -133,7 +133,7 @@ export class Stack {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("KERNELYARD_"));
     const env = () => ({ ...Object.fromEntries(inherited), ...own, KERNELYARD_PORT: String(this.#port) });
     const node = options.inspect === true ? ["--inspect=127.0.0.1:0"] : [];
-    this.launcher = new Service([...node, "gateway/launcher/main.ts"], env);
+    this.launcher = new Service([...node, ...LAUNCHER_HEAP_FLAGS, "gateway/launcher/main.ts"], env);
     const heap = [...node, ...heapFlags(gatewayMemory(settings.gatewayMemoryBytes))];
     this.gateway = new Service([...heap, "gateway/server/main.ts", "--user", SERVICE_USER], env);
   }

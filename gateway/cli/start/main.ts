@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { gatewayMemory, heapFlags } from "../../common/gateway-memory.ts";
+import { gatewayMemory, heapFlags, LAUNCHER_HEAP_FLAGS } from "../../common/gateway-memory.ts";
 import { ensureKey, hashedKey, hashedKeySetting, type StoredKey } from "../../common/keys/api-key.ts";
 import { ensureJwtKeys, type JwtKeys } from "../../common/keys/jwt-pair.ts";
 import { imageOf, profileTable } from "../../common/profiles.ts";
@@ -226,7 +226,11 @@ async function main(): Promise<void> {
           );
       },
     });
-  const launcher = service("launcher", [process.execPath, "gateway/launcher/main.ts"], 30_000);
+  const launcher = service(
+    "launcher",
+    [process.execPath, ...LAUNCHER_HEAP_FLAGS, "gateway/launcher/main.ts"],
+    30_000,
+  );
   // setpriv: no setuid program can give back what the gateway drops.
   const gateway = service(
     "gateway",

@@ -212,8 +212,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
 
   app.use(async (c, next) => {
     const given = c.req.header("x-request-id");
-    const requestId =
-      given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
+    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
     const startedAt = Date.now();
     const started = performance.now();
     c.set("requestId", requestId);
