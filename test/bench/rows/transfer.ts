@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { figure, p99, type Row } from "../row.ts";
 import { newSession, type Service } from "../service.ts";
 import { type Samples, summarise, timed } from "../statistics.ts";
+import { CpuTime, PARTS, type Part } from "../yardsticks/cpu-time.ts";
 import type { LineProgram } from "../yardsticks/line-program.ts";
 
 const MB = 1_000_000;
@@ -18,7 +19,11 @@ interface Moved {
   readonly into: number[];
   readonly out: number[];
   readonly neighbour: number[];
+  /** With that of the neighbour's calls. */
+  readonly cpu: { readonly into: CpuTime; readonly out: CpuTime };
 }
+
+const partOf = (way: "in" | "out", part: Part) => `CPU time of 100 MB ${way}, ${part}`;
 
 /** The duration of `work`; a session is called until it is over, and how long that takes is added to `samples`. */
 async function beside(
@@ -46,7 +51,9 @@ async function moved(service: Service, size: number, often: number): Promise<Mov
   const digest = createHash("sha256").update(content).digest("hex");
   const neighbour = newSession();
   for (let n = 0; n < WARM_CALLS; n += 1) await service.run(neighbour, "print(1+1)", "2\n");
-  const seen: Moved = { into: [], out: [], neighbour: [] };
+  const pids = { gateway: service.stack.gatewayPid, launcher: service.stack.launcherPid };
+  const cpu = { into: new CpuTime(pids), out: new CpuTime(pids) };
+  const seen: Moved = { into: [], out: [], neighbour: [], cpu };
   for (let n = 0; n < often; n += 1) {
     // Every time another file and a sandbox that never saw it.
     const name = `large-${n}.bin`;
@@ -56,7 +63,7 @@ async function moved(service: Service, size: number, often: number): Promise<Mov
     await service.exec(call("print(1+1)"), "2\n");
     const sizeOf = call(`import os; print(os.stat(${JSON.stringify(name)}).st_size)`);
     const into = () => service.exec({ ...sizeOf, files: [file] }, `${size}\n`);
-    seen.into.push(await beside(service, neighbour, seen.neighbour, into));
+    seen.into.push(await cpu.into.during(() => beside(service, neighbour, seen.neighbour, into)));
     await service.exec(
       call(
         `import hashlib\nwith open(${JSON.stringify(name)}, "rb") as f: print(hashlib.file_digest(f, "sha256").hexdigest())`,
@@ -68,7 +75,7 @@ async function moved(service: Service, size: number, often: number): Promise<Mov
       const names = await service.filesOf(changed, "1\n");
       if (!names.includes(name)) throw new Error(`${name} did not come out: ${names.join(" ")}`);
     };
-    seen.out.push(await beside(service, neighbour, seen.neighbour, out));
+    seen.out.push(await cpu.out.during(() => beside(service, neighbour, seen.neighbour, out)));
   }
   await service.forget(neighbour);
   return seen;
@@ -117,8 +124,17 @@ export const transfer: Row = {
       p99("a neighbour's warm call meanwhile, p99", ours.neighbour, { goal: { atMost: 50 } }),
       figure("raw stream in", rate(floor.into), "MB/s", { count: often }),
       figure("raw stream out", rate(floor.out), "MB/s", { count: often }),
+      ...PARTS.flatMap((part) => [
+        figure(partOf("in", part), (ours.cpu.into.of(part) / often) * (SIZE / size), "ms", { count: often }),
+        figure(partOf("out", part), (ours.cpu.out.of(part) / often) * (SIZE / size), "ms", { count: often }),
+      ]),
     ];
   },
-  because: (of) =>
-    `the engine's stream alone carries ${of("raw stream in")} in and ${of("raw stream out")} out here, and files go through the launcher, the gateway and the disk as well`,
+  because: (of) => {
+    const cpu = (way: "in" | "out") => PARTS.map((part) => `${part} ${of(partOf(way, part))}`).join(", ");
+    return (
+      `the engine's stream alone carries ${of("raw stream in")} in and ${of("raw stream out")} out here, and files go through the ` +
+      `launcher, the gateway and the disk as well. CPU time of 100 MB in: ${cpu("in")}; out: ${cpu("out")}`
+    );
+  },
 };

@@ -44,7 +44,7 @@ function take(pids: Pids): Taken {
   return taken;
 }
 
-/** Adds up what is used while something is done, as often as that is. */
+/** Adds up what is used while something is done, as often as that is; not what has ended with its process by then. */
 export class CpuTime {
   readonly #pids: Pids;
   readonly #spent = new Map<Part, number>();
@@ -57,7 +57,8 @@ export class CpuTime {
     const before = take(this.#pids);
     const result = await work();
     for (const [pid, { part, ms }] of take(this.#pids)) {
-      const more = ms - (before.get(pid)?.ms ?? ms);
+      // One that was not there has begun meanwhile.
+      const more = ms - (before.get(pid)?.ms ?? 0);
       if (more > 0) this.#spent.set(part, (this.#spent.get(part) ?? 0) + more);
     }
     return result;
