@@ -2,11 +2,12 @@
  * A checkpoint's seal: a manifest beside its files that says what they are, with a MAC over each. Nobody but root can
  * write there; what the MAC tells is a disk that lost bytes, a half-written checkpoint, a copy from another host.
  */
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { open, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "@hono/zod-openapi";
 import { SessionKey, SessionOwner } from "../../common/protocol/launcher-api.ts";
+import { sameText } from "../../common/same-text.ts";
 import { CheckpointParts } from "./parts.ts";
 
 const MANIFEST = "manifest.json";
@@ -82,7 +83,7 @@ export class Seal {
     } catch {
       throw new BrokenCheckpoint("its saved state is damaged");
     }
-    if (!equal(sealed.mac, this.#macOf(sealed.content))) {
+    if (!sameText(sealed.mac, this.#macOf(sealed.content))) {
       throw new BrokenCheckpoint("its saved state is damaged, or was made elsewhere");
     }
     return sealed.content;
@@ -102,7 +103,7 @@ export class Seal {
     for (const expected of manifest.files) {
       if (!wanted(expected.name)) continue;
       const found = await this.#describe(directory, expected.name).catch(() => null);
-      if (found === null || found.bytes !== expected.bytes || !equal(found.mac, expected.mac)) {
+      if (found === null || found.bytes !== expected.bytes || !sameText(found.mac, expected.mac)) {
         throw new BrokenCheckpoint("its saved state is damaged on the disk");
       }
     }
@@ -136,9 +137,4 @@ export class Seal {
       .update(JSON.stringify(Content.parse(content)))
       .digest("hex");
   }
-}
-
-function equal(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
 }

@@ -2,15 +2,9 @@
  * What one host tells another with a call that it forwards: for whom it is, which session in which epoch, and that the caller's rate is
  * counted. Signed with the fleet's key, good for half a minute by the engine's clock, and once.
  */
-import {
-  createHmac,
-  createSecretKey,
-  hkdfSync,
-  type KeyObject,
-  randomUUID,
-  timingSafeEqual,
-} from "node:crypto";
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
+import { sameText } from "../../../common/same-text.ts";
 
 export const HOP_HEADER = "x-kernelyard-hop";
 
@@ -112,12 +106,6 @@ export class HopTokens {
 
 function base64url(text: string): string {
   return Buffer.from(text).toString("base64url");
-}
-
-/** Takes as long whatever differs. */
-function sameText(one: string, other: string): boolean {
-  const [a, b] = [Buffer.from(one), Buffer.from(other)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }
 
 const refused = (why: string): HopVerdict => ({ kind: "refused", why });
