@@ -15,7 +15,6 @@ import { cachingProxy, verify } from "./verify.ts";
 
 const run = promisify(execFile);
 const STACK = `local-${process.pid}`;
-/** Volume names are one for the whole engine. */
 const SESSION = `infra-${process.pid}`;
 const PREFIX = `kernelyard-${STACK}`;
 

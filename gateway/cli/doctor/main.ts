@@ -25,7 +25,7 @@ import {
   EngineAwayError,
   EngineRefusedError,
 } from "../../launcher/engine/engine.ts";
-import { newId } from "../../launcher/engine/labels.ts";
+import { newId, volumeName } from "../../launcher/engine/labels.ts";
 import { type Ceilings, DATA_MOUNT } from "../../launcher/spec/create-body.ts";
 import { Volumes } from "../../launcher/volumes/volumes.ts";
 import {
@@ -175,7 +175,7 @@ async function sessionDisk(probe: ProbeSettings, full: readonly string[]): Promi
     } finally {
       await lease.release();
       await volumes.freed(session);
-      await volumes.remove(lease.volume, Number.POSITIVE_INFINITY);
+      await volumes.remove(volumeName(session), Number.POSITIVE_INFINITY);
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });

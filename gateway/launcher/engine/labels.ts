@@ -74,26 +74,40 @@ export function readLabels(container: EngineContainer): Adoptable | null {
   return { sandboxId, containerId, imageId, kind, profile, session, owner, createdAt, checkpointKey };
 }
 
+/** The specification's. */
+const VOLUME_PREFIX = "librechat_vol_";
+
 /**
  * The session's Docker volume. A named session of the default tenant is `librechat_vol_{session_id}`; what follows the
  * prefix begins with `-` or `_` for the others, which a session id cannot, so that no two sessions share a name.
  */
 export function volumeName(session: SessionKey): string {
-  if (session.kind === "runtime") return `librechat_vol__${session.digest}`;
-  if (session.tenant === DEFAULT_TENANT) return `librechat_vol_${session.name}`;
-  return `librechat_vol_-${session.tenant}.${session.name}`;
+  if (session.kind === "runtime") return `${VOLUME_PREFIX}_${session.digest}`;
+  if (session.tenant === DEFAULT_TENANT) return VOLUME_PREFIX + session.name;
+  return `${VOLUME_PREFIX}-${session.tenant}.${session.name}`;
 }
 
 /** The inverse of `volumeName`; null for a name that it never made. */
 export function sessionOf(volume: string): SessionKey | null {
-  const [, rest] = /^librechat_vol_(.+)$/.exec(volume) ?? [];
-  if (rest === undefined) return null;
+  if (!volume.startsWith(VOLUME_PREFIX)) return null;
+  const rest = volume.slice(VOLUME_PREFIX.length);
   const [, tenant, name] = /^-([a-z0-9-]+)\.(.+)$/.exec(rest) ?? [];
   const key = rest.startsWith("_")
     ? { kind: "runtime", digest: rest.slice(1) }
     : { kind: "named", tenant: tenant ?? DEFAULT_TENANT, name: name ?? rest };
   const parsed = SessionKey.safeParse(key);
   return parsed.success && volumeName(parsed.data) === volume ? parsed.data : null;
+}
+
+/** What a data directory calls the engine's volume where another one has the first name; no `volumeName` goes on with a dot. */
+export function ownVolumeName(volume: string, instance: string): string {
+  return `${VOLUME_PREFIX}.${instance}.${volume.slice(VOLUME_PREFIX.length)}`;
+}
+
+/** The inverse of `ownVolumeName`; null for another name. */
+export function volumeOfOwnName(name: string, instance: string): string | null {
+  const own = ownVolumeName(VOLUME_PREFIX, instance);
+  return name.startsWith(own) ? VOLUME_PREFIX + name.slice(own.length) : null;
 }
 
 /** Short and stable, for a device's symlink. */

@@ -30,9 +30,10 @@ import {
   type OwnedQuery,
   type SessionKey,
 } from "../../common/protocol/launcher-api.ts";
-import type { Engine, EngineVolume } from "../engine/engine.ts";
-import { encodeSession, LABEL, newId, sessionOf, shortDigest, volumeName } from "../engine/labels.ts";
+import type { Engine } from "../engine/engine.ts";
+import { newId, sessionOf, shortDigest, volumeName } from "../engine/labels.ts";
 import { LauncherFailure, messageOf } from "../errors.ts";
+import { Handles, VolumeError } from "./handles.ts";
 import { Images } from "./images.ts";
 import {
   attachLoopDevice,
@@ -66,6 +67,7 @@ export interface VolumesOptions {
 
 /** A session's volume, ready for one container to start with it. */
 export interface VolumeLease {
+  /** The engine's, to be mounted. */
   readonly volume: string;
   readonly copyOwner: boolean;
   /** After the container has mounted it, or failed to: leaves the device to the kernel. */
@@ -88,14 +90,10 @@ class NoLoopDevices extends Error {
   }
 }
 
-/** The volume cannot be used; the message says what to do. */
-export class VolumeError extends Error {
-  override readonly name = "VolumeError";
-}
-
 export class Volumes {
   readonly #options: VolumesOptions;
   readonly #images: Images;
+  readonly #handles: Handles;
   readonly #devices: string;
   readonly #lastUse: string;
   /** Volumes between `acquire` and `release`. */
@@ -112,6 +110,7 @@ export class Volumes {
   constructor(options: VolumesOptions) {
     this.#options = options;
     this.#images = new Images(options.directory, options.sizeBytes);
+    this.#handles = new Handles(options);
     this.#devices = join(options.directory, "devices");
     this.#lastUse = join(options.directory, "last-use");
   }
@@ -261,12 +260,8 @@ export class Volumes {
   /** Every volume that has data, with the time of its last use. */
   async list(): Promise<Map<string, number>> {
     const known = new Map<string, number>();
-    const label = `${LABEL.instance}=${this.#options.instance}`;
-    const names = (await this.#options.engine.listVolumes(label))
-      .filter((volume) => volume.labels[LABEL.kind] === "session-volume")
-      .map((volume) => volume.name);
-    const images = await this.#images.volumes();
-    for (const name of new Set([...names, ...images])) known.set(name, await this.#usedAt(name));
+    const [handles, images] = [await this.#handles.list(), await this.#images.volumes()];
+    for (const name of new Set([...handles, ...images])) known.set(name, await this.#usedAt(name));
     return known;
   }
 
@@ -288,7 +283,7 @@ export class Volumes {
   async #remove(volume: string, before: number): Promise<boolean> {
     const image = this.#images.pathOf(volume);
     if ((await this.#usedAt(volume)) >= before || (await loopDeviceOf(image)) !== null) return false;
-    await this.#options.engine.removeVolume(volume);
+    await this.#handles.remove(volume);
     await rm(image, { force: true });
     await rm(join(this.#lastUse, volume), { force: true });
     return true;
@@ -303,12 +298,8 @@ export class Volumes {
     return true;
   }
 
-  /** A volume of that name may be somebody else's. */
   async #isThere(volume: string): Promise<boolean> {
-    const { engine, instance } = this.#options;
-    const handle = await engine.volume(volume);
-    if (handle !== null) return handle.labels[LABEL.instance] === instance;
-    return this.#images.has(this.#images.pathOf(volume));
+    return (await this.#handles.has(volume)) || this.#images.has(this.#images.pathOf(volume));
   }
 
   /**
@@ -412,17 +403,18 @@ export class Volumes {
     await this.#images.ensure(image);
     if ((await loopDeviceOf(image)) === null) await this.#checked(volume, image);
     let device: HeldDevice | null = null;
+    let mounted: string;
     try {
       device = await this.#attached(image);
       await replaceLink(link, device.path);
-      await this.#ensureVolume(session, volume, { type: "ext4", device: link, o: MOUNT_OPTIONS });
+      mounted = await this.#handles.ensure(session, { type: "ext4", device: link, o: MOUNT_OPTIONS });
     } catch (error) {
       await this.#letGo(link, device);
       throw error;
     }
     const held = device;
     return {
-      volume,
+      volume: mounted,
       copyOwner: false,
       release: async () => {
         try {
@@ -435,11 +427,11 @@ export class Volumes {
   }
 
   async #acquirePlain(session: SessionKey, volume: string): Promise<VolumeLease> {
-    await this.#ensureVolume(session, volume, {});
+    const mounted = await this.#handles.ensure(session, {});
     const release = async () => {
       this.#starting.delete(volume);
     };
-    return { volume, copyOwner: true, release };
+    return { volume: mounted, copyOwner: true, release };
   }
 
   async #letGo(link: string, device: HeldDevice | null): Promise<void> {
@@ -448,34 +440,6 @@ export class Volumes {
     if (device === null) return;
     await releaseLoopDevice(device.path);
     await device.handle.close();
-  }
-
-  async #ensureVolume(session: SessionKey, volume: string, options: Record<string, string>): Promise<void> {
-    const { engine, instance } = this.#options;
-    const present = await engine.volume(volume);
-    if (present !== null) {
-      if (present.labels[LABEL.instance] !== instance) {
-        throw new VolumeError(
-          `Docker volume ${volume} belongs to ${present.labels[LABEL.instance] ?? "somebody else"}, not to this data directory; remove it (docker volume rm ${volume}) or use another session`,
-        );
-      }
-      if (sameOptions(present, options)) return;
-      // Neither may stand for the other: the session would find an empty directory.
-      if (present.options.device === undefined || options.device === undefined) {
-        throw new VolumeError(
-          `Docker volume ${volume} was made without a size limit and has one now (or the reverse); move its files away and remove it (docker volume rm ${volume})`,
-        );
-      }
-      // Only the handle: the image with the data stays.
-      await engine.removeVolume(volume);
-    }
-    const labels = {
-      [LABEL.instance]: instance,
-      [LABEL.kind]: "session-volume",
-      [LABEL.session]: encodeSession(session),
-      [LABEL.created]: new Date(this.#options.now()).toISOString(),
-    };
-    await engine.createVolume(volume, labels, options);
   }
 
   async #checked(volume: string, image: string): Promise<void> {
@@ -499,11 +463,6 @@ export class Volumes {
   #linkOf(volume: string): string {
     return join(this.#devices, shortDigest(volume));
   }
-}
-
-function sameOptions(volume: EngineVolume, options: Record<string, string>): boolean {
-  const keys = new Set([...Object.keys(volume.options), ...Object.keys(options)]);
-  return [...keys].every((key) => volume.options[key] === options[key]);
 }
 
 async function replaceLink(link: string, target: string): Promise<void> {

@@ -4,7 +4,7 @@ import { Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { brokenRules } from "../../../gateway/launcher/spec/container-rules.ts";
 import { factsOf } from "../../../gateway/launcher/spec/create-body.ts";
 import { FRESH, LauncherProcess, namedSession } from "./client.ts";
-import { checkpointsAreOn, containersOf, cpuShare, docker, loopsUnder, SHARE } from "./host.ts";
+import { checkpointsAreOn, containersOf, cpuShare, docker, instanceOf, loopsUnder, SHARE } from "./host.ts";
 
 const MIB = 1024 * 1024;
 
@@ -141,15 +141,23 @@ describe("a session", () => {
     await launcher.call("DELETE", `/sandboxes/${(await again).id}`);
   });
 
-  test("cannot take a volume that another instance made", async () => {
+  test("has a volume of its own where another data directory's has the name", async () => {
     const session = namedSession();
     const volume = `librechat_vol_${session.session.name}`;
-    await docker.createVolume({ Name: volume, Labels: { "kernelyard.instance": "another" } });
+    const labels = { "kernelyard.instance": "another", "kernelyard.kind": "session-volume" };
+    await docker.createVolume({ Name: volume, Labels: labels });
     try {
-      const refused = await launcher.call("POST", "/sandboxes", session);
-      expect(refused).toMatchObject({ status: 503, body: { error: "sandbox_failed" } });
-      expect(JSON.stringify(refused.body)).toContain(`docker volume rm ${volume}`);
-      expect(loopsUnder(launcher.dataDir)).toEqual([]);
+      const made = await launcher.create(session);
+      const own = `librechat_vol_.${instanceOf(launcher.dataDir)}.${session.session.name}`;
+      const { Mounts } = await docker.getContainer(made.container_id).inspect();
+      expect(Mounts.map(({ Name, Destination }) => [Name, Destination])).toEqual([
+        [own, "/mnt/session_data"],
+      ]);
+      const stream = await launcher.converse(made.id);
+      await stream.execute("import os; open('a', 'w').write('mine'); print(os.getcwd())");
+      expect(stream.stdout).toBe("/mnt/session_data\n");
+      await launcher.call("DELETE", `/sandboxes/${made.id}`);
+      expect((await docker.getVolume(volume).inspect()).Labels).toEqual(labels);
     } finally {
       await docker.getVolume(volume).remove();
     }

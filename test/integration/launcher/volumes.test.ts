@@ -39,19 +39,27 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-function open(change: { reserve?: number; at?: string; engine?: Partial<Engine> } = {}): Volumes {
-  const { at = join(directory, "volumes"), reserve = 0 } = change;
+function open(
+  change: { reserve?: number; at?: string; engine?: Partial<Engine>; instance?: string } = {},
+): Volumes {
+  const { at = join(directory, "volumes"), instance = "i", reserve = 0 } = change;
   const engine = strictEngine({
     volume: async (name) => handles.get(name) ?? null,
-    createVolume: async (name, labels, options) =>
-      void handles.set(name, { name, labels, options, mountpoint: "" }),
+    // One that is there already is what Docker answers with, as it is.
+    createVolume: async (name, labels, options) => {
+      if (!handles.has(name)) handles.set(name, { name, labels, options, mountpoint: "" });
+    },
+    listVolumes: async (label) =>
+      [...handles.values()].filter(
+        ({ labels }) => `kernelyard.instance=${labels["kernelyard.instance"]}` === label,
+      ),
     removeVolume: async (name) => void handles.delete(name),
     ...change.engine,
   });
   mkdirSync(at, { recursive: true });
   return new Volumes({
     directory: at,
-    instance: "i",
+    instance,
     sizeBytes: SIZE,
     engine,
     reserve: new DiskReserve(at, reserve),
@@ -245,6 +253,68 @@ describe("the quota", () => {
     expect(handles.get(volumeName(session("s")))?.options.device).toBeDefined();
     writeFileSync(join(directory, "volumes", "quota-mode"), "perhaps\n");
     await expect(open().prepare()).rejects.toThrow("must say loop or none");
+  });
+});
+
+describe("two data directories on one engine", () => {
+  const two = async () => {
+    const there = join(directory, "other");
+    const [one, other] = [open(), open({ at: there, instance: "j" })];
+    await one.prepare();
+    await other.prepare();
+    return { one, other, imageThere: join(there, "images", `${volumeName(session("s"))}.ext4`) };
+  };
+  const handle = async (volumes: Volumes) => {
+    const lease = await volumes.acquire(session("s"));
+    await lease.release();
+    return lease.volume;
+  };
+
+  it("have the same session each, with a disk of its own", async () => {
+    const { one, other } = await two();
+    const names = [await handle(one), await handle(other)];
+    expect(names).toEqual(["librechat_vol_s", "librechat_vol_.j.s"]);
+    expect([await handle(one), await handle(other)]).toEqual(names);
+    const devices = names.map((name) => handles.get(name)?.options.device ?? "");
+    expect(devices.map((device) => device.startsWith(join(directory, "other")))).toEqual([false, true]);
+    expect([...(await one.list()).keys()]).toEqual(["librechat_vol_s"]);
+    expect([...(await other.list()).keys()]).toEqual(["librechat_vol_s"]);
+  });
+
+  it("remove each its own alone", async () => {
+    const { one, other, imageThere } = await two();
+    await handle(one);
+    await handle(other);
+    expect(await other.forget(session("s"))).toBe(true);
+    expect([[...handles.keys()], existsSync(imageOf("s")), existsSync(imageThere)]).toEqual([
+      ["librechat_vol_s"],
+      true,
+      false,
+    ]);
+    expect(await other.forget(session("s"))).toBe(false);
+    await handle(other);
+    expect(await one.remove(volumeName(session("s")), Number.POSITIVE_INFINITY)).toBe(true);
+    expect([[...handles.keys()], existsSync(imageThere)]).toEqual([["librechat_vol_.j.s"], true]);
+    // It stays what it is, whoever has the first name.
+    expect(await handle(other)).toBe("librechat_vol_.j.s");
+  });
+
+  it("do not take each other's volume when both make it at once", async () => {
+    const { one } = await two();
+    const late = open({
+      at: join(directory, "other"),
+      instance: "j",
+      engine: {
+        volume: async (name) => {
+          const there = handles.get(name) ?? null;
+          // After it looked, before it makes its own.
+          if (name === "librechat_vol_s" && there === null) await handle(one);
+          return there;
+        },
+      },
+    });
+    await late.prepare();
+    expect(await handle(late)).toBe("librechat_vol_.j.s");
   });
 });
 

@@ -2,7 +2,6 @@
 import { newJwtPair } from "../../../../gateway/common/keys/jwt-pair.ts";
 import { entryConfiguration } from "../../../../infra/targets/hosts/entry-configuration.ts";
 import { startFleetHost } from "../../../support/fleet/hosts-here.ts";
-import { OwnVolumes } from "../../../support/fleet/own-volumes.ts";
 import { freePort } from "../../../support/free-port.ts";
 import { Haproxy } from "../../../support/haproxy/haproxy.ts";
 import { TokenSigner } from "../../../support/librechat/tokens.ts";
@@ -13,7 +12,6 @@ import { type S3Server, startS3, TEST_CREDENTIALS } from "../../files/s3-server.
 
 /** Longer than any call of the drills. */
 const SILENT_MS = 400_000;
-const ENGINE_SOCKET = "/var/run/docker.sock";
 
 export interface FleetHost {
   readonly stack: Stack;
@@ -90,8 +88,6 @@ export class Hosts {
   async start(place: number): Promise<FleetHost> {
     const port = this.#ports[place];
     if (port === undefined || this.running.has(place)) throw new Error(`no host can begin at place ${place}`);
-    const volumes = await OwnVolumes.before(ENGINE_SOCKET);
-    this.#ends.unshift(() => volumes.stop());
     const engine = await Wire.to(this.engine.port);
     const store = await Wire.to(Number(new URL(this.s3.endpoint).port));
     this.#ends.unshift(
@@ -108,7 +104,6 @@ export class Hosts {
       {
         KERNELYARD_AUTH: "api-key,jwt",
         KERNELYARD_JWT_PUBLIC_KEY: this.#publicKey,
-        KERNELYARD_DOCKER_SOCKET: volumes.socketPath,
         ...this.#options.env,
       },
       { ...this.#options, port },
