@@ -36,6 +36,13 @@ export interface OpenedSession extends Opened {
   readonly lost: string | null;
 }
 
+/** A sandbox to attach to. */
+interface Found {
+  readonly place: Place;
+  readonly status: KernelStatus;
+  readonly lost: string | null;
+}
+
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 export class Sandboxes {
@@ -101,10 +108,14 @@ export class Sandboxes {
     }
   }
 
-  /** The live sandbox of this session, the one that slept, or a new one of the profile on the same volume. */
+  /**
+   * The live sandbox of this session (`known`: its place, for which no other one is made free), the one that slept, or a new one of
+   * the profile on the same volume.
+   */
   async openSession(
     session: SessionKey,
     profile: string,
+    known: Place | null,
     turn: Turn,
     signal: AbortSignal,
   ): Promise<OpenedSession> {
@@ -112,9 +123,13 @@ export class Sandboxes {
     const owner =
       caller === null ? {} : { owner: ownerOf(caller), tenant: tenantDigest(tenantOf(caller.key)) };
     const spec = { kind: "session", profile, session, ...owner } as const;
-    // Twice: a sandbox that is there and does not answer is removed and replaced.
-    for (let attempt = 1; ; attempt++) {
-      const { place, status, lost } = await this.#findOrCreate(spec, turn, signal);
+    // Again: a sandbox that is there and does not answer is removed and replaced.
+    for (let attempt = known === null ? 1 : 0; ; attempt++) {
+      const found =
+        known !== null && attempt === 0
+          ? await this.#asItIs(known)
+          : await this.#findOrCreate(spec, turn, signal);
+      const { place, status, lost } = found;
       try {
         return { ...(await this.attach(place)), status, lost };
       } catch (error) {
@@ -193,19 +208,18 @@ export class Sandboxes {
     }
   }
 
-  async #findOrCreate(
-    spec: CreateSandbox,
-    turn: Turn,
-    signal: AbortSignal,
-  ): Promise<{ readonly place: Place; readonly status: KernelStatus; readonly lost: string | null }> {
+  async #asItIs(place: Place): Promise<Found> {
+    const sandbox = await this.launcher.inspect(place.sandboxId);
+    return { place, status: "reused", lost: sandbox?.lost ?? null };
+  }
+
+  async #findOrCreate(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Found> {
     try {
       const { place, sandbox } = await this.admission.create(spec, turn, signal);
       return { place, status: sandbox.origin === "woken" ? "reused" : "new", lost: sandbox.lost };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {
-        const place = this.admission.held(error.sandboxId);
-        const sandbox = await this.launcher.inspect(place.sandboxId);
-        return { place, status: "reused", lost: sandbox?.lost ?? null };
+        return this.#asItIs(this.admission.held(error.sandboxId));
       }
       throw error;
     }

@@ -458,7 +458,7 @@ export class Session {
       this.#fresh = false;
       return { kernel, place, status, lost: null };
     }
-    const opened = await this.#options.sandboxes.openSession(this.key, profile, turn, signal);
+    const opened = await this.#options.sandboxes.openSession(this.key, profile, place, turn, signal);
     this.#lost ??= opened.lost;
     if (opened.status === "new" && this.#hasState) {
       const why = await this.#whyGone(place);

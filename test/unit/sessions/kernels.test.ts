@@ -691,6 +691,17 @@ describe("a host that is full of idle sessions", () => {
     await running;
   });
 
+  it("lets one whose stream broke go on in its own place: nobody gives way for it", async () => {
+    launcher.capacity = 3;
+    const gateway = start();
+    await gateway.kernels.start();
+    for (const n of [1, 2, 3]) await converse(gateway, n);
+    for (const { socket } of launcher.live) socket?.destroy();
+    for (const n of [1, 2, 3])
+      expect(await converse(gateway, n)).toEqual({ stderr: "", runtime_status: "reused" });
+    expect([launcher.created, launcher.removed]).toEqual([3, []]);
+  });
+
   it("takes no other one's variables while removals fail", async () => {
     launcher.capacity = 3;
     const gateway = start();
