@@ -43,8 +43,13 @@ export interface Admitted {
   readonly place: Place;
 }
 
-/** Asked to put away a sandbox that is needed less: it is gone, there is `none`, or it `stays` because removals fail. */
-export type RoomMaker = (from: From) => Promise<"gone" | "none" | "stays">;
+/** Who has sandboxes that are needed less. Each answers: one is gone, there is `none`, or it `stays` because removals fail. */
+export interface RoomMaker {
+  /** Somebody waits for a place. */
+  giveWay(from: From): Promise<"gone" | "none" | "stays">;
+  /** Somebody may come to wait: nothing is lost for them. One that could go in no time is as good as gone. */
+  giveWayAhead(from: From): Promise<"gone" | "none" | "stays">;
+}
 
 /** Every place of the host is taken by a running call. */
 export class HostFull extends Error {
@@ -87,6 +92,8 @@ export class Admission {
   readonly #seats = new Set<Seat>();
   #capacity = Number.POSITIVE_INFINITY;
   #creating = 0;
+  /** Room that is being made before anybody waits for it; null once somebody does. */
+  #ahead: Promise<unknown> | null = null;
   /** Within `create`, also between two attempts: room that is made for them is not for a spare sandbox. */
   #callers = 0;
 
@@ -95,8 +102,8 @@ export class Admission {
   }
 
   /** Who is asked to give way, in the order in which they came. */
-  onFull(giveWay: RoomMaker): void {
-    this.#givers.push(giveWay);
+  onFull(giver: RoomMaker): void {
+    this.#givers.push(giver);
   }
 
   /** Sandboxes that fit on this host, as the launcher says. */
@@ -238,7 +245,16 @@ export class Admission {
     const { caller, deadline } = turn;
     for (;;) {
       const made = this.#fits(caller === null) ? await this.#attempt(spec, caller, signal) : null;
-      if (made !== null) return made;
+      if (made !== null) {
+        if (caller !== null && spec.kind === "session" && made.sandbox.origin !== "woken") this.#goAhead();
+        return made;
+      }
+      const ahead = this.#ahead;
+      if (ahead !== null) {
+        this.#ahead = null;
+        await ahead;
+        continue;
+      }
       if (await this.#makeRoom(caller)) continue;
       const left = deadline - performance.now();
       if (left <= 0 || this.#count(serving) === 0) {
@@ -250,12 +266,21 @@ export class Admission {
     }
   }
 
-  async #makeRoom(caller: Caller | null): Promise<boolean> {
+  /** Who begins in the last place may not be the only one: the next one should not wait until a session is saved. */
+  #goAhead(): void {
+    if (this.#ahead !== null || this.#fits(false)) return;
+    const ahead = this.#makeRoom(null, "giveWayAhead").finally(() => {
+      if (this.#ahead === ahead) this.#ahead = null;
+    });
+    this.#ahead = ahead;
+  }
+
+  async #makeRoom(caller: Caller | null, how: keyof RoomMaker = "giveWay"): Promise<boolean> {
     const hasShare = (holder: Caller) =>
       this.#count((seat) => taken(seat) && isOf(seat, holder)) >= this.#mostOf(holder);
     for (const from of askedToGive(caller, hasShare)) {
-      for (const giveWay of this.#givers) {
-        const given = await giveWay(from);
+      for (const giver of this.#givers) {
+        const given = await giver[how](from);
         // What does not go in one case would not in the next, and its variables would be lost for nothing.
         if (given !== "none") return given === "gone";
       }

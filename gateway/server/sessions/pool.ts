@@ -38,7 +38,10 @@ export class Pool {
     this.#fixed = size !== "auto";
     this.#demand = new Demand(size === "auto" ? UNKNOWN_HOST : { least: size, most: size });
     this.#log = log;
-    sandboxes.admission.onFull(() => this.#giveWay());
+    sandboxes.admission.onFull({
+      giveWay: () => this.#giveWay(),
+      giveWayAhead: async () => (this.#ready.length > 0 ? "gone" : "none"),
+    });
   }
 
   get ready(): number {
@@ -171,7 +174,7 @@ export class Pool {
     return this.#demand.wanted(performance.now());
   }
 
-  async #giveWay(): ReturnType<RoomMaker> {
+  async #giveWay(): ReturnType<RoomMaker["giveWay"]> {
     const opened = this.#ready.pop();
     if (opened === undefined) return "none";
     opened.kernel.release();

@@ -51,7 +51,10 @@ export class Registry {
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    options.sandboxes.admission.onFull((from) => this.#giveWay(from));
+    options.sandboxes.admission.onFull({
+      giveWay: (from) => this.#giveWay(from),
+      giveWayAhead: (from) => this.#giveWayAhead(from),
+    });
   }
 
   /** Sessions with a kernel. */
@@ -204,23 +207,37 @@ export class Registry {
    * The host is full: whoever has been idle longest sleeps. Those that are busy for a moment are asked again for a while; where none of
    * the first few can, the first one ends. Its files stay, and its next call is told.
    */
-  async #giveWay(from: From): ReturnType<RoomMaker> {
+  async #giveWay(from: From): ReturnType<RoomMaker["giveWay"]> {
     const { log, sandboxes } = this.#options;
     if (sandboxes.stuck) return "stays";
     const until = performance.now() + ASKED_AGAIN_MS;
     for (let busy = true; busy && performance.now() < until; ) {
-      busy = false;
-      for (const session of this.#idleLongest(from).slice(0, ASKED_TO_SLEEP)) {
-        const outcome = await this.#putToSleep(session);
-        if (outcome === "gone") return "gone";
-        busy ||= outcome === "busy";
-      }
+      const slept = await this.#oneToSleep(from);
+      if (slept === "gone") return "gone";
+      busy = slept === "busy";
       if (busy) await delay(ASKED_AGAIN_AFTER_MS);
     }
     const sandbox = (await this.#idleLongest(from)[0]?.end("gave_way")) ?? null;
     if (sandbox === null) return "none";
     log.info({ sandbox }, "idle kernel gave way");
     return sandboxes.isDoomed(sandbox) ? "stays" : "gone";
+  }
+
+  /** None ends for a call that has not come. */
+  async #giveWayAhead(from: From): ReturnType<RoomMaker["giveWayAhead"]> {
+    if (this.#options.sandboxes.stuck) return "stays";
+    return (await this.#oneToSleep(from)) === "gone" ? "gone" : "none";
+  }
+
+  /** Of those that have been idle longest, the first that can; `busy`: one may a moment later. */
+  async #oneToSleep(from: From): Promise<"gone" | "busy" | "stays"> {
+    let most: "busy" | "stays" = "stays";
+    for (const session of this.#idleLongest(from).slice(0, ASKED_TO_SLEEP)) {
+      const outcome = await this.#putToSleep(session);
+      if (outcome === "gone") return "gone";
+      if (outcome === "busy") most = "busy";
+    }
+    return most;
   }
 
   #idleLongest(from: From): Session[] {

@@ -1,7 +1,13 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { CreateSandbox, Sandbox } from "../../../gateway/common/protocol/launcher-api.ts";
 import { LauncherRefusal } from "../../../gateway/common/protocol/launcher-client.ts";
-import { Admission, CallerFull, type From, HostFull } from "../../../gateway/server/sessions/admission.ts";
+import {
+  Admission,
+  CallerFull,
+  type From,
+  HostFull,
+  type RoomMaker,
+} from "../../../gateway/server/sessions/admission.ts";
 
 const never = new AbortController().signal;
 const SESSION: CreateSandbox = {
@@ -15,7 +21,7 @@ const FRESH: CreateSandbox = { kind: "fresh", profile: "default" };
 /** A launcher with room for some sandboxes; creations end when the test says so. */
 function host(room: number) {
   let made = 0;
-  const pending: (() => void)[] = [];
+  const pending: ((origin?: Sandbox["origin"]) => void)[] = [];
   return {
     room,
     pending,
@@ -25,7 +31,7 @@ function host(room: number) {
       }
       made += 1;
       return new Promise((resolve) =>
-        pending.push(() =>
+        pending.push((origin = "cold") =>
           resolve({
             id: `sandbox-${String(made).padStart(13, "0")}`,
             container_id: "c",
@@ -36,7 +42,7 @@ function host(room: number) {
             created_at: new Date().toISOString(),
             used: false,
             attached: false,
-            origin: "cold",
+            origin,
             lost: null,
             ended: null,
           }),
@@ -67,6 +73,15 @@ async function call(admission: Admission, caller: typeof alice | null = null, si
     throw error;
   }
 }
+
+/** Gives way to who waits, and to nobody before. */
+const giver = (
+  giveWay: RoomMaker["giveWay"],
+  giveWayAhead: RoomMaker["giveWayAhead"] = async () => "none",
+) => ({
+  giveWay,
+  giveWayAhead,
+});
 
 let runs = 0;
 
@@ -112,12 +127,14 @@ describe("places", () => {
     const launcher = host(0);
     const admission = admissionTo(launcher);
     let quiet = true;
-    admission.onFull(async () => {
-      // A spare made now would take the room again.
-      quiet = admission.quiet;
-      launcher.room += 1;
-      return "gone";
-    });
+    admission.onFull(
+      giver(async () => {
+        // A spare made now would take the room again.
+        quiet = admission.quiet;
+        launcher.room += 1;
+        return "gone";
+      }),
+    );
     await expect(admission.createSpare(FRESH, never)).rejects.toThrow(HostFull);
     const made = call(admission);
     await settled();
@@ -152,10 +169,12 @@ describe("places", () => {
     const admission = admissionTo(launcher);
     const place = await running(admission);
     let idle = false;
-    admission.onFull(async () => {
-      if (idle) launcher.room = 1;
-      return idle ? "gone" : "none";
-    });
+    admission.onFull(
+      giver(async () => {
+        if (idle) launcher.room = 1;
+        return idle ? "gone" : "none";
+      }),
+    );
     const made = call(admission);
     await settled();
     idle = true;
@@ -184,11 +203,13 @@ describe("places", () => {
       ["sessions", "gone"],
       ["never", "gone"],
     ] as const) {
-      admission.onFull(async () => {
-        asked.push(name);
-        if (gives === "gone") launcher.room += 1;
-        return gives;
-      });
+      admission.onFull(
+        giver(async () => {
+          asked.push(name);
+          if (gives === "gone") launcher.room += 1;
+          return gives;
+        }),
+      );
     }
     const made = call(admission);
     await settled();
@@ -280,14 +301,73 @@ describe("one caller", () => {
     for (let n = 0; n < 5; n++) (await running(admission, alice)).rest();
     for (let n = 0; n < 5; n++) (await running(admission, bob)).rest();
     const asked: unknown[] = [];
-    admission.onFull(async (from: From) => {
-      asked.push([alice, bob, key, null].filter((holder) => from(holder)).map((holder) => holder?.key));
-      return "none";
-    });
+    admission.onFull(
+      giver(async (from: From) => {
+        asked.push([alice, bob, key, null].filter((holder) => from(holder)).map((holder) => holder?.key));
+        return "none";
+      }),
+    );
     await expect(call(admission, alice)).rejects.toThrow(HostFull);
     await expect(call(admission, key)).rejects.toThrow(HostFull);
     const everybody = ["alice", "bob", "key", undefined];
     expect(asked).toEqual([["alice"], ["alice", "bob"], everybody, ["alice", "bob"], everybody]);
+  });
+});
+
+describe("a host's last place", () => {
+  /** With room for three, and a session that takes its time to fall asleep. */
+  const nearlyFull = async () => {
+    const launcher = host(3);
+    const admission = admissionTo(launcher);
+    admission.capacity = 3;
+    const asked: string[] = [];
+    const asleep = Promise.withResolvers<void>();
+    const sleeping = admission.held("sleeps");
+    admission.onFull(
+      giver(
+        async () => {
+          asked.push("now");
+          return "none";
+        },
+        async () => {
+          asked.push("ahead");
+          await asleep.promise;
+          sleeping.leave();
+          return "gone";
+        },
+      ),
+    );
+    const begin = async (spec: CreateSandbox = SESSION, origin: Sandbox["origin"] = "template") => {
+      const turn = await admission.turn(alice, never);
+      const made = admission.create(spec, turn, never).finally(turn.end);
+      await vi.waitFor(() => expect(launcher.pending).toHaveLength(1), { interval: 1 });
+      launcher.pending.shift()?.(origin);
+      return made;
+    };
+    await begin();
+    expect(asked).toEqual([]);
+    return { asked, asleep, begin };
+  };
+
+  it("makes room ahead when a conversation begins in it, and the next one waits for that alone", async () => {
+    const { asked, asleep, begin } = await nearlyFull();
+    await begin();
+    expect(asked).toEqual(["ahead"]);
+    const next = begin(SESSION, "woken");
+    await settled();
+    expect(asked).toEqual(["ahead"]);
+    asleep.resolve();
+    await next;
+    expect(asked).toEqual(["ahead"]);
+  });
+
+  it.each([
+    ["one that slept", SESSION, "woken"],
+    ["a call without a session", FRESH, "template"],
+  ] as const)("stays the last one for %s: no more come for that", async (_, spec, origin) => {
+    const { asked, begin } = await nearlyFull();
+    await begin(spec, origin);
+    expect(asked).toEqual([]);
   });
 });
 

@@ -428,6 +428,33 @@ describe("a session that sleeps", () => {
     expect(launcher.live).toHaveLength(2);
   });
 
+  it("makes room before anybody waits, once another one has begun in the last place", async () => {
+    launcher.sleeping = "on";
+    launcher.capacity = 2;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    expect(launcher.live).toHaveLength(1);
+    await exec(gateway, "2", other);
+    await until(() => launcher.live.length === 1);
+    // It comes back into the place: nobody else is moved for it.
+    expect(await exec(gateway, "3", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
+    expect([launcher.askedToSleep, launcher.refused]).toEqual([1, 0]);
+    expect(launcher.live).toHaveLength(2);
+  });
+
+  it.each(["busy", "off"] as const)("is not ended for who has not come yet (%s)", async (how) => {
+    launcher.sleeping = how;
+    launcher.capacity = 2;
+    const gateway = start({ KERNELYARD_POOL_SIZE: "0" });
+    await gateway.kernels.start();
+    await exec(gateway, "1", inSession);
+    await exec(gateway, "2", other);
+    await until(() => launcher.askedToSleep > 0);
+    expect(launcher.live).toHaveLength(2);
+    expect(await exec(gateway, "3", inSession)).toMatchObject({ runtime_status: "reused", stderr: "" });
+  });
+
   it("stays when it is busy, and serves the next call as ever", async () => {
     launcher.sleeping = "busy";
     const gateway = start({ KERNELYARD_POOL_SIZE: "0", KERNELYARD_SLEEP_AFTER_MS: "500" });
