@@ -177,7 +177,7 @@ export class Fleet {
       session.state = "awake";
       begin(lost === "moved" ? this.#random.spread(restore) : 0);
     };
-    host.make(session.caller, ms, made, refuse);
+    host.make(session.caller, ms, session.state === "none", made, refuse);
   }
 
   #ends(call: Call, host: Host): void {

@@ -57,6 +57,8 @@ interface Waiting {
   readonly make: () => void;
   readonly refuse: () => void;
   done: boolean;
+  /** It waits for the room that is being made ahead. */
+  forAhead: boolean;
 }
 
 export class Host {
@@ -81,6 +83,8 @@ export class Host {
   #refillAt = Number.POSITIVE_INFINITY;
   #makingSpare = false;
   #sweeping = false;
+  /** Room that is being made before anybody waits for it; `claimed` once somebody does. */
+  #ahead: "claimed" | "free" | null = null;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #options: HostOptions;
@@ -139,7 +143,7 @@ export class Host {
     }
     this.#refillIn(REFILL_AFTER_MS);
     this.#counts.creates += 1;
-    this.make(caller, this.#random.spread(this.#options.costs.create), begin, refuse);
+    this.make(caller, this.#random.spread(this.#options.costs.create), false, begin, refuse);
   }
 
   freshEnds(): void {
@@ -148,18 +152,22 @@ export class Host {
     this.#refillIn(0);
   }
 
-  /** A sandbox for this caller's call, which takes so long to make, when there is a place. */
-  make(caller: Caller, ms: number, begin: (ms: number) => void, refuse: () => void): void {
+  /** A sandbox for this caller's call, which takes so long to make, when there is a place. `isNew`: of a session that had none. */
+  make(caller: Caller, ms: number, isNew: boolean, begin: (ms: number) => void, refuse: () => void): void {
     const came = this.#clock.now;
     const waiting: Waiting = {
       caller,
       until: came + WAIT_FOR_ROOM_MS,
       make: () => {
         this.busy += 1;
-        this.#turnToMake(ms, () => begin(0));
+        this.#turnToMake(ms, () => {
+          begin(0);
+          if (isNew) this.#goAhead();
+        });
       },
       refuse,
       done: false,
+      forAhead: false,
     };
     if (this.#admit(waiting)) return;
     this.#waiting.push(waiting);
@@ -207,9 +215,9 @@ export class Host {
 
   #changed(): void {
     while (this.#waiting.length > 0) {
-      const [first] = this.#waiting;
-      if (first === undefined || !this.#admit(first)) return;
-      this.#waiting.shift();
+      const next = this.#waiting.findIndex((waiting) => this.#admit(waiting));
+      if (next < 0) return;
+      this.#waiting.splice(next, 1);
     }
   }
 
@@ -226,6 +234,11 @@ export class Host {
       waiting.make();
       return true;
     }
+    if (this.#ahead === "free") {
+      this.#ahead = "claimed";
+      waiting.forAhead = true;
+    }
+    if (waiting.forAhead && this.#ahead === "claimed") return false;
     const victim = this.#toGiveWay(waiting.caller);
     if (victim === null) return false;
     this.#counts.gaveWay += 1;
@@ -234,7 +247,18 @@ export class Host {
     return true;
   }
 
-  #toGiveWay(caller: Caller): Session | null {
+  /** Who begins in the last place may not be the only one. */
+  #goAhead(): void {
+    if (this.#ahead !== null || this.taken < this.places || this.spares > 0) return;
+    const victim = this.#toGiveWay(null);
+    if (victim === null) return;
+    this.#ahead = "free";
+    this.#sleep(victim, () => {
+      this.#ahead = null;
+    });
+  }
+
+  #toGiveWay(caller: Caller | null): Session | null {
     const hasShare = () => MOST_OF_A_USER >= mostOf(this.places, { shared: false });
     for (const from of askedToGive(caller, hasShare)) {
       for (const session of this.idle.values()) if (from(session.caller)) return session;
