@@ -570,40 +570,48 @@ const TABLE = [
   {
     name: "KernelyardDiskFull",
     severity: "page",
-    expr: "kernelyard_disk_free_bytes <= kernelyard_disk_reserve_bytes",
+    expr: "kernelyard_disk_free_bytes <= kernelyard_disk_reserve_bytes + kernelyard_session_disk_bytes",
     for: "1m",
-    summary: "Only the disk's reserve is free: no new files and sessions are taken.",
-    means: "Uploads, outputs and new session volumes are refused with `storage_full` (507).",
+    summary: "The disk has no room for another session beside its reserve: none begins.",
+    means:
+      "A session begins only where its whole volume (`KERNELYARD_SESSION_DISK`) fits beside the reserve (`KERNELYARD_DISK_RESERVE`): its calls are refused with `storage_full` (507). Where only the reserve is free, uploads and outputs are, too.",
     look: [DISK, LARGEST],
     act: [
       "Something else fills the disk: remove that.",
       "Session volumes: lower `KERNELYARD_SESSION_VOLUME_TTL_MS`; stored files: lower `KERNELYARD_FILE_TTL_MS`. The next sweep removes what is too old.",
       "Or enlarge the disk; nothing needs a restart.",
     ],
-    over: "More than the reserve is free.",
-    fires: { [host("kernelyard_disk_free_bytes")]: "9x60", [host("kernelyard_disk_reserve_bytes")]: "10x60" },
-    quiet: {
-      [host("kernelyard_disk_free_bytes")]: "11x60",
+    over: "More is free than the reserve and one session's volume.",
+    fires: {
+      [host("kernelyard_disk_free_bytes")]: "12x60",
       [host("kernelyard_disk_reserve_bytes")]: "10x60",
+      [host("kernelyard_session_disk_bytes")]: "2x60",
+    },
+    quiet: {
+      [host("kernelyard_disk_free_bytes")]: "13x60",
+      [host("kernelyard_disk_reserve_bytes")]: "10x60",
+      [host("kernelyard_session_disk_bytes")]: "2x60",
     },
   },
   {
     name: "KernelyardDiskFilling",
     severity: "ticket",
-    expr: "predict_linear(kernelyard_disk_free_bytes[30m], 24 * 3600) < kernelyard_disk_reserve_bytes",
+    expr: "predict_linear(kernelyard_disk_free_bytes[30m], 24 * 3600) < kernelyard_disk_reserve_bytes + kernelyard_session_disk_bytes",
     for: "30m",
     summary: "At the present pace the disk is full within a day.",
-    means: "Then nothing new is taken; see KernelyardDiskFull.",
+    means: "Then no session begins; see KernelyardDiskFull.",
     look: [DISK, LARGEST, metric("kernelyard_session_volume_bytes", "what sessions take")],
     act: ["As for KernelyardDiskFull, with time to choose."],
-    over: "The forecast is above the reserve.",
+    over: "The forecast is above the reserve and one session's volume.",
     fires: {
       [host("kernelyard_disk_free_bytes")]: "100000-100x60",
       [host("kernelyard_disk_reserve_bytes")]: "10x60",
+      [host("kernelyard_session_disk_bytes")]: "2x60",
     },
     quiet: {
       [host("kernelyard_disk_free_bytes")]: "100000x60",
       [host("kernelyard_disk_reserve_bytes")]: "10x60",
+      [host("kernelyard_session_disk_bytes")]: "2x60",
     },
   },
   {

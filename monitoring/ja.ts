@@ -315,26 +315,28 @@ export const JA: Readonly<Record<Sentence, string>> = {
   "Below 70 %.": "70 % 未満のとき。",
 
   // KernelyardDiskFull
-  "Only the disk's reserve is free: no new files and sessions are taken.":
-    "ディスクの予備領域しか空いていません。新しいファイルとセッションは受け付けません。",
-  "Uploads, outputs and new session volumes are refused with `storage_full` (507).":
-    "アップロード、出力ファイル、新しいセッションのボリュームは、`storage_full`（507）で拒否されます。",
+  "The disk has no room for another session beside its reserve: none begins.":
+    "ディスクに、予備領域のほかにはセッション 1 つ分の空きもありません。セッションを始められません。",
+  "A session begins only where its whole volume (`KERNELYARD_SESSION_DISK`) fits beside the reserve (`KERNELYARD_DISK_RESERVE`): its calls are refused with `storage_full` (507). Where only the reserve is free, uploads and outputs are, too.":
+    "セッションが始まるのは、そのボリューム全体（`KERNELYARD_SESSION_DISK`）が予備領域（`KERNELYARD_DISK_RESERVE`）のほかに収まるときだけです。収まらなければ、その呼び出しは `storage_full`（507）で拒否されます。空きが予備領域だけになると、アップロードと出力ファイルも拒否されます。",
   "Something else fills the disk: remove that.": "ほかのものがディスクを埋めている場合: それを削除します。",
   "Session volumes: lower `KERNELYARD_SESSION_VOLUME_TTL_MS`; stored files: lower `KERNELYARD_FILE_TTL_MS`. The next sweep removes what is too old.":
     "セッションのボリュームが原因の場合は `KERNELYARD_SESSION_VOLUME_TTL_MS` を、保存されたファイルが原因の場合は `KERNELYARD_FILE_TTL_MS` を短くします。古くなったものは、次の清掃で削除されます。",
   "Or enlarge the disk; nothing needs a restart.":
     "または、ディスクを大きくします。何も再起動する必要はありません。",
-  "More than the reserve is free.": "予備領域より多くの空きがあるとき。",
+  "More is free than the reserve and one session's volume.":
+    "予備領域とセッション 1 つ分のボリュームより多くの空きがあるとき。",
 
   // KernelyardDiskFilling
   "At the present pace the disk is full within a day.":
     "今のペースでは、1 日以内にディスクが満杯になります。",
-  "Then nothing new is taken; see KernelyardDiskFull.":
-    "満杯になると、新しいものは何も受け付けません。KernelyardDiskFull を参照してください。",
+  "Then no session begins; see KernelyardDiskFull.":
+    "満杯になると、セッションを始められません。KernelyardDiskFull を参照してください。",
   "what sessions take": "セッションが使っている量",
   "As for KernelyardDiskFull, with time to choose.":
     "KernelyardDiskFull と同じです。方法を選ぶ時間はあります。",
-  "The forecast is above the reserve.": "予測される空きが、予備領域を上回っているとき。",
+  "The forecast is above the reserve and one session's volume.":
+    "予測される空きが、予備領域とセッション 1 つ分のボリュームを上回っているとき。",
 
   // KernelyardFilesNearLimit
   "Stored files have used nine tenths of their limit.": "保存されたファイルが、上限の 9 割に達しました。",

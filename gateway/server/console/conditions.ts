@@ -58,14 +58,15 @@ export const CONDITIONS: readonly Condition[] = [
   {
     alert: "KernelyardDiskFull",
     severity: "page",
-    en: "Only the disk's reserve is free: no new files and sessions are taken.",
-    ja: "ディスクの予備領域しか空いていません。新しいファイルとセッションは受け付けません。",
+    en: "The disk has no room for another session beside its reserve: none begins.",
+    ja: "ディスクに、予備領域のほかにはセッション 1 つ分の空きもありません。セッションを始められません。",
     holds: (figures) => {
-      const [free, reserve] = [
+      const [free, reserve, session] = [
         figures.value("kernelyard_disk_free_bytes"),
         figures.value("kernelyard_disk_reserve_bytes"),
+        figures.value("kernelyard_session_disk_bytes"),
       ];
-      return free !== null && reserve !== null && free <= reserve;
+      return free !== null && reserve !== null && free <= reserve + (session ?? 0);
     },
   },
   {

@@ -16,7 +16,7 @@ const ANSWER_WITHIN_MS = 5_000;
 const LOOP_RESOLUTION_MS = 20;
 
 export interface ScrapeOptions {
-  readonly settings: Pick<Settings, "fileStore" | "filesTotalBytes">;
+  readonly settings: Pick<Settings, "fileStore" | "filesTotalBytes" | "sessionDiskBytes">;
   readonly metrics: Metrics;
   readonly kernels: { readonly figures: KernelFigures; unowned(present: readonly Sandbox[]): number };
   readonly executor: { readonly running: number };
@@ -152,7 +152,7 @@ export class Scrape {
   }
 
   #host(health: LauncherHealth | null, list: readonly Sandbox[] | null): void {
-    const { kernels, metrics } = this.#options;
+    const { kernels, metrics, settings } = this.#options;
     metrics.set("kernelyard_launcher_up", health === null ? 0 : 1);
     metrics.set("kernelyard_engine_up", health?.engine.state === "ok" ? 1 : 0);
     metrics.set("kernelyard_sandboxes_unowned", list === null ? null : kernels.unowned(list));
@@ -166,6 +166,8 @@ export class Scrape {
     metrics.set("kernelyard_disk_total_bytes", health?.disk?.total ?? null);
     metrics.set("kernelyard_disk_free_bytes", health?.disk?.free ?? null);
     metrics.set("kernelyard_disk_reserve_bytes", health?.disk?.reserve ?? null);
+    const sessionDisk = health?.session_disk_quota === "loop" ? settings.sessionDiskBytes : 0;
+    metrics.set("kernelyard_session_disk_bytes", health === null ? null : sessionDisk);
     metrics.set("kernelyard_disk_promised", flag(health?.disk_promised ?? null));
     metrics.set("kernelyard_checkpoints_on", flag(health && health.checkpoints.state === "on"));
     metrics.set("kernelyard_sessions_sleeping", health?.checkpoints.sleeping ?? null);

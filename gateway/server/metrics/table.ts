@@ -176,6 +176,10 @@ export const METRICS = {
   kernelyard_disk_total_bytes: gauge("Size of the disk with the session volumes.", {}),
   kernelyard_disk_free_bytes: gauge("Free space on it.", {}),
   kernelyard_disk_reserve_bytes: gauge("Free space on it that is kept.", {}),
+  kernelyard_session_disk_bytes: gauge(
+    "What must be free beside that before a session begins: its volume may take it; 0: volumes have no hard size.",
+    {},
+  ),
   kernelyard_disk_promised: gauge(
     "1: the last session that wanted to be awake found the disk's free space promised to others; 0: it did not.",
     {},
