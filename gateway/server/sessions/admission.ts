@@ -47,7 +47,7 @@ export interface Admitted {
 export interface RoomMaker {
   /** Somebody waits for a place. */
   giveWay(from: From): Promise<"gone" | "none" | "stays">;
-  /** Somebody may come to wait: nothing is lost for them. One that could go in no time is as good as gone. */
+  /** Somebody may come to wait: one sleeps if it can, none ends. What could go in no time is as good as gone. */
   giveWayAhead(from: From): Promise<"gone" | "none" | "stays">;
 }
 
