@@ -1,6 +1,7 @@
 /** What a call leaves running: it lives on in a session, and ends with a program. */
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
+import { startNoise } from "./noise.ts";
 import { Supervised } from "./supervised.ts";
 
 const sandbox = new Supervised();
@@ -37,14 +38,13 @@ describe("between the calls of a session", () => {
   });
 
   test("one that prints for ever is not ended, costs little, and disturbs no call", async () => {
-    await run("import subprocess\nnoise = subprocess.Popen(['yes'])");
+    await startNoise(sandbox);
     const ticks = () =>
       readFileSync(`/proc/${sandbox.process.pid}/stat`, "utf8")
         .split(" ")
         .slice(13, 15)
         .map(Number)
         .reduce((a, b) => a + b);
-    await pause(0.2);
     const before = ticks();
     await pause(2);
     // Hundredths of a second of CPU time; reading all of it takes all of one CPU.

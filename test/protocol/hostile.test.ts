@@ -9,6 +9,7 @@ import {
   MAX_HEADER_BYTES,
 } from "../../gateway/common/protocol/frames.ts";
 import { parseSandboxMessage } from "../../gateway/common/protocol/messages.ts";
+import { startNoise } from "./noise.ts";
 import { Supervised } from "./supervised.ts";
 
 describe("code that attacks its surroundings", () => {
@@ -81,8 +82,7 @@ describe("code that attacks its surroundings", () => {
   });
 
   test("children that hold the pipes and print for ever do not disturb the next call", async () => {
-    await run("import subprocess\nnoise = subprocess.Popen(['yes'])");
-    await run("sleep 0.3", { language: "bash" });
+    await startNoise(sandbox);
     await alive();
     await alive();
     await run("noise.kill()");
