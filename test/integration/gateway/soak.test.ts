@@ -16,7 +16,7 @@ let stack: Stack;
 beforeAll(async () => {
   // No pool: after a call there is nothing that could hide a leak.
   const env = { KERNELYARD_POOL_SIZE: "0", KERNELYARD_RATE_LIMITS: "off" };
-  stack = await startStack({ env, inspect: true });
+  stack = await startStack({ checkpoints: "ready", env, inspect: true });
 });
 
 afterAll(() => stack?.stop());
