@@ -26,7 +26,8 @@ beforeAll(async () => {
   });
   await Promise.all(Array.from({ length: PLACES }, (_, place) => hosts.start(place)));
 }, 600_000);
-afterAll(() => hosts?.stop(), 120_000);
+// Thirty sandboxes end, one host after the other.
+afterAll(() => hosts?.stop(), 300_000);
 
 it(`${CALLS} calls of ${CONVERSATIONS} conversations through any of ${PLACES} hosts`, {
   timeout: WITHIN_MS,
