@@ -160,10 +160,8 @@ export class Host {
       until: came + WAIT_FOR_ROOM_MS,
       make: () => {
         this.busy += 1;
-        this.#turnToMake(ms, () => {
-          begin(0);
-          if (isNew) this.#goAhead();
-        });
+        this.#turnToMake(ms, () => begin(0));
+        if (isNew) this.#goAhead();
       },
       refuse,
       done: false,

@@ -165,13 +165,13 @@ export class Admission {
   }
 
   /**
-   * A new sandbox for this call, which is still to `use` it. Rejects with `HostFull`, `LauncherRefusal`,
-   * `LauncherUnavailable`, or the signal's reason.
+   * A new sandbox for this call, which is still to `use` it. `begins`: for a session that had none before. Rejects with
+   * `HostFull`, `LauncherRefusal`, `LauncherUnavailable`, or the signal's reason.
    */
-  async create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Admitted> {
+  async create(spec: CreateSandbox, turn: Turn, signal: AbortSignal, begins = false): Promise<Admitted> {
     this.#callers += 1;
     try {
-      return await this.#create(spec, turn, signal);
+      return await this.#create(spec, turn, signal, begins);
     } finally {
       this.#callers -= 1;
     }
@@ -241,14 +241,13 @@ export class Admission {
     return count;
   }
 
-  async #create(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Admitted> {
+  async #create(spec: CreateSandbox, turn: Turn, signal: AbortSignal, begins: boolean): Promise<Admitted> {
     const { caller, deadline } = turn;
     for (;;) {
-      const made = this.#fits(caller === null) ? await this.#attempt(spec, caller, signal) : null;
-      if (made !== null) {
-        if (caller !== null && spec.kind === "session" && made.sandbox.origin !== "woken") this.#goAhead();
-        return made;
-      }
+      const attempt = this.#fits(caller === null) ? this.#attempt(spec, caller, signal) : null;
+      if (attempt !== null && begins && caller !== null) this.#goAhead();
+      const made = await attempt;
+      if (made !== null) return made;
       const ahead = this.#ahead;
       if (ahead !== null) {
         this.#ahead = null;

@@ -110,12 +110,12 @@ export class Sandboxes {
 
   /**
    * The live sandbox of this session (`known`: its place, for which no other one is made free), the one that slept, or a new one of
-   * the profile on the same volume.
+   * the profile on the same volume. `begins`: nobody knows of one that it had.
    */
   async openSession(
     session: SessionKey,
     profile: string,
-    known: Place | null,
+    { known, begins }: { readonly known: Place | null; readonly begins: boolean },
     turn: Turn,
     signal: AbortSignal,
   ): Promise<OpenedSession> {
@@ -128,7 +128,7 @@ export class Sandboxes {
       const found =
         known !== null && attempt === 0
           ? await this.#asItIs(known)
-          : await this.#findOrCreate(spec, turn, signal);
+          : await this.#findOrCreate(spec, turn, signal, begins);
       const { place, status, lost } = found;
       try {
         return { ...(await this.attach(place)), status, lost };
@@ -213,9 +213,9 @@ export class Sandboxes {
     return { place, status: "reused", lost: sandbox?.lost ?? null };
   }
 
-  async #findOrCreate(spec: CreateSandbox, turn: Turn, signal: AbortSignal): Promise<Found> {
+  async #findOrCreate(spec: CreateSandbox, turn: Turn, signal: AbortSignal, begins: boolean): Promise<Found> {
     try {
-      const { place, sandbox } = await this.admission.create(spec, turn, signal);
+      const { place, sandbox } = await this.admission.create(spec, turn, signal, begins);
       return { place, status: sandbox.origin === "woken" ? "reused" : "new", lost: sandbox.lost };
     } catch (error) {
       if (error instanceof LauncherRefusal && error.code === "session_exists" && error.sandboxId !== null) {

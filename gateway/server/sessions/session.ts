@@ -458,7 +458,8 @@ export class Session {
       this.#fresh = false;
       return { kernel, place, status, lost: null };
     }
-    const opened = await this.#options.sandboxes.openSession(this.key, profile, place, turn, signal);
+    const had = { known: place, begins: place === null && this.#asleepAt === null };
+    const opened = await this.#options.sandboxes.openSession(this.key, profile, had, turn, signal);
     this.#lost ??= opened.lost;
     if (opened.status === "new" && this.#hasState) {
       const why = await this.#whyGone(place);

@@ -103,7 +103,7 @@ it(`one caller with ${HINTS} hints keeps nobody from running`, { timeout: 300_00
   await Promise.all(many);
   const longest = Math.max(...waits);
   process.stdout.write(
-    `one caller with ${HINTS} hints in ${PLACES} places; another's ${waits.length} first calls: longest ${longest.toFixed(2)} s (aim ${AIM_S} s)\n`,
+    `one caller with ${HINTS} hints in ${PLACES} places; another's ${waits.length} first calls: ${waits.map((wait) => wait.toFixed(2)).join(", ")} s (aim ${AIM_S} s)\n`,
   );
   // The machine is the drill's own.
   if (LONG_FORM) expect(longest).toBeLessThan(AIM_S);

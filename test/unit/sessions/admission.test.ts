@@ -21,7 +21,7 @@ const FRESH: CreateSandbox = { kind: "fresh", profile: "default" };
 /** A launcher with room for some sandboxes; creations end when the test says so. */
 function host(room: number) {
   let made = 0;
-  const pending: ((origin?: Sandbox["origin"]) => void)[] = [];
+  const pending: (() => void)[] = [];
   return {
     room,
     pending,
@@ -31,7 +31,7 @@ function host(room: number) {
       }
       made += 1;
       return new Promise((resolve) =>
-        pending.push((origin = "cold") =>
+        pending.push(() =>
           resolve({
             id: `sandbox-${String(made).padStart(13, "0")}`,
             container_id: "c",
@@ -42,7 +42,7 @@ function host(room: number) {
             created_at: new Date().toISOString(),
             used: false,
             attached: false,
-            origin,
+            origin: "cold",
             lost: null,
             ended: null,
           }),
@@ -337,12 +337,14 @@ describe("a host's last place", () => {
         },
       ),
     );
-    const begin = async (spec: CreateSandbox = SESSION, origin: Sandbox["origin"] = "template") => {
+    const begin = async (spec: CreateSandbox = SESSION, begins = true) => {
       const turn = await admission.turn(alice, never);
-      const made = admission.create(spec, turn, never).finally(turn.end);
+      const made = admission.create(spec, turn, never, begins).finally(turn.end);
       await vi.waitFor(() => expect(launcher.pending).toHaveLength(1), { interval: 1 });
-      launcher.pending.shift()?.(origin);
-      return made;
+      const askedBefore = [...asked];
+      launcher.pending.shift()?.();
+      await made;
+      return askedBefore;
     };
     await begin();
     expect(asked).toEqual([]);
@@ -351,9 +353,9 @@ describe("a host's last place", () => {
 
   it("makes room ahead when a conversation begins in it, and the next one waits for that alone", async () => {
     const { asked, asleep, begin } = await nearlyFull();
-    await begin();
-    expect(asked).toEqual(["ahead"]);
-    const next = begin(SESSION, "woken");
+    // While its own sandbox is made.
+    expect(await begin()).toEqual(["ahead"]);
+    const next = begin(SESSION, false);
     await settled();
     expect(asked).toEqual(["ahead"]);
     asleep.resolve();
@@ -362,11 +364,11 @@ describe("a host's last place", () => {
   });
 
   it.each([
-    ["one that slept", SESSION, "woken"],
-    ["a call without a session", FRESH, "template"],
-  ] as const)("stays the last one for %s: no more come for that", async (_, spec, origin) => {
+    ["one that had a sandbox before", SESSION],
+    ["a call without a session", FRESH],
+  ])("stays the last one for %s: no more come for that", async (_, spec) => {
     const { asked, begin } = await nearlyFull();
-    await begin(spec, origin);
+    await begin(spec, false);
     expect(asked).toEqual([]);
   });
 });
