@@ -14,8 +14,11 @@ import { type Stack, startStack } from "../../support/stack.ts";
 
 const BODIES = LONG_FORM ? 2_000 : 150;
 const AT_ONCE = 4;
+const attackers = join(import.meta.dirname, "attackers.ts");
 
 const run = promisify(execFile);
+/** Attackers are on other machines: here they take what CPU time nobody else wants, as a scheduling group of their own where there are such. */
+const ELSEWHERE = 'echo 19 > /proc/$$/autogroup 2> /dev/null; exec nice -n 19 "$@"';
 const Statuses = z.record(z.string(), z.number());
 
 let stack: Stack;
@@ -37,8 +40,8 @@ it(`${BODIES} of them`, { timeout: 60_000 + BODIES * 1_000 }, async () => {
   const finished = once(neighbour, "message");
   const attack = { url: stack.baseUrl, key: stack.apiKey, bodies: BODIES, atOnce: AT_ONCE };
   const { stdout } = await run(
-    "nice",
-    ["-n", "19", process.execPath, join(import.meta.dirname, "attackers.ts"), JSON.stringify(attack)],
+    "setsid",
+    ["--wait", "sh", "-c", ELSEWHERE, "sh", process.execPath, attackers, JSON.stringify(attack)],
     { maxBuffer: 64 * 1024 },
   );
   const statuses = Statuses.parse(JSON.parse(stdout));
