@@ -25,6 +25,7 @@ from kernel.figures import Figures
 from kernel.forks import flush_before_children
 from kernel.missing import after_error
 from kernel.names import Names
+from kernel.originals import Originals
 from kernel.own_modules import OwnModules
 from kernel.pages import PageKeeper
 from kernel.script import SourceFile, become_script, free_name
@@ -118,7 +119,7 @@ class CellRunner:
         flush_before_children(self._flush)
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(_MEMORY_SIGNAL, self._on_memory)
-        originals = [null_fd, out_fd, err_fd]
+        originals = Originals(null_fd, out_fd, err_fd)
         self._restore(originals)
         control.send({"ready": True})
         with contextlib.suppress(ControlClosed, OSError):
@@ -148,7 +149,7 @@ class CellRunner:
             raise MemoryError("the memory of this sandbox is nearly used up")
 
     @staticmethod
-    def _take_pipes(fds: list[int], originals: list[int], *, for_good: bool) -> None:
+    def _take_pipes(fds: list[int], originals: Originals, *, for_good: bool) -> None:
         """New ends of the output pipes: what earlier calls left running keeps the old ones.
 
         Not for good: a bash program has the cell write where it writes itself.
@@ -156,24 +157,17 @@ class CellRunner:
         for number, fd in zip((1, 2), fds, strict=True):
             os.dup2(fd, number)
             if for_good:
-                os.dup2(fd, originals[number], inheritable=False)
+                originals.become(number, fd)
             os.close(fd)
 
-    def _restore(self, originals: list[int]) -> None:
+    def _restore(self, originals: Originals) -> None:
         """Code may change the directory, close or redirect 0 to 2; the next call finds them as they were."""
         with contextlib.suppress(OSError):
             os.chdir(self._data)
             # Where `%cd -` goes back to.
             self._shell.history_manager.dir_hist[:] = [self._home]
-        self._streams.empty(originals[0])
-        for fd, original in enumerate(originals):
-            try:
-                if os.path.sameopenfile(fd, original):
-                    continue
-            except OSError:
-                pass
-            with contextlib.suppress(OSError):
-                os.dup2(original, fd)
+        self._streams.empty(originals.nowhere)
+        originals.put_back()
 
     # ------------------------------------------------------------ one call
 

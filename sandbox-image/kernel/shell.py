@@ -44,6 +44,9 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     execution_count = 1
     last_execution_succeeded = True
     last_execution_result = None
+    # Asked for in every cell, and nobody's to configure.
+    builtin_trap = None
+    display_trap = None
 
     #: Told of the statements of a cell that is about to run.
     before_statements: Callable[[list[ast.stmt]], None] | None = None
@@ -67,12 +70,13 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         return transformed
 
     def _has_own_transformers(self) -> bool:
+        manager = self.input_transformer_manager
         return (
             bool(self.input_transformers_post)
             or (
-                len(self.input_transformer_manager.cleanup_transforms),
-                len(self.input_transformer_manager.line_transforms),
-                len(self.input_transformer_manager.token_transformers),
+                len(manager.cleanup_transforms),
+                len(manager.line_transforms),
+                len(manager.token_transformers),
             )
             != self._usual_transformers
         )
