@@ -18,8 +18,12 @@ from supervisor.memory import Meter, choose_meter
 
 _GRACE_SECONDS = 0.5
 _DEATH_SECONDS = 2.0
-_WATCH_SECONDS = 0.05
-_TIGHT_WATCH_SECONDS = 0.01
+#: Memory is looked at as often as code could fill what is left of it: under gVisor one look takes a millisecond, in every
+#: sandbox whose code runs. A fork of a process with the libraries takes 40 MiB within 30 ms, a loop over fresh pages 0.8
+#: GB a second; so that two processes at once are seen.
+_MOST_BYTES_PER_SECOND = 2 << 30
+_WATCH_SECONDS = (0.01, 0.25)
+_FIRST_LOOK_SECONDS = 0.05
 #: So much before the end a Python call is told: its code may let go of something, or fail and keep its variables.
 _WARNING_BYTES = 64 << 20
 
@@ -48,7 +52,7 @@ class Ladder:
         call.started = time.monotonic()
         call.timer = self._loop.after(call.timeout, lambda: self.end(call, "timeout"))
         if self._meter is not None:
-            call.watch = self._loop.after(_WATCH_SECONDS, lambda: self._watch_memory(call))
+            call.watch = self._loop.after(_FIRST_LOOK_SECONDS, lambda: self._watch_memory(call))
 
     def stop(self, call: Call) -> float:
         """The call is over. Seconds that it ran, without those in which it waited for tools."""
@@ -95,8 +99,9 @@ class Ladder:
         if tight:
             # The fork that waits takes about as much.
             self._kernels.drop_waiting()
-        # One fork of a process with the libraries takes 40 MiB within 30 ms under gVisor: look often when it is tight.
-        pause = _WATCH_SECONDS if used < self._memory // 2 else _TIGHT_WATCH_SECONDS
+        least, most = _WATCH_SECONDS
+        left = self._memory - _WARNING_BYTES - used
+        pause = min(max(left / _MOST_BYTES_PER_SECOND, least), most)
         call.watch = self._loop.after(pause, lambda: self._watch_memory(call))
 
     # ------------------------------------------------------------ the steps
