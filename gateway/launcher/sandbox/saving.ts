@@ -9,6 +9,7 @@ import { volumeName } from "../engine/labels.ts";
 import { memoryUse } from "../engine/memory-use.ts";
 import { LauncherFailure, messageOf } from "../errors.ts";
 import type { Relay } from "../relay/relay.ts";
+import { Attachment } from "./attachment.ts";
 import type { SandboxEnds } from "./ends.ts";
 import type { SandboxState } from "./state.ts";
 
@@ -21,6 +22,7 @@ export class SandboxSaving {
   readonly #context: LauncherContext;
   readonly #checkpoints: Checkpoints;
   readonly #ends: SandboxEnds;
+  readonly #attachment: Attachment;
   readonly #waiting: (() => void)[] = [];
   #atWork = 0;
 
@@ -28,6 +30,7 @@ export class SandboxSaving {
     this.#context = context;
     this.#checkpoints = checkpoints;
     this.#ends = ends;
+    this.#attachment = new Attachment(context, ends, checkpoints.store.ledger);
   }
 
   /** Whether any sandbox of this host may be asked. */
@@ -115,17 +118,21 @@ export class SandboxSaving {
   }
 
   /** Returns where it was saved to. */
-  async #checkpoint({ containerId, identity }: SandboxState): Promise<string> {
+  async #checkpoint(sandbox: SandboxState): Promise<string> {
+    const { containerId, identity } = sandbox;
     if (containerId === null) throw new Error("it has no container");
     const { notes, store } = this.#checkpoints;
     const directory = store.savingDirectory(identity.id);
     try {
+      // gVisor saves in the sandbox's own time: with a session's share it stands still for most of it.
+      await this.#attachment.liftCpu(sandbox, containerId);
       notes.save(containerId, directory);
       await this.#context.engine.signalContainer(containerId, SAVE_SIGNAL, SAVED_WITHIN_MS);
       if (!notes.taken(containerId))
         throw new Error("the checkpoint runtime did not see the launcher's note");
       return directory;
     } catch (error) {
+      this.#attachment.restoreCpu(sandbox);
       await store.remove(directory);
       throw error;
     } finally {

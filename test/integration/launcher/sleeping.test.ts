@@ -282,6 +282,22 @@ print(x + 1, ticks > before, table.execute("select a from t").fetchone()[0], chi
     expect(await print(again, "print('still here')")).toBe("still here");
   });
 
+  test("gives back the share of the CPUs to a session that could not be saved", async () => {
+    const session = await launcher.create(namedSession());
+    const stream = await launcher.converse(session.id);
+    expect(await print(stream, "x = 41\nprint(x)")).toBe("41");
+    stream.close();
+    const inTheWay = join(launcher.dataDir, "checkpoints/saving", session.id);
+    writeFileSync(inTheWay, "");
+    expect(await launcher.call("POST", `/sandboxes/${session.id}/sleep`)).toMatchObject({
+      status: 409,
+      body: { error: "cannot_sleep" },
+    });
+    expect(await cpuShare(session.container_id)).toEqual(SHARE);
+    rmSync(inTheWay, { force: true });
+    expect(await print(await launcher.converse(session.id), "print(x)")).toBe("41");
+  });
+
   test.each<[string, string, (directory: string) => void]>([
     ["a flipped bit of its memory", "damaged", (d) => flip(join(d, "pages.img"))],
     ["a flipped bit of its objects", "damaged", (d) => flip(join(d, "checkpoint.img"))],
