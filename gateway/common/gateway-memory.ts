@@ -36,9 +36,16 @@ export function gatewayMemory(totalBytes: number): GatewayMemory {
 const MARK_AFTER_MIB = 128;
 const markAfter = (mib: number) => `--initial-old-space-size=${mib}`;
 
+/** V8 derives it from the old generation's, 3 MiB of 384: young objects are then collected every hundred calls, and many grow old by that. */
+const SEMI_SPACE_MIB = 16;
+
 /** Flags of the gateway's Node. */
 export function heapFlags({ heapMib }: GatewayMemory): string[] {
-  return [`--max-old-space-size=${heapMib}`, markAfter(Math.min(MARK_AFTER_MIB, Math.floor(heapMib / 3)))];
+  return [
+    `--max-old-space-size=${heapMib}`,
+    `--max-semi-space-size=${Math.max(1, Math.min(SEMI_SPACE_MIB, Math.floor(heapMib / 24)))}`,
+    markAfter(Math.min(MARK_AFTER_MIB, Math.floor(heapMib / 3))),
+  ];
 }
 
 /** Flags of the launcher's Node. */

@@ -91,7 +91,12 @@ describe("the gateway's memory", () => {
     const larger = gatewayDescription(paths, 300_000, 4 * total);
     expect(larger).toMatchObject({
       memoryMib: 4096,
-      command: ["--max-old-space-size=1536", "--initial-old-space-size=128", expect.any(String)],
+      command: [
+        "--max-old-space-size=1536",
+        "--max-semi-space-size=16",
+        "--initial-old-space-size=128",
+        expect.any(String),
+      ],
     });
     const command = /^CMD (.*)$/m.exec(readFileSync("gateway/image/Dockerfile", "utf8"))?.[1] ?? "";
     expect(JSON.parse(command)).toEqual([...flags, "gateway/server/main.ts"]);
