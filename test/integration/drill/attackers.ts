@@ -21,21 +21,22 @@ const ROUTES = [
 /** From a kilobyte to beyond every limit, each size as likely as its double. */
 const sizeOf = (random: () => number) => Math.floor(1024 * 2 ** (random() * 15));
 
-/** What is repeated, and what stands around it. */
+/** What is repeated, and what stands around it. None is a call that runs: that one would cost a sandbox, not a body. */
 const SHAPES: readonly (readonly [string, (bytes: number) => string])[] = [
-  ["elements", (n) => `{"lang":"py","code":"1","args":[${"1,".repeat(n / 2)}1]}`],
-  ["objects", (n) => `{"lang":"py","code":"1","files":[${"{},".repeat(n / 3)}{}]}`],
-  ["depth", (n) => `{"lang":"py","code":"1","x":${"[".repeat(n / 2)}${"]".repeat(n / 2)}}`],
+  ["elements", (n) => `{"lang":"nothing","code":"1","args":[${"1,".repeat(n / 2)}1]}`],
+  ["objects", (n) => `{"lang":"nothing","code":"1","files":[${"{},".repeat(n / 3)}{}]}`],
+  ["depth", (n) => `{"lang":"nothing","code":"1","x":${"[".repeat(n / 2)}${"]".repeat(n / 2)}}`],
   ["depth that never ends", (n) => `{"x":${'{"a":'.repeat(n / 5)}`],
   [
     "keys",
-    (n) => `{"lang":"py",${Array.from({ length: n / 12 }, (_, i) => `"k${i}":${i}`).join(",")},"code":"1"}`,
+    (n) =>
+      `{"lang":"nothing",${Array.from({ length: n / 12 }, (_, i) => `"k${i}":${i}`).join(",")},"code":"1"}`,
   ],
-  ["one key again and again", (n) => `{${'"code":"1",'.repeat(n / 11)}"lang":"py"}`],
-  ["a long number", (n) => `{"lang":"py","code":"1","timeout":${"9".repeat(n)}}`],
+  ["one key again and again", (n) => `{${'"code":"1",'.repeat(n / 11)}"lang":"nothing"}`],
+  ["a long number", (n) => `{"lang":"nothing","code":"1","timeout":${"9".repeat(n)}}`],
   ["a long string", (n) => `{"lang":"nothing","code":"${"é".repeat(n / 2)}"}`],
   ["escapes", (n) => `{"lang":"nothing","code":"${"\\u0000".repeat(n / 6)}"}`],
-  ["broken", (n) => `{"lang":"py","code":"${"x".repeat(n)}`],
+  ["broken", (n) => `{"lang":"nothing","code":"${"x".repeat(n)}`],
   ["tool results", (n) => `{"continuation_token":"t","tool_results":[${"0,".repeat(n / 2)}0]}`],
   [
     "form of many fields",

@@ -14,6 +14,8 @@ import { type Stack, startStack } from "../../support/stack.ts";
 
 const BODIES = LONG_FORM ? 2_000 : 150;
 const AT_ONCE = 4;
+/** For 99 of 100 calls of a neighbour's. */
+const AIM_MS = 50;
 const attackers = join(import.meta.dirname, "attackers.ts");
 
 const run = promisify(execFile);
@@ -23,8 +25,10 @@ const Statuses = z.record(z.string(), z.number());
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack({ env: { KERNELYARD_RATE_LIMITS: "off" } });
-});
+  // As a host has them: a pool that fills by cold starts takes both CPUs from the neighbour for seconds.
+  const checkpoints = LONG_FORM ? "ready" : "off";
+  stack = await startStack({ checkpoints, env: { KERNELYARD_RATE_LIMITS: "off" } });
+}, 180_000);
 afterAll(() => stack?.stop());
 
 const peakMib = (pid: number) =>
@@ -48,16 +52,20 @@ it(`${BODIES} of them`, { timeout: 60_000 + BODIES * 1_000 }, async () => {
   neighbour.postMessage("stop");
   const times = z.array(z.number()).parse((await finished)[0]);
   times.sort((a, b) => a - b);
-  const at = (share: number) => (times[Math.floor(times.length * share)] ?? Number.NaN).toFixed(1);
+  const at = (share: number) => times[Math.floor(times.length * share)] ?? Number.NaN;
   const peak = Math.round(peakMib(pid));
   const { totalMib } = gatewayMemory(readSettings({}).gatewayMemoryBytes);
   process.stdout.write(
     `${BODIES} bodies: ${Object.entries(statuses)
       .map(([status, n]) => `${n} x ${status}`)
       .join(", ")}; ` +
-      `peak ${peak} of ${totalMib} MiB; a neighbour's ${times.length} calls: p50 ${at(0.5)}, p99 ${at(0.99)} ms\n`,
+      `peak ${peak} of ${totalMib} MiB; a neighbour's ${times.length} calls: p50 ${at(0.5).toFixed(1)}, p99 ${at(0.99).toFixed(1)} ms\n`,
   );
   expect(stack.gateway.pid).toBe(pid);
   expect(peak).toBeLessThan(totalMib);
-  expect(Object.keys(statuses).filter((status) => Number(status) >= 500)).toEqual([]);
+  expect(Object.keys(statuses).filter((status) => Number(status) === 200 || Number(status) >= 500)).toEqual(
+    [],
+  );
+  // The machine is the drill's own.
+  if (LONG_FORM) expect(at(0.99)).toBeLessThan(AIM_MS);
 });
