@@ -1,6 +1,11 @@
 /** Calls of one stack over one connection, each with the answer that it must have. */
 import { Agent, request } from "node:http";
-import type { Stack } from "../support/stack.ts";
+
+/** Where they go, and as whom. */
+export interface Endpoint {
+  readonly baseUrl: string;
+  readonly apiKey: string;
+}
 
 export interface Answer {
   readonly status: number;
@@ -8,25 +13,25 @@ export interface Answer {
 }
 
 export class Client {
-  readonly #stack: Stack;
+  readonly #endpoint: Endpoint;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
-  constructor(stack: Stack) {
-    this.#stack = stack;
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
   }
 
   post(path: string, body: object): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const payload = JSON.stringify(body);
       const call = request(
-        `${this.#stack.baseUrl}${path}`,
+        `${this.#endpoint.baseUrl}${path}`,
         {
           method: "POST",
           agent: this.#agent,
           headers: {
             "content-type": "application/json",
             "content-length": Buffer.byteLength(payload),
-            "x-api-key": this.#stack.apiKey,
+            "x-api-key": this.#endpoint.apiKey,
           },
         },
         (response) => {

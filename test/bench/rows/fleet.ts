@@ -12,6 +12,7 @@ import { type Stack, startStack } from "../../support/stack.ts";
 import { Client } from "../client.ts";
 import { type Figure, figure, p50, type Row, times } from "../row.ts";
 import { summarise, timed, timedEach } from "../statistics.ts";
+import { BareHop } from "../yardsticks/bare-hop.ts";
 
 const ROUNDS = 20;
 const CALLS_PER_ROUND = 50;
@@ -22,6 +23,7 @@ const DRAINED_MIB = Number(process.env.KERNELYARD_BENCH_MIB ?? 50);
 const ENV = { KERNELYARD_POOL_SIZE: "0", KERNELYARD_RATE_LIMITS: "off", KERNELYARD_SLEEP_AFTER_MS: "0" };
 const SAVED_WITHIN_MS = 60_000;
 const IDLE = "HTTP request that runs nothing, p50";
+const BARE = "a bare hop: two servers that pass on and answer, and do nothing else";
 /** The bucket has the session's files, and the directory knows where. */
 const SAVED = /^kernelyard_fleet_workspaces_total\{outcome="saved"\} 1$/m;
 
@@ -56,7 +58,7 @@ export const fleet: Row = {
   title: "several hosts",
   measure,
   because: (of) =>
-    `a hop is one more request between two processes, by TLS: one over HTTP that runs nothing takes ${of(IDLE)} here. A lost host's lease is ${LEASE_MS / 1000} s; the rest of a takeover is a cold start and its files`,
+    `a hop is one more request between two processes, by TLS, ${of(BARE)} by itself here; what is above that is done twice, at both hosts: a request over HTTP that runs nothing takes ${of(IDLE)}. A lost host's lease is ${LEASE_MS / 1000} s; the rest of a takeover is a cold start and its files`,
 };
 
 async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
@@ -77,6 +79,7 @@ async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
     }
   }
   const idle = await timedEach(CALLS_PER_ROUND, () => refused(rows[1]?.client));
+  const bare = await bareHop(call);
   for (const { client } of rows) client.close();
   const [without = Number.NaN, own = Number.NaN, via = Number.NaN] = rows.map(
     ({ samples }) => summarise(samples).p50,
@@ -87,7 +90,19 @@ async function hop(alone: Stack, home: Stack, other: Stack): Promise<Figure[]> {
     ),
     figure("the hop", via - own, "ms", { goal: { atMost: 0.8 } }),
     p50(IDLE, idle),
+    figure(BARE, bare, "ms", { count: ROUNDS * CALLS_PER_ROUND }),
   ];
+}
+
+async function bareHop(call: object): Promise<number> {
+  await using bare = await BareHop.start();
+  const direct: number[] = [];
+  const byWay: number[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    direct.push(...(await timedEach(CALLS_PER_ROUND, () => bare.direct(call))));
+    byWay.push(...(await timedEach(CALLS_PER_ROUND, () => bare.byWay(call))));
+  }
+  return summarise(byWay).p50 - summarise(direct).p50;
 }
 
 async function refused(client: Client | undefined): Promise<void> {
