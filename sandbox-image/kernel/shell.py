@@ -45,8 +45,8 @@ class Shell(InteractiveShell):  # type: ignore[misc]
     last_execution_succeeded = True
     last_execution_result = None
     # Asked for in every cell, and nobody's to configure.
-    builtin_trap = None
-    display_trap = None
+    builtin_trap: Any = None
+    display_trap: Any = None
 
     #: Told of the statements of a cell that is about to run.
     before_statements: Callable[[list[ast.stmt]], None] | None = None

@@ -18,9 +18,9 @@ from supervisor.memory import Meter, choose_meter
 
 _GRACE_SECONDS = 0.5
 _DEATH_SECONDS = 2.0
-#: Memory is looked at as often as code could fill what is left of it: under gVisor one look takes a millisecond, in every
-#: sandbox whose code runs. A fork of a process with the libraries takes 40 MiB within 30 ms, a loop over fresh pages 0.8
-#: GB a second; so that two processes at once are seen.
+#: Memory is looked at as often as code could fill what is left of it: under gVisor one look takes a millisecond, in
+#: every sandbox whose code runs. A fork of a process with the libraries takes 40 MiB within 30 ms, a file in memory is
+#: written with 0.8 GB a second; two at once are meant to be seen.
 _MOST_BYTES_PER_SECOND = 2 << 30
 _WATCH_SECONDS = (0.01, 0.25)
 _FIRST_LOOK_SECONDS = 0.05
