@@ -18,12 +18,14 @@ from supervisor.memory import Meter, choose_meter
 
 _GRACE_SECONDS = 0.5
 _DEATH_SECONDS = 2.0
-#: Memory is looked at as often as code could fill what is left of it: under gVisor one look takes a millisecond, in
-#: every sandbox whose code runs. A fork of a process with the libraries takes 40 MiB within 30 ms, a file in memory is
-#: written with 0.8 GB a second; two at once are meant to be seen.
+#: Under gVisor one look at the memory takes a millisecond, in every sandbox whose code runs: as long as it is less than
+#: half used, it is looked at as often as code could fill the rest. A file in memory is written with 0.8 GB a second;
+#: two at once are meant to be seen.
 _MOST_BYTES_PER_SECOND = 2 << 30
-_WATCH_SECONDS = (0.01, 0.25)
-_FIRST_LOOK_SECONDS = 0.05
+_LONGEST_WATCH_SECONDS = 0.25
+_FIRST_WATCH_SECONDS = 0.05
+#: One fork of a process with the libraries takes 40 MiB within 30 ms: often when it is tight.
+_TIGHT_WATCH_SECONDS = 0.01
 #: So much before the end a Python call is told: its code may let go of something, or fail and keep its variables.
 _WARNING_BYTES = 64 << 20
 
@@ -52,7 +54,7 @@ class Ladder:
         call.started = time.monotonic()
         call.timer = self._loop.after(call.timeout, lambda: self.end(call, "timeout"))
         if self._meter is not None:
-            call.watch = self._loop.after(_FIRST_LOOK_SECONDS, lambda: self._watch_memory(call))
+            call.watch = self._loop.after(_FIRST_WATCH_SECONDS, lambda: self._watch_memory(call))
 
     def stop(self, call: Call) -> float:
         """The call is over. Seconds that it ran, without those in which it waited for tools."""
@@ -99,9 +101,10 @@ class Ladder:
         if tight:
             # The fork that waits takes about as much.
             self._kernels.drop_waiting()
-        least, most = _WATCH_SECONDS
-        left = self._memory - _WARNING_BYTES - used
-        pause = min(max(left / _MOST_BYTES_PER_SECOND, least), most)
+        if used < self._memory // 2:
+            pause = min((self._memory - used) / _MOST_BYTES_PER_SECOND, _LONGEST_WATCH_SECONDS)
+        else:
+            pause = _TIGHT_WATCH_SECONDS
         call.watch = self._loop.after(pause, lambda: self._watch_memory(call))
 
     # ------------------------------------------------------------ the steps
