@@ -1,4 +1,7 @@
-/** A sandbox's stream and its CPU share: the share is lifted while it starts, and back before the first user code. */
+/**
+ * A sandbox's stream and its CPU share: the share is lifted while it starts, and back before the first user code; and once more while it is
+ * saved, with which it ends.
+ */
 import type { Duplex } from "node:stream";
 import type { Ledger } from "../checkpoints/ledger.ts";
 import type { LauncherContext } from "../context.ts";
@@ -9,7 +12,7 @@ import { Relay } from "../relay/relay.ts";
 import type { SandboxEnds } from "./ends.ts";
 import type { SandboxState } from "./state.ts";
 
-/** The CPU share is back at the latest this long after the start. */
+/** The CPU share is back at the latest so long after it was lifted. */
 const CPU_LIFTED_MAX_MS = 30_000;
 const MAX_DIAGNOSTICS_BYTES = 8 * 1024;
 
