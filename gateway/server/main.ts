@@ -4,7 +4,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAdaptorServer } from "@hono/node-server";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { longestAnswerMs, readSettings, type Settings, SettingsError } from "../common/settings/read.ts";
 import { drainMs, putAwayMs, stopWithinMs } from "../common/stopping.ts";
 import { assemble, createJsonReader, type Gateway } from "./assemble.ts";
@@ -17,6 +17,7 @@ import { FleetError } from "./fleet/fleet.ts";
 import { loadFleet } from "./fleet/load.ts";
 import { createHopServer } from "./http/hop-server.ts";
 import { guardConnections } from "./http/intake/connections.ts";
+import { openLog } from "./log.ts";
 import { createMetricsServer } from "./metrics/listener.ts";
 import { dropPrivileges, PrivilegesError } from "./privileges.ts";
 import { loadTracing } from "./tracing/load.ts";
@@ -46,8 +47,7 @@ async function start(): Promise<void> {
   const openTracing = await loadTracing(settings);
   dropPrivileges(values.user ?? null);
 
-  const destination = pino.destination({ dest: 1, sync: false });
-  const log = pino({ level: settings.logLevel, base: { service: "gateway" } }, destination);
+  const { exit, log } = openLog(settings.logLevel);
 
   const usage = openUsage(settings, log);
   const files = await openFiles(
@@ -73,7 +73,6 @@ async function start(): Promise<void> {
   const operators = serveConsole(gateway, settings, log);
   const hops = await joinFleet(gateway);
 
-  const finish = (code: number) => destination.flush(() => process.exit(code));
   let stopping = false;
   const stop = async (why: string) => {
     if (stopping) return;
@@ -95,7 +94,7 @@ async function start(): Promise<void> {
     await tracing?.close();
     await json.close();
     log.info({ unfinished: executor.running, requests: inFlight.count }, "stopped");
-    finish(0);
+    exit(0);
   };
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
@@ -108,7 +107,7 @@ async function start(): Promise<void> {
       { err: error },
       `cannot listen on ${settings.host}:${settings.port}: change KERNELYARD_HOST or KERNELYARD_PORT`,
     );
-    finish(1);
+    exit(1);
   });
   server.listen(settings.port, settings.host, () => {
     const address = server.address();
