@@ -1,5 +1,5 @@
 /** API keys: how they are made, kept, written in a setting and hashed. They are long and random, so one hash is enough. */
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { DEFAULT_TENANT, TenantName } from "../protocol/launcher-api.ts";
 import { codePoint } from "../settings/visible.ts";
@@ -20,7 +20,7 @@ export function newApiKey(): string {
 }
 
 export function keyDigest(key: string): Buffer {
-  return createHash("sha256").update(key).digest();
+  return hash("sha256", key, "buffer");
 }
 
 /** The entries of `KERNELYARD_API_KEYS`, as they are written. */

@@ -2,7 +2,7 @@
  * One window over many callers, for all hosts of a fleet. It is counted in the fleet's engine; a caller who is far from the end of his window
  * does not wait for that, and where the engine does not answer each host counts for itself.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   type RateLimiterAbstract,
   RateLimiterMemory,
@@ -40,7 +40,7 @@ export class SharedLimiter implements Limiter {
 
   consume(caller: string): Promise<Consumed> {
     // Nobody's name leaves this host.
-    const key = createHash("sha256").update(caller).digest("base64url");
+    const key = hash("sha256", caller, "base64url");
     const last = this.#last.get(key);
     const msBeforeNext = (last?.endsAt ?? 0) - performance.now();
     const counted = this.#count(key);

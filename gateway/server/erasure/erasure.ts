@@ -61,9 +61,14 @@ export class ErasureUnfinished extends Error {
   override readonly name = "ErasureUnfinished";
 }
 
+/** Why a request is aborted. */
+export class Erased extends Error {
+  override readonly name = "Erased";
+}
+
 interface Present {
   readonly key: string;
-  readonly controller: AbortController;
+  readonly gone: AbortController;
   readonly ended: Promise<void>;
 }
 
@@ -76,14 +81,14 @@ export class Erasure {
     this.#parts = parts;
   }
 
-  /** A request begins; the signal ends it when its principal is erased. Null: that is happening now. */
-  enter(principal: Principal, ended: Promise<void>): AbortSignal | null {
+  /** A request begins; `gone` is aborted with `Erased` when its principal is erased. False: that is happening now. */
+  enter(principal: Principal, ended: Promise<void>, gone: AbortController): boolean {
     const key = principalKey(principal);
-    for (const subject of this.#closed) if (isOf(key, subject)) return null;
-    const present = { key, controller: new AbortController(), ended };
+    for (const subject of this.#closed) if (isOf(key, subject)) return false;
+    const present = { key, gone, ended };
     this.#present.add(present);
     void ended.then(() => this.#present.delete(present));
-    return present.controller.signal;
+    return true;
   }
 
   /** Again and again the same: what is gone is not found. Throws `ErasureUnfinished`, or as the launcher's client and the stores do. */
@@ -114,7 +119,7 @@ export class Erasure {
   async #endCalls(subject: Subject): Promise<number> {
     const present = [...this.#present].filter(({ key }) => isOf(key, subject));
     this.#parts.programs.erase(subject);
-    for (const { controller } of present) controller.abort(new Error("its user is being erased"));
+    for (const { gone } of present) gone.abort(new Erased("its user is being erased"));
     const late = new AbortController();
     const ended = Promise.all(present.map((call) => call.ended)).then(() => true);
     const inTime = await Promise.race([ended, delay(ENDED_WITHIN_MS, false, late)]);

@@ -6,7 +6,7 @@
  * agent, user → that user alone. Callers without a verified user (API key, private network) share their tenant's key:
  * unguessable ids are the capability there, since their requests name no user reliably.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import { type Principal, principalKey, speaksForMany } from "../auth/principal.ts";
 
@@ -31,7 +31,7 @@ export function fileHolder(principal: Principal): {
   readonly shared: boolean;
   readonly tenant: string;
 } {
-  const digest = createHash("sha256").update(principalKey(principal)).digest("base64url");
+  const digest = hash("sha256", principalKey(principal), "base64url");
   return { key: digest.slice(0, 21), shared: speaksForMany(principal), tenant: principal.tenant };
 }
 

@@ -11,7 +11,7 @@ import { HOP_HEADER } from "../fleet/hop/token.ts";
 import { auditEntry } from "./audit.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
-import { beingErased, serviceErrorOf } from "./failure.ts";
+import { beingErased, isErased, serviceErrorOf } from "./failure.ts";
 import { cameFromAHost } from "./hop-server.ts";
 import { holdMore, holdRequest, STREAM_BYTES } from "./intake/memory.ts";
 import { NOT_RUN_HEADER } from "./not-run.ts";
@@ -19,6 +19,7 @@ import { openApiDocument } from "./openapi.ts";
 import { CONSOLE, isOperators } from "./operator.ts";
 import { addPages, pagesSettings } from "./pages/pages.ts";
 import { countRequest } from "./rate-limit.ts";
+import { responseHeader } from "./response-header.ts";
 import { routes } from "./routes.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -97,16 +98,14 @@ function admitted(deps: AppDeps, bucket: Bucket, { continues, streams, uncounted
     deps.inFlight.admit(principalKey(principal), speaksForMany(principal), c.get("ended"));
     await countRequest(c, deps, "request");
     if (uncounted !== true) await countRequest(c, deps, bucket);
-    const erased = deps.erasure.enter(principal, c.get("ended"));
-    if (erased === null) throw beingErased();
-    c.set("erased", erased);
+    if (!deps.erasure.enter(principal, c.get("ended"), c.get("gone"))) throw beingErased();
     holdRequest(c, deps.memory);
     const { hold } = c.get("memory");
     void c.get("ended").then(() => hold.release());
     if (streams === true) holdMore(c, STREAM_BYTES);
     await next();
     // What it came to is gone in a moment.
-    if (erased.aborted) throw beingErased();
+    if (isErased(c)) throw beingErased();
   };
 }
 
@@ -221,15 +220,17 @@ export function createApp(deps: AppDeps): OpenAPIHono<AppEnv> {
     const handled = Promise.withResolvers<void>();
     c.set("route", null);
     c.set("action", null);
-    const ended = deps.inFlight.begin(c, handled.promise);
+    const gone = new AbortController();
+    const ended = deps.inFlight.begin(c, handled.promise, gone);
+    c.set("gone", gone);
     c.set("ended", ended);
-    c.header("X-Request-Id", requestId);
-    c.header("X-Content-Type-Options", "nosniff");
+    responseHeader(c, "X-Request-Id", requestId);
+    responseHeader(c, "X-Content-Type-Options", "nosniff");
     await next();
     handled.resolve();
     if (deps.audit !== null) auditAnswer(c, deps, deps.audit, { startedAt, started, ended });
     if (deps.onAnswered !== null) countAnswer(c, deps.onAnswered, started, ended);
-    if (deps.inFlight.stopping) c.header("Connection", "close");
+    if (deps.inFlight.stopping) responseHeader(c, "Connection", "close");
     // When the answer is out: nobody waits for the log.
     void Promise.all([ended, c.get("answered")]).then(() => logRequest(c, deps, started));
   });

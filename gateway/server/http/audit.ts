@@ -1,5 +1,5 @@
 /** What the audit log is told of a request: handlers say which files and code, the rest is known of every request. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { hostname } from "node:os";
 import { type AuditEntry, type Audited, auditedFiles } from "../audit/entry.ts";
 import type { AppContext } from "./context.ts";
@@ -39,7 +39,7 @@ export function auditEntry(c: AppContext, { status, startedAt, ms, image }: Answ
     session: session ?? text("runtime_session") ?? text("session"),
     language: text("lang"),
     code_bytes: code?.length ?? null,
-    code_sha256: code === undefined ? null : createHash("sha256").update(code).digest("hex"),
+    code_sha256: code === undefined ? null : hash("sha256", code, "hex"),
     outcome: text("outcome"),
     reason: text("reason"),
     image,

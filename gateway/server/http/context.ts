@@ -82,8 +82,8 @@ export interface AppEnv {
     /** What its route is in the audit log; null: nothing. */
     action: AuditAction | null;
     audited: Audited | undefined;
-    /** Aborted when its principal is erased. */
-    erased: AbortSignal | undefined;
+    /** Aborted when its caller hangs up, and with `Erased` when its principal is erased. */
+    gone: AbortController;
     /** Set where the response begins before its content is there: settles when it is. */
     answered: Promise<void> | undefined;
     /** Status that a response should have had which broke off after another one was out. */
@@ -114,6 +114,5 @@ export interface Route {
 
 /** Aborted when the caller hangs up, and when they are erased. */
 export function callSignal(c: AppContext): AbortSignal {
-  const erased = c.get("erased");
-  return erased === undefined ? c.req.raw.signal : AbortSignal.any([c.req.raw.signal, erased]);
+  return c.get("gone").signal;
 }

@@ -1,4 +1,5 @@
 /** What went wrong while a request was served, as callers are told it and as the log has it. */
+import { Erased } from "../erasure/erasure.ts";
 import type { AppContext, AppDeps } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { storeFailure } from "./refusals.ts";
@@ -12,8 +13,8 @@ function placesOf({ stack = "" }: Error): string[] {
 }
 
 /** Whatever went wrong then did because of that. */
-function erasedMeanwhile(c: AppContext): ServiceError | null {
-  return c.get("erased")?.aborted === true ? beingErased() : null;
+export function isErased(c: AppContext): boolean {
+  return c.get("gone").signal.reason instanceof Erased;
 }
 
 export const beingErased = () =>
@@ -27,7 +28,7 @@ export const beingErased = () =>
 
 /** Also a fact of the request's log line. */
 export function serviceErrorOf(error: unknown, c: AppContext, { log }: Pick<AppDeps, "log">): ServiceError {
-  const known = erasedMeanwhile(c) ?? (error instanceof ServiceError ? error : storeFailure(error));
+  const known = isErased(c) ? beingErased() : error instanceof ServiceError ? error : storeFailure(error);
   if (known !== null) {
     c.get("facts").error = known.code;
     return known;

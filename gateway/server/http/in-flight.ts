@@ -12,6 +12,11 @@ const MOST_OF_A_USER = 128;
 const MOST_OF_A_KEY = 768;
 const RETRY_AFTER_S = 1;
 
+class HungUp extends Error {
+  override readonly name = "HungUp";
+  override readonly message = "the caller has hung up";
+}
+
 export class InFlight {
   readonly #ofCaller = new Map<string, number>();
   #count = 0;
@@ -26,10 +31,10 @@ export class InFlight {
     return this.#stopping;
   }
 
-  /** What follows belongs to a request; `ended` is called when its response is out, or its connection gone. */
-  begin(c: Context, handled: Promise<void>): Promise<void> {
+  /** What follows belongs to a request. Resolves when its response is out, or its connection is gone: then `gone` is aborted. */
+  begin(c: Context, handled: Promise<void>, gone: AbortController): Promise<void> {
     this.#count += 1;
-    const ended = responseEnd(c, handled);
+    const ended = responseEnd(c, handled, gone);
     void ended.then(() => {
       this.#count -= 1;
       if (this.#count === 0) this.#idle?.resolve();
@@ -80,8 +85,17 @@ export function outgoingOf(c: Context): ServerResponse | null {
 }
 
 /** Served by Node, a response is out when it is closed; otherwise when it was handed over. */
-function responseEnd(c: Context, handled: Promise<void>): Promise<void> {
+function responseEnd(c: Context, handled: Promise<void>, gone: AbortController): Promise<void> {
   const outgoing = outgoingOf(c);
-  if (outgoing === null) return handled;
-  return new Promise((resolve) => outgoing.once("close", () => resolve()));
+  if (outgoing === null) {
+    const { signal } = c.req.raw;
+    signal.addEventListener("abort", () => gone.abort(signal.reason), { once: true });
+    return handled;
+  }
+  return new Promise((resolve) =>
+    outgoing.once("close", () => {
+      if (!outgoing.writableFinished) gone.abort(new HungUp());
+      resolve();
+    }),
+  );
 }

@@ -1,6 +1,7 @@
 /** `X-CodeAPI-Expected-Profile`: this service serves both of LibreChat's execution profiles on one base. */
 import type { AppContext } from "./context.ts";
 import { ServiceError } from "./errors.ts";
+import { responseHeader } from "./response-header.ts";
 
 const PROFILES = ["default", "stateful"] as const;
 type Profile = (typeof PROFILES)[number];
@@ -12,7 +13,7 @@ const IN_FORCE = "X-CodeAPI-Execution-Profile";
 export function applyProfile(c: AppContext, otherwise: Profile): void {
   const expected = c.req.header(EXPECTED);
   if (expected === undefined) {
-    c.header(IN_FORCE, otherwise);
+    responseHeader(c, IN_FORCE, otherwise);
     return;
   }
   const known = PROFILES.find((profile) => profile === expected);
@@ -23,5 +24,5 @@ export function applyProfile(c: AppContext, otherwise: Profile): void {
       { extra: { expected_profile: expected.slice(0, 64), actual_profile: otherwise } },
     );
   }
-  c.header(IN_FORCE, known);
+  responseHeader(c, IN_FORCE, known);
 }

@@ -1,5 +1,5 @@
 /** Which session a caller means. The principal is in every key: nobody names another one's session. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { DEFAULT_TENANT, type SessionKey } from "../../common/protocol/launcher-api.ts";
 import { type Caller, type Principal, principalKey } from "../auth/principal.ts";
 
@@ -7,7 +7,7 @@ export type RuntimeSessionKey = Extract<SessionKey, { kind: "runtime" }>;
 
 /** 21 characters of the runtime session's alphabet; 125 bits of the digest. */
 function shortDigest(parts: readonly string[]): string {
-  const digest = createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
+  const digest = hash("sha256", JSON.stringify(parts), "base64url");
   return digest.replaceAll("_", "-").slice(0, 21);
 }
 

@@ -1,6 +1,6 @@
 /** What the owner of a session can do to it: interrupt what runs, restart its kernel, forget it. */
 import { z } from "@hono/zod-openapi";
-import type { AppContext, AppDeps, Route } from "../../context.ts";
+import { type AppContext, type AppDeps, callSignal, type Route } from "../../context.ts";
 import { ServiceError } from "../../errors.ts";
 import { forgottenByAll } from "../../in-session.ts";
 import { launcherFailure } from "../../launcher-failure.ts";
@@ -94,7 +94,7 @@ export function forgetRoute(deps: AppDeps): Route {
       const elsewhere = await answerOfItsHost(c, deps);
       if (elsewhere !== null) return elsewhere;
       const session = ownSessionOrFiles(c, deps);
-      const forgotten = await session.forget(c.req.raw.signal).catch((error: unknown) => {
+      const forgotten = await session.forget(callSignal(c)).catch((error: unknown) => {
         throw launcherFailure(error);
       });
       const hadFiles = await forgottenByAll(c, deps, session.key);
