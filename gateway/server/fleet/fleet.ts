@@ -425,7 +425,7 @@ export class Fleet {
       target.host,
       now,
     );
-    const headers = { ...request.headers, [HOP_HEADER]: token };
+    const headers = [...request.headers, HOP_HEADER, token];
     const forwarded = await this.#options.client.forward(target, { ...request, headers });
     this.#counts.forwards[forwarded.kind === "not_sent" ? "not_taken" : forwarded.kind] += 1;
     return forwarded;

@@ -3,20 +3,20 @@
  * **Its code is never run twice by us**: what is tried again has not reached anybody, or was refused before it ran.
  */
 
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { SessionKey } from "../../common/protocol/launcher-api.ts";
 import { type Fleet, FleetUnavailable, HopMismatch, StaleRoute } from "../fleet/fleet.ts";
 import type { Forwarded, HopRequest, Target } from "../fleet/hop/client.ts";
 import { HOP_HEADER } from "../fleet/hop/token.ts";
-import type { AppContext, AppDeps } from "./context.ts";
+import { type AppContext, type AppDeps, callSignal } from "./context.ts";
 import { ServiceError } from "./errors.ts";
 import { outgoingOf } from "./in-flight.ts";
 import { launcherFailure } from "./launcher-failure.ts";
 import { NOT_RUN_HEADER, notRunError, staleRoute } from "./not-run.ts";
-import { toWebStream } from "./web-stream.ts";
+import { incomingOf, toWebStream } from "./web-stream.ts";
 
-/** Answers of a known length up to here are read before they are passed on: their failure is told by a status. */
-const SHORT_BYTES = 64 * 1024;
 /** A list is asked of all hosts at once. */
 const ALL_ANSWER_WITHIN_MS = 2_000;
 const MISDIRECTED = 421;
@@ -50,7 +50,7 @@ export async function inSession(c: AppContext, deps: AppDeps, key: SessionKey, r
   const { fleet } = deps;
   if (fleet === null) return run(undefined);
   const hop = c.get("hop");
-  const { signal } = c.req.raw;
+  const signal = callSignal(c);
   const told = tellerOf(signal);
   if (hop !== undefined) return run(await fleet.received(key, hop).catch(told));
   const search = fleet.search(key, signal);
@@ -79,7 +79,7 @@ export async function atItsHost(
 ): Promise<Response | null> {
   if (fleet === null || c.get("hop") !== undefined) return null;
   for (const key of keys) {
-    const found = await fleet.lookFor(key).catch(tellerOf(c.req.raw.signal));
+    const found = await fleet.lookFor(key).catch(tellerOf(callSignal(c)));
     if (found === null) continue;
     const outcome = await forwarded(c, fleet, key, { target: found.target, epoch: null });
     if (outcome instanceof Response) return outcome;
@@ -117,18 +117,18 @@ export async function atHost(
 
 /** The session was removed here: no host has anything of it any more. False: none had. Throws `ServiceError`. */
 export async function forgottenByAll(c: AppContext, { fleet }: AppDeps, key: SessionKey): Promise<boolean> {
-  return fleet === null ? false : fleet.forgotten(key).catch(tellerOf(c.req.raw.signal));
+  return fleet === null ? false : fleet.forgotten(key).catch(tellerOf(callSignal(c)));
 }
 
 /** What each of the other hosts answers to the same question, as JSON; those that do not answer in time are left out. */
 export async function fromOtherHosts(c: AppContext, { fleet }: AppDeps): Promise<unknown[]> {
   if (fleet === null || c.get("hop") !== undefined) return [];
-  const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(ALL_ANSWER_WITHIN_MS)]);
+  const signal = AbortSignal.any([callSignal(c), AbortSignal.timeout(ALL_ANSWER_WITHIN_MS)]);
   const ask = async (target: Target): Promise<unknown[]> => {
     try {
       const answer = await fleet.forward(null, { target, epoch: null }, { ...requestOf(c), signal });
       if (answer.kind !== "answered") return [];
-      const said = await answer.body.text();
+      const said = await wholeOf(answer.body);
       return answer.status === 200 ? [JSON.parse(said)] : [];
     } catch {
       return [];
@@ -142,14 +142,15 @@ function requestOf(c: AppContext): HopRequest {
   return {
     method: c.req.method,
     path: pathOf(c.req.url),
-    headers: {
-      ...passedOn(c.req.raw.headers),
-      "x-request-id": c.get("requestId"),
+    headers: [
+      ...passedOn(c, typeof traceparent === "string"),
+      "x-request-id",
+      c.get("requestId"),
       // The next host's span is below this one's.
-      ...(typeof traceparent === "string" ? { traceparent } : {}),
-    },
+      ...(typeof traceparent === "string" ? ["traceparent", traceparent] : []),
+    ],
     body: c.get("body") ?? null,
-    signal: c.req.raw.signal,
+    signal: callSignal(c),
   };
 }
 
@@ -166,7 +167,7 @@ async function forwarded(
   if (answer.kind === "lost") throw hostLost(answer.reason);
   const facts = c.get("facts");
   facts.host = place.target.host;
-  const refused = await refusalBefore(answer, missing);
+  const refused = refusalBefore(answer, missing);
   if (refused !== null) return { missed: refused };
   // It is in the log of the host that runs it.
   c.set("action", null);
@@ -176,38 +177,30 @@ async function forwarded(
 type Answered = Extract<Forwarded, { kind: "answered" }>;
 
 /** The code did not run, and may run elsewhere or later; null: it ran, or is refused for good. */
-async function refusalBefore(
-  { body, headers, status }: Answered,
-  missing: readonly number[],
-): Promise<string | null> {
+function refusalBefore({ body, headers, status }: Answered, missing: readonly number[]): string | null {
   const why = headers[NOT_RUN_HEADER] ?? (missing.includes(status) ? `status ${status}` : undefined);
   if (status !== MISDIRECTED && why === undefined) return null;
-  await body.text().catch(() => "");
+  if (body instanceof Readable) body.resume();
   return status === MISDIRECTED
     ? "the session has another host"
     : `the host that has the session did not take it (${why})`;
 }
 
-async function passBack(c: AppContext, { body, headers, status }: Answered): Promise<Response> {
+function passBack(c: AppContext, { body, headers, status }: Answered): Response {
+  const passed: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || NOT_PASSED_ON.has(name)) continue;
-    for (const [index, one] of [value].flat().entries()) c.header(name, one, { append: index > 0 });
+    passed[name] = typeof value === "string" ? value : [...value];
   }
   // Of the three-digit numbers only those that another host of this kind sends.
   const code = status as ContentfulStatusCode;
-  const length = headers["content-length"];
-  if (status === 204) {
-    body.resume();
-    return c.body(null, 204);
-  }
-  if (length !== undefined && Number(length) <= SHORT_BYTES) {
-    const whole = await body.bytes().catch((error: unknown) => {
-      throw hostLost(error instanceof Error ? error.message : String(error));
-    });
-    return c.body(new Uint8Array(whole), code);
-  }
-  return c.body(toWebStream(body, cutOff(c)), code);
+  if (status === 204) return c.body(null, 204, passed);
+  if (body instanceof Readable) return c.body(toWebStream(body, cutOff(c)), code, passed);
+  return c.body(new Uint8Array(body), code, passed);
 }
+
+const wholeOf = (body: Answered["body"]): Promise<string> | string =>
+  body instanceof Readable ? text(body) : Buffer.from(body).toString();
 
 /** A response that breaks off must not look like one that is whole. Null: no connection is behind it. */
 function cutOff(c: AppContext): (() => void) | null {
@@ -226,8 +219,16 @@ function hostLost(reason: string): ServiceError {
   );
 }
 
-function passedOn(headers: Headers): Record<string, string> {
-  return Object.fromEntries([...headers].filter(([name]) => !NOT_PASSED_ON.has(name)));
+/** Names and values by turns, as they came. */
+function passedOn(c: AppContext, traced: boolean): string[] {
+  const sent = incomingOf(c)?.rawHeaders ?? [...c.req.raw.headers].flat();
+  const passed: string[] = [];
+  for (let n = 0; n + 1 < sent.length; n += 2) {
+    const [name = "", value = ""] = sent.slice(n, n + 2);
+    const lower = name.toLowerCase();
+    if (!NOT_PASSED_ON.has(lower) && !(traced && lower === "traceparent")) passed.push(name, value);
+  }
+  return passed;
 }
 
 /** `https://host/v1/run?x` → `/v1/run?x`. */

@@ -4,15 +4,20 @@ import { Readable } from "node:stream";
 import type { Context } from "hono";
 import { countTransfer } from "../../common/transfer-memory.ts";
 
+/** Node's side of the request; null when it is not served by Node. */
+export function incomingOf(c: Context): IncomingMessage | null {
+  const bindings: unknown = c.env;
+  if (typeof bindings !== "object" || bindings === null || !("incoming" in bindings)) return null;
+  return bindings.incoming instanceof IncomingMessage ? bindings.incoming : null;
+}
+
 /**
  * A request's body as Node's stream; empty when there is none. Served by Node, that is the connection's own stream:
  * the detour over a web stream copies every byte.
  */
 export function requestBody(c: Context): Readable {
-  const bindings: unknown = c.env;
-  if (typeof bindings === "object" && bindings !== null && "incoming" in bindings) {
-    if (bindings.incoming instanceof IncomingMessage) return bindings.incoming;
-  }
+  const incoming = incomingOf(c);
+  if (incoming !== null) return incoming;
   const { body } = c.req.raw;
   return body ? Readable.fromWeb(body) : Readable.from([]);
 }

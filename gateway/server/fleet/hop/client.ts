@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { connect, TLSSocket } from "node:tls";
-import { buildConnector, type Dispatcher, Pool } from "undici";
+import { buildConnector, Pool } from "undici";
+import { type AnswerHeaders, HopCall } from "./call.ts";
 
 const CONNECT_MS = 2_000;
 /** Shorter than the other side keeps an idle connection: none is used that it is closing. */
@@ -25,7 +26,8 @@ export interface HopRequest {
   readonly method: string;
   /** With the query. */
   readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Names and values by turns. */
+  readonly headers: readonly string[];
   readonly body: Uint8Array | null;
   /** Aborted when the caller has hung up. */
   readonly signal: AbortSignal;
@@ -35,8 +37,9 @@ export type Forwarded =
   | {
       readonly kind: "answered";
       readonly status: number;
-      readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
-      readonly body: Dispatcher.ResponseData["body"];
+      readonly headers: AnswerHeaders;
+      /** A short one is here as a whole: `lost` would say that it is not. */
+      readonly body: Uint8Array | Readable;
     }
   /** It has not had all of it, so it has begun nothing. */
   | { readonly kind: "not_sent"; readonly reason: string }
@@ -102,7 +105,7 @@ interface Calls {
   readonly pool: Pool;
   readonly addr: string;
   readonly host: string;
-  readonly running: Set<AbortController>;
+  readonly running: Set<HopCall>;
   usedAt: number;
 }
 
@@ -111,35 +114,25 @@ export class HopClient {
 
   /** Never rejects, unless the caller has hung up: then with the signal's reason. */
   async forward(target: Target, { body, headers, method, path, signal }: HopRequest): Promise<Forwarded> {
+    signal.throwIfAborted();
     const calls = this.#calls(target);
-    const gone = new AbortController();
-    calls.running.add(gone);
-    const done = () => void calls.running.delete(gone);
-    let sent = body === null;
-    const pieces = async function* () {
-      // Taken when a connection is there; from here on it can have all of it.
-      sent = true;
-      if (body !== null) yield body;
-    };
+    const call = new HopCall(() => {
+      calls.running.delete(call);
+      signal.removeEventListener("abort", hangUp);
+    });
+    const hangUp = () => call.abort(signal.reason);
+    signal.addEventListener("abort", hangUp);
+    calls.running.add(call);
+    // A call takes as long as its code does.
+    const options = { method, path, headers: [...headers], body, headersTimeout: 0, bodyTimeout: 0 };
     try {
-      const answer = await calls.pool.request({
-        method,
-        path,
-        headers: { ...headers, ...(body === null ? {} : { "content-length": String(body.length) }) },
-        body: body === null ? null : Readable.from(pieces()),
-        signal: AbortSignal.any([signal, gone.signal]),
-        // A call takes as long as its code does.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      });
-      answer.body.once("close", done);
-      return { kind: "answered", status: answer.statusCode, headers: answer.headers, body: answer.body };
+      calls.pool.dispatch(options, call);
+      return { kind: "answered", ...(await call.answer) };
     } catch (error) {
-      done();
       if (signal.aborted) throw signal.reason;
       const code = error instanceof Error && "code" in error ? String(error.code) : "";
       const reason = error instanceof Error ? error.message || code : String(error);
-      return { kind: !sent || NEVER_CONNECTED.has(code) ? "not_sent" : "lost", reason };
+      return { kind: !call.sent || NEVER_CONNECTED.has(code) ? "not_sent" : "lost", reason };
     }
   }
 
