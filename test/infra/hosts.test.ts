@@ -1,6 +1,7 @@
 /**
  * Target hosts on the real Pulumi engine, with the sample's defaults: two machines by ssh, one of them reached by somebody who
- * is not root and with an engine as Amazon Linux has it; prepared, deployed, repaired, rebooted, one removed and one added.
+ * is not root and with an engine as Amazon Linux has it; prepared, deployed, put behind one address, repaired, rebooted, one removed and
+ * one added.
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
@@ -118,6 +119,40 @@ describe("target hosts", () => {
     await second.run(SESSION, "y = 7\nopen('/mnt/session_data/a.txt', 'w').write('mine')");
     await client.run(SESSION, "open('/mnt/session_data/b.txt', 'w').write(f'theirs {y}')");
     expect((await second.exec("print(6 * 7)")).stdout).toContain("42");
+  });
+
+  it("has one address when its operator asks for one, whichever machine is away", async () => {
+    test().configure({ entryPort: 3110 });
+    const up = await stack.up();
+    const entry = new DeployedClient(output(up, "librechatEnvironment"));
+    expect(entry.origin).toBe(`http://${machine(0).address}:3110`);
+    const inspect = (what: string) =>
+      machine(0)
+        .command(`docker inspect --format '${what}' ${PREFIX}-entry`)
+        .then((said) => said.trim());
+    expect(await inspect("{{.State.Health.Status}} {{.Config.User}} {{.HostConfig.ReadonlyRootfs}}")).toBe(
+      "healthy 10005:10005 true",
+    );
+    expect((await entry.exec("print(x)", "conversation-1")).stdout).toMatch(/^41\n/);
+    // Wherever the entry sends it, a session is where it was.
+    for (let n = 0; n < 4; n += 1) await entry.run(SESSION, `print(y, ${n})`);
+    await machine(1).command(`docker stop ${PREFIX}-gateway`);
+    for (let n = 0; n < 4; n += 1) expect((await entry.exec(`print(${n})`)).stdout).toBe(`${n}\n`);
+    await machine(1).command(`docker start ${PREFIX}-gateway`);
+    await second.untilHealthy(60);
+    expect(await changes(stack)).toEqual(["same"]);
+    const started = await inspect("{{.State.StartedAt}}");
+    // As a changed configuration is taken: while it serves.
+    await machine(0).command(
+      `docker kill --signal USR2 ${PREFIX}-entry && docker exec ${PREFIX}-entry haproxy -c -q -f /etc/entry/haproxy.cfg`,
+    );
+    expect((await entry.exec("print(x)", "conversation-1")).stdout).toMatch(/^41\n/);
+    expect(await inspect("{{.State.StartedAt}}")).toBe(started);
+    test().configure({ entryPort: "" });
+    await stack.up();
+    expect(await containers(0)).not.toContain("entry");
+    expect(await machine(0).command(`ls -d /etc/${PREFIX}/entry 2>/dev/null || true`)).toBe("");
+    expect((await client.exec("print(x)", "conversation-1")).stdout).toMatch(/^41\n/);
   });
 
   it("has one directory, written to a disk, which nobody opens without the password, and no sandbox at all", async () => {
