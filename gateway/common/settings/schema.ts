@@ -334,9 +334,10 @@ export const SETTINGS = {
   ),
   KERNELYARD_MEMORY: setting(
     "memoryBytes",
-    bytes(128 * MIB, 256 * GIB),
+    // With 192 MiB the interpreter and its libraries are killed before they print.
+    bytes(256 * MIB, 256 * GIB),
     "512m",
-    "Memory of one sandbox, without swap.",
+    "Memory of one sandbox, without swap. The interpreter and its libraries are in it: with less than 384m a figure does not fit.",
   ),
   KERNELYARD_CPUS: setting(
     "cpus",

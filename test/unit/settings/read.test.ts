@@ -175,6 +175,11 @@ describe("readSettings", () => {
       "KERNELYARD_MEMORY=5x: must be a size such as 512m or 2g. Correct it, or remove it for the default 512m.",
     ],
     [
+      "KERNELYARD_MEMORY",
+      "192m",
+      "KERNELYARD_MEMORY=192m: must be between 268435456 and 274877906944 bytes. Correct it, or remove it for the default 512m.",
+    ],
+    [
       "KERNELYARD_DATA_DIR",
       "data",
       "KERNELYARD_DATA_DIR=data: must be an absolute path. Correct it, or remove it for the default /var/lib/kernelyard.",
