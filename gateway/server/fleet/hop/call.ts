@@ -60,6 +60,8 @@ export class HopCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void {
+    // Not the answer yet; hosts of this kind send none.
+    if (status < 200) return;
     const length = headers["content-length"];
     if (status === 204 || (length !== undefined && Number(length) <= SHORT_BYTES)) {
       this.#short = { status, headers, chunks: [] };
