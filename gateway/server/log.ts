@@ -1,11 +1,60 @@
 /** The gateway's log on its stdout. Every call has a line: those of a moment are written together, and no call waits for it. */
-import { type DestinationStream, type Logger, pino } from "pino";
+import { type DestinationStream, type Logger, levels, pino, symbols } from "pino";
 
-/** What a killed process loses. */
+/** What a killed process loses. A warning is written at once, with all that came before it. */
 const WRITTEN_AFTER_MS = 100;
-const WRITTEN_AT_BYTES = 4 * 1024;
+const WRITTEN_AT_LENGTH = 4 * 1024;
+const WARNING = levels.values.warn ?? 40;
 /** At the end; nobody may read them any more. */
 const LAST_WRITTEN_WITHIN_MS = 1_000;
+
+type Lines = ReturnType<typeof pino.destination>;
+
+class Together implements DestinationStream {
+  /** Pino says then of each line what it is. */
+  readonly [symbols.needsMetadataGsym] = true;
+  lastLevel = 0;
+  readonly #lines: Lines;
+  #waiting = "";
+  #timer: NodeJS.Timeout | null = null;
+  #ended = false;
+
+  constructor(lines: Lines) {
+    this.#lines = lines;
+  }
+
+  write(line: string): void {
+    if (this.#ended) return;
+    this.#waiting += line;
+    if (this.lastLevel >= WARNING || this.#waiting.length >= WRITTEN_AT_LENGTH) this.#hand();
+    else this.#timer ??= setTimeout(() => this.#hand(), WRITTEN_AFTER_MS).unref();
+  }
+
+  /** Before the process ends in whatever way it does. Never throws: who read them may be gone. */
+  flushSync(): void {
+    if (this.#ended) return;
+    try {
+      this.#hand();
+      this.#lines.flushSync();
+    } catch {}
+  }
+
+  /** Takes no more; `done` when the last ones are out. */
+  end(done: () => void): void {
+    this.#hand();
+    this.#ended = true;
+    this.#lines.once("close", done);
+    this.#lines.end();
+  }
+
+  #hand(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#waiting === "") return;
+    this.#lines.write(this.#waiting);
+    this.#waiting = "";
+  }
+}
 
 export interface OpenLog {
   readonly log: Logger;
@@ -14,26 +63,14 @@ export interface OpenLog {
 }
 
 export function openLog(level: string): OpenLog {
-  const lines = pino.destination({ dest: 1, sync: false, minLength: WRITTEN_AT_BYTES });
-  let soon: NodeJS.Timeout | null = null;
-  const destination: DestinationStream & { flushSync(): void } = {
-    write(line) {
-      lines.write(line);
-      if (soon !== null) return;
-      soon = setTimeout(() => {
-        soon = null;
-        lines.flush();
-      }, WRITTEN_AFTER_MS).unref();
-    },
-    flushSync: () => lines.flushSync(),
-  };
+  const together = new Together(pino.destination({ dest: 1, sync: false }));
+  process.once("exit", () => together.flushSync());
   return {
-    log: pino({ level, base: { service: "gateway" } }, destination),
+    log: pino({ level, base: { service: "gateway" } }, together),
     exit(code) {
       const exit = () => process.exit(code);
-      lines.once("close", exit);
       setTimeout(exit, LAST_WRITTEN_WITHIN_MS);
-      lines.end();
+      together.end(exit);
     },
   };
 }
