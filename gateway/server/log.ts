@@ -1,10 +1,11 @@
-/** The gateway's log on its stdout. Every call has a line: those of a moment are written together, and no call waits for it. */
-import { type DestinationStream, type Logger, levels, pino, symbols } from "pino";
+/** The gateway's log on its stdout. Every call has a line: those of a moment are written together. All else is written at once. */
+import { type DestinationStream, type Logger, pino, symbols } from "pino";
 
-/** What a killed process loses. A warning is written at once, with all that came before it. */
+/** What a killed process loses. */
 const WRITTEN_AFTER_MS = 100;
 const WRITTEN_AT_LENGTH = 4 * 1024;
-const WARNING = levels.values.warn ?? 40;
+/** What is said of a call. */
+export const CALL = "request";
 /** At the end; nobody may read them any more. */
 const LAST_WRITTEN_WITHIN_MS = 1_000;
 
@@ -13,7 +14,7 @@ type Lines = ReturnType<typeof pino.destination>;
 class Together implements DestinationStream {
   /** Pino says then of each line what it is. */
   readonly [symbols.needsMetadataGsym] = true;
-  lastLevel = 0;
+  lastMsg: unknown = null;
   readonly #lines: Lines;
   #waiting = "";
   #timer: NodeJS.Timeout | null = null;
@@ -26,7 +27,7 @@ class Together implements DestinationStream {
   write(line: string): void {
     if (this.#ended) return;
     this.#waiting += line;
-    if (this.lastLevel >= WARNING || this.#waiting.length >= WRITTEN_AT_LENGTH) this.#hand();
+    if (this.lastMsg !== CALL || this.#waiting.length >= WRITTEN_AT_LENGTH) this.#hand();
     else this.#timer ??= setTimeout(() => this.#hand(), WRITTEN_AFTER_MS).unref();
   }
 

@@ -8,6 +8,7 @@ import { OPERATOR, OPERATOR_HEADER } from "../auth/operator.ts";
 import { principalKey, speaksForMany } from "../auth/principal.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { HOP_HEADER } from "../fleet/hop/token.ts";
+import { CALL } from "../log.ts";
 import { auditEntry } from "./audit.ts";
 import type { AppContext, AppDeps, AppEnv, Bucket, Route } from "./context.ts";
 import { ServiceError } from "./errors.ts";
@@ -168,7 +169,7 @@ function logRequest(c: AppContext, { log }: AppDeps, started: number): void {
       ms: Math.round((performance.now() - started) * 100) / 100,
       ...c.get("facts"),
     },
-    "request",
+    CALL,
   );
 }
 
