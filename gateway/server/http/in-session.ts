@@ -223,8 +223,8 @@ function hostLost(reason: string): ServiceError {
 function passedOn(c: AppContext, traced: boolean): string[] {
   const sent = incomingOf(c)?.rawHeaders ?? [...c.req.raw.headers].flat();
   const passed: string[] = [];
-  for (let n = 0; n + 1 < sent.length; n += 2) {
-    const [name = "", value = ""] = sent.slice(n, n + 2);
+  for (let n = 0; n < sent.length; n += 2) {
+    const { [n]: name = "", [n + 1]: value = "" } = sent;
     const lower = name.toLowerCase();
     if (!NOT_PASSED_ON.has(lower) && !(traced && lower === "traceparent")) passed.push(name, value);
   }

@@ -6,17 +6,19 @@ import type { Dispatcher } from "undici";
 const SHORT_BYTES = 64 * 1024;
 
 type Controller = Dispatcher.DispatchController;
-export type AnswerHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
+type AnswerHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-export interface HopAnswer {
+interface Head {
   readonly status: number;
   readonly headers: AnswerHeaders;
+}
+
+export interface HopAnswer extends Head {
+  /** A short one is here as a whole: otherwise the call has failed. */
   readonly body: Uint8Array | Readable;
 }
 
-interface Gathered {
-  readonly status: number;
-  readonly headers: AnswerHeaders;
+interface Gathered extends Head {
   readonly chunks: Buffer[];
 }
 

@@ -2,10 +2,9 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { Readable } from "node:stream";
 import { connect, TLSSocket } from "node:tls";
 import { buildConnector, Pool } from "undici";
-import { type AnswerHeaders, HopCall } from "./call.ts";
+import { type HopAnswer, HopCall } from "./call.ts";
 
 const CONNECT_MS = 2_000;
 /** Shorter than the other side keeps an idle connection: none is used that it is closing. */
@@ -34,13 +33,7 @@ export interface HopRequest {
 }
 
 export type Forwarded =
-  | {
-      readonly kind: "answered";
-      readonly status: number;
-      readonly headers: AnswerHeaders;
-      /** A short one is here as a whole: `lost` would say that it is not. */
-      readonly body: Uint8Array | Readable;
-    }
+  | ({ readonly kind: "answered" } & HopAnswer)
   /** It has not had all of it, so it has begun nothing. */
   | { readonly kind: "not_sent"; readonly reason: string }
   /** It may have begun, and nobody knows what came of it. */
